@@ -1,0 +1,94 @@
+//! The codecs the gateway forwards.
+
+use std::fmt;
+
+/// Audio or video: the two kinds of track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// An audio track.
+    Audio,
+    /// A video track.
+    Video,
+}
+
+/// A codec by its RTP payload format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// RFC 6184.
+    H264,
+    /// RFC 7798.
+    H265,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// AOM "RTP Payload Format for AV1" v1.0.
+    Av1,
+    /// RFC 7587.
+    Opus,
+    /// RFC 3551 4.5.14.
+    Pcmu,
+    /// RFC 3551 4.5.14.
+    Pcma,
+    /// RFC 3551 4.5.2.
+    G722,
+}
+
+impl Codec {
+    /// Every codec, in no order of preference.
+    pub const ALL: [Codec; 9] = [
+        Codec::H264,
+        Codec::H265,
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::Av1,
+        Codec::Opus,
+        Codec::Pcmu,
+        Codec::Pcma,
+        Codec::G722,
+    ];
+
+    /// The encoding name of `a=rtpmap`, as registered.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codec::H264 => "H264",
+            Codec::H265 => "H265",
+            Codec::Vp8 => "VP8",
+            Codec::Vp9 => "VP9",
+            Codec::Av1 => "AV1",
+            Codec::Opus => "opus",
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+            Codec::G722 => "G722",
+        }
+    }
+
+    /// The codec of an `a=rtpmap` encoding name, which is compared without case (RFC 8866 6.6).
+    pub fn from_name(name: &str) -> Option<Codec> {
+        Codec::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Audio or video.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Codec::H264 | Codec::H265 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => Kind::Video,
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => Kind::Audio,
+        }
+    }
+
+    /// RTP clock rate in Hz. Opus is 48000 whatever the audio's own rate (RFC 7587 4.1); G.722 is 8000 by an old
+    /// mistake that was kept (RFC 3551 4.5.2).
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Codec::H264 | Codec::H265 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => 90_000,
+            Codec::Opus => 48_000,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8_000,
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,12 @@
+//! Floor 0: what media looks like, whoever carries it.
+//!
+//! Packets, codecs (where a decoder may start, parameter sets, picture size), sequence and time arithmetic. Every
+//! function here is total over its bytes and knows no clock, no socket, no session and no other crate of the workspace.
+
+pub mod codec;
+pub mod packet;
+pub mod sequence;
+pub mod time;
+
+pub use codec::{Codec, Kind};
+pub use packet::{Extensions, Packet};

@@ -1,0 +1,1 @@
+//! Sequence numbers beyond their 16 bits.
