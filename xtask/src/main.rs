@@ -1,1 +1,56 @@
-fn main() {}
+//! `cargo xtask <command>`: what people run and what CI runs.
+//!
+//! Each command is a module. They only start other programs (cargo, browsers, the gateway) and read what those print:
+//! nothing of the gateway is linked here, so that this binary builds in seconds.
+
+mod check;
+mod floors;
+mod fuzz;
+mod options;
+mod packages;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  check                    formatting, lints, floors, documentation; licences when cargo-deny is installed
+  test                     installs missing Debian packages, then: check, every test, real browsers; one summary
+  fuzz  [--seconds N] [TARGET]...
+                           every fuzz target (or those named) for N seconds each; needs cargo-fuzz
+";
+
+/// Why a command ended early, in words for the person who ran it.
+type Failure = String;
+type Outcome<T = ()> = Result<T, Failure>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome {
+    use lexopt::Arg::{Long, Short, Value};
+    let mut args = lexopt::Parser::from_env();
+    let command = match args.next().map_err(|e| e.to_string())? {
+        Some(Value(name)) => name.to_string_lossy().into_owned(),
+        None | Some(Long("help") | Short('h')) => {
+            print!("{HELP}");
+            return Ok(());
+        }
+        Some(other) => return Err(other.unexpected().to_string()),
+    };
+    match command.as_str() {
+        "check" => check::run(options::none(args)?),
+        "test" => test::run(options::none(args)?),
+        "fuzz" => fuzz::run(fuzz::Options::parse(args)?),
+        other => Err(format!("no command `{other}`\n\n{HELP}")),
+    }
+}

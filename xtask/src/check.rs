@@ -1,0 +1,27 @@
+//! `cargo xtask check`: everything that can be said about the code without running it.
+
+use crate::Outcome;
+use crate::floors;
+use crate::steps::{Steps, cargo, root};
+
+pub(crate) fn run(_: ()) -> Outcome {
+    let mut steps = Steps::default();
+    code(&mut steps);
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    docs.env("RUSTDOCFLAGS", "-Dwarnings");
+    steps.command("documentation", 20, &docs);
+    if cargo(&["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        steps.command("licences", 5, &cargo(&["deny", "check", "licenses", "bans", "sources"]));
+    } else {
+        eprintln!("\n=== licences: skipped, `cargo install cargo-deny --locked` to have them checked");
+    }
+    steps.finish()
+}
+
+/// The part that `test` runs as well.
+pub(crate) fn code(steps: &mut Steps) {
+    steps.command("formatting", 2, &cargo(&["fmt", "--all", "--check"]));
+    steps.run("floors", || floors::hold(&root()));
+    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-Dwarnings"];
+    steps.command("lints", 20, &cargo(&lints));
+}

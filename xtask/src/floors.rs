@@ -1,0 +1,63 @@
+//! The house's floors (ARCHITECTURE.md): which crate may import which, where `unsafe` may stand, who may ask the clock.
+//!
+//! Read from the manifests (`cargo metadata --no-deps`) and the sources, so that a new arrow is a decision made in
+//! [`CRATES`] and not an accident. `check` and `test` run it; the tests below show that each rule can be broken.
+
+mod manifests;
+mod sources;
+
+use std::path::Path;
+
+use crate::Outcome;
+
+/// One row of the table of floors.
+struct Crate {
+    name: &'static str,
+    floor: u8,
+    /// Packages from outside the workspace that it must never import. Tests and examples may.
+    never: &'static [&'static str],
+}
+
+const CRATES: &[Crate] = &[
+    Crate { name: "whipstitch", floor: 4, never: &["str0m"] },
+    Crate { name: "whipstitch-webrtc", floor: 3, never: &["axum"] },
+    Crate { name: "whipstitch-rtsp", floor: 3, never: &["str0m", "axum"] },
+    Crate { name: "whipstitch-ffmpeg", floor: 3, never: &["str0m", "axum"] },
+    Crate { name: "whipstitch-proxy", floor: 3, never: &["str0m"] },
+    Crate { name: "whipstitch-client", floor: 3, never: &["axum"] },
+    Crate { name: "whipstitch-plane", floor: 2, never: &["tokio", "str0m", "axum"] },
+    Crate { name: "whipstitch-stream", floor: 1, never: &["tokio", "str0m", "axum"] },
+    Crate { name: "whipstitch-net", floor: 1, never: &["tokio", "str0m", "axum"] },
+    Crate { name: "whipstitch-media", floor: 0, never: &["tokio", "str0m", "axum"] },
+    // Beside the house: they start programs and link nothing of it, except the client that is their measuring tool.
+    Crate { name: "xtask", floor: 0, never: &["tokio", "str0m", "axum"] },
+    Crate { name: "whipstitch-interop", floor: 4, never: &["str0m", "axum"] },
+];
+
+/// Folders where `unsafe` may stand.
+const UNSAFE: &[&str] = &["crates/net/src/socket"];
+
+/// Crates to which time is an argument (floors 0 and 1), with the files among them that measure the machine itself.
+const CLOCKLESS: &[&str] = &["crates/media/src", "crates/stream/src", "crates/net/src"];
+const MEASURING: &[&str] = &["crates/net/src/floor"];
+
+/// Fails with one line per broken rule.
+pub(crate) fn hold(root: &Path) -> Outcome {
+    let packages = manifests::read(root)?;
+    let mut broken = manifests::broken(&packages, CRATES);
+    for file in sources::rust_files(root).map_err(|e| format!("reading the sources: {e}"))? {
+        let text = std::fs::read_to_string(root.join(&file)).map_err(|e| format!("{file}: {e}"))?;
+        broken.extend(sources::broken(&file, &text));
+    }
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("\n    ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_floors_hold() {
+        if let Err(broken) = super::hold(&crate::steps::root()) {
+            panic!("{broken}");
+        }
+    }
+}

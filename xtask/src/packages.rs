@@ -1,0 +1,52 @@
+//! Debian packages that the tests need: found missing, installed, said so.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::Outcome;
+
+/// Package, and what it is for.
+const PACKAGES: [(&str, &str); 9] = [
+    ("build-essential", "the C compiler and make for the crypto libraries"),
+    ("perl", "the build of the vendored OpenSSL"),
+    ("pkg-config", "finds libsrtp"),
+    ("libsrtp2-dev", "the other side of the SRTP tests"),
+    ("ffmpeg", "publishing and probing in tests"),
+    ("chromium", "publishes and watches through the pages"),
+    ("chromium-driver", "drives Chromium"),
+    ("firefox-esr", "watches through the pages"),
+    ("fonts-dejavu-core", "text on screenshots"),
+];
+
+/// Installs those of [`PACKAGES`] that are missing. Where there is no apt, or no right to use it, names them.
+pub(crate) fn install() -> Outcome {
+    let missing: Vec<&str> = PACKAGES.iter().map(|(name, _)| *name).filter(|name| !installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    let reasons: Vec<_> = PACKAGES.iter().filter(|(name, _)| missing.contains(name)).collect();
+    for (name, reason) in reasons {
+        eprintln!("missing: {name} ({reason})");
+    }
+    if !Path::new("/usr/bin/apt-get").exists() || !nix::unistd::geteuid().is_root() {
+        return Err(format!("install what Debian calls: {names} (as root on Debian this command does it by itself)"));
+    }
+    apt(&["update"])?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())
+}
+
+fn installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]).output();
+    query.is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn apt(args: &[&str]) -> Outcome {
+    let status = Command::new("apt-get")
+        .args(["-o", "DPkg::Lock::Timeout=120", "--quiet=2"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .map_err(|e| format!("apt-get: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("apt-get {}: {status}", args.join(" "))) }
+}
