@@ -1,1 +1,18 @@
-//! placeholder
+//! The gateway's edge to the network: sockets, batches, and the first look at a datagram.
+//!
+//! A datagram comes in through [`socket::Udp::recv`], [`sort::sort`] says what it is, [`stun`] judges connectivity
+//! checks; what goes out is written into a [`batch::Batch`] and handed to the kernel by [`socket::Udp::send`].
+//! [`framing`] is the same for TCP (RFC 4571). Nothing here knows a session or a stream, keeps time, starts a thread
+//! or waits: whoever owns the socket drives it, and [`floor`] measures what it cannot cost less than.
+
+pub mod batch;
+#[cfg(target_os = "linux")]
+pub mod floor;
+pub mod framing;
+mod path;
+pub mod socket;
+pub mod sort;
+pub mod stun;
+
+pub use batch::Batch;
+pub use path::Path;
