@@ -1,0 +1,206 @@
+//! Headless Chromium and Firefox, with a fresh profile each, looking at one page.
+//!
+//! Waiting happens inside the page: a condition in JavaScript is asked every 100 ms until it holds or its time is up.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
+use tokio::sync::Mutex;
+
+use crate::marionette::Marionette;
+use crate::process::Process;
+
+/// Long enough for a cold start on a busy machine with two cores.
+const START: Duration = Duration::from_secs(60);
+
+const CHROMIUM: &[&str] = &[
+    "--headless=new",
+    // CI runs as root.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--window-size=1280,900",
+    // Control through a pipe: Chromium ends when chromedriver does, however that ends.
+    "--remote-debugging-pipe",
+];
+
+/// Firefox takes any free port, keeps to itself, plays without a click, and invents camera and microphone.
+const FIREFOX: &str = r#"
+user_pref("marionette.port", 0);
+user_pref("app.update.disabledForTesting", true);
+user_pref("browser.shell.checkDefaultBrowser", false);
+user_pref("datareporting.policy.dataSubmissionEnabled", false);
+user_pref("extensions.update.enabled", false);
+user_pref("media.autoplay.default", 0);
+user_pref("media.gmp-manager.updateEnabled", false);
+user_pref("media.navigator.permission.disabled", true);
+user_pref("media.navigator.streams.fake", true);
+user_pref("network.captive-portal-service.enabled", false);
+user_pref("network.connectivity-service.enabled", false);
+user_pref("services.settings.server", "data:,");
+user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
+"#;
+
+/// One browser with one page. Ends on drop.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Driver,
+    name: String,
+    // In this order: the profile can only be removed when nobody writes to it.
+    _process: Process,
+    _profile: TempDir,
+}
+
+#[derive(Debug)]
+enum Driver {
+    Chromium(WebDriver),
+    Firefox(Mutex<Marionette>),
+}
+
+impl Browser {
+    /// Starts Chromium; `name` says what it is there for, in messages and file names.
+    pub async fn chromium(name: &str) -> Browser {
+        let process = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
+        let port: u16 = process.line(START, "port", |line| {
+            line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
+        });
+        let profile = profile();
+        let mut wanted = DesiredCapabilities::chrome();
+        let folder = format!("--user-data-dir={}", profile.path().display());
+        for argument in CHROMIUM.iter().copied().chain([folder.as_str()]) {
+            wanted.add_arg(argument).expect("a list of arguments");
+        }
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await;
+        let driver = driver.unwrap_or_else(|e| panic!("Chromium for the {name} does not start: {e}"));
+        // Killing the process group ends the session; without this, drop would politely wait for it.
+        driver.clone().leak().expect("a new session");
+        Browser { driver: Driver::Chromium(driver), name: name.to_owned(), _process: process, _profile: profile }
+    }
+
+    /// Starts Firefox.
+    pub async fn firefox(name: &str) -> Browser {
+        let profile = profile();
+        fs::write(profile.path().join("user.js"), FIREFOX).expect("the profile's folder is ours");
+        let mut command = Command::new("firefox-esr");
+        command.args(["--headless", "--marionette", "--no-remote", "--width=1280", "--height=900", "--profile"]);
+        command.arg(profile.path());
+        let process = Process::start("firefox", &command);
+        let port = process.line(START, "port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
+        let driver = Driver::Firefox(Mutex::new(Marionette::connect(port).await));
+        Browser { driver, name: name.to_owned(), _process: process, _profile: profile }
+    }
+
+    /// Loads a page.
+    pub async fn open(&self, url: &str) {
+        match &self.driver {
+            Driver::Chromium(driver) => driver.goto(url).await.map_err(|e| e.to_string()),
+            Driver::Firefox(marionette) => {
+                let mut marionette = marionette.lock().await;
+                let arguments = json!({ "url": url });
+                marionette.command("WebDriver:Navigate", arguments).await.map(drop).map_err(|e| e.to_string())
+            }
+        }
+        .unwrap_or_else(|e| panic!("{}: {url}: {e}", self.name));
+    }
+
+    /// The value of an asynchronous function's body in the page; `null` where JavaScript has `undefined`.
+    pub async fn evaluate(&self, body: &str) -> Value {
+        self.until(
+            "a value",
+            Duration::ZERO,
+            &format!("const value = await (async () => {{ {body} }})();\n return [value];"),
+        )
+        .await[0]
+            .take()
+    }
+
+    /// Asks the function's body again and again until it returns something true, and returns that. Exceptions count as
+    /// not yet. Panics after `within`, with the last answer, the page's text and a screenshot.
+    pub async fn until(&self, what: &str, within: Duration, body: &str) -> Value {
+        let script = format!(
+            "const [within, done] = arguments;
+             const end = performance.now() + within;
+             const ask = async () => {{ {body} }};
+             const again = async () => {{
+                 let last;
+                 try {{
+                     const value = await ask();
+                     if (value) return done({{ value }});
+                     last = value;
+                 }} catch (error) {{
+                     last = String(error);
+                 }}
+                 if (performance.now() >= end) return done({{ last, text: document.body?.innerText }});
+                 setTimeout(again, 100);
+             }};
+             again();"
+        );
+        let mut answer = self.script(&script, within).await;
+        if answer.get("value").is_some() {
+            return answer["value"].take();
+        }
+        let picture = self.screenshot(&format!("failed-{}", self.name)).await;
+        panic!(
+            "{}: no {what} within {within:?}; last answer: {}; screenshot: {}; the page says:\n{}",
+            self.name,
+            answer["last"],
+            picture.display(),
+            answer["text"].as_str().unwrap_or_default()
+        );
+    }
+
+    async fn script(&self, script: &str, within: Duration) -> Value {
+        let allowed = within + Duration::from_secs(20);
+        let milliseconds = json!(u64::try_from(within.as_millis()).expect("a test's time"));
+        match &self.driver {
+            Driver::Chromium(driver) => {
+                driver.set_script_timeout(allowed).await.expect("a timeout");
+                let answer = driver.execute_async(script, vec![milliseconds]).await;
+                answer.map(|answer| answer.json().clone()).map_err(|e| e.to_string())
+            }
+            Driver::Firefox(marionette) => {
+                let arguments = json!({
+                    "script": script,
+                    "args": [milliseconds],
+                    "scriptTimeout": u64::try_from(allowed.as_millis()).expect("a test's time"),
+                });
+                let answer = marionette.lock().await.command("WebDriver:ExecuteAsyncScript", arguments).await;
+                answer.map(|mut answer| answer["value"].take()).map_err(|e| e.to_string())
+            }
+        }
+        .unwrap_or_else(|e| panic!("{}: script failed: {e}", self.name))
+    }
+
+    /// Saves what the page looks like as `target/screenshots/<name>.png`.
+    pub async fn screenshot(&self, name: &str) -> PathBuf {
+        let png = match &self.driver {
+            Driver::Chromium(driver) => driver.screenshot_as_png_base64().await.expect("a screenshot"),
+            Driver::Firefox(marionette) => {
+                let arguments = json!({ "full": false });
+                let answer = marionette.lock().await.command("WebDriver:TakeScreenshot", arguments).await;
+                answer.expect("a screenshot")["value"].as_str().expect("base64").to_owned()
+            }
+        };
+        let folder = crate::gateway::target().join("screenshots");
+        fs::create_dir_all(&folder).expect("the target folder is ours");
+        let path = folder.join(format!("{name}.png"));
+        fs::write(&path, thirtyfour::support::base64_decode(&png).expect("base64")).expect("the target folder is ours");
+        path
+    }
+}
+
+fn profile() -> TempDir {
+    tempfile::Builder::new().prefix("whipstitch-browser-").tempdir().expect("a temporary folder")
+}

@@ -1,0 +1,94 @@
+//! The `whipstitch` binary under test, on ports of the kernel's choice.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// Orderly stop takes at most ten seconds (design 1.1).
+const STOP: Duration = Duration::from_secs(10);
+
+/// A running gateway with a data folder of its own. Killed on drop.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    base: String,
+    _data: TempDir,
+}
+
+impl Gateway {
+    /// Starts `whipstitch serve` and waits until it says where it listens.
+    pub fn serve(flags: &[&str]) -> Gateway {
+        Gateway::start("serve", flags)
+    }
+
+    /// Starts `whipstitch demo`.
+    pub fn demo(flags: &[&str]) -> Gateway {
+        Gateway::start("demo", flags)
+    }
+
+    fn start(command: &str, flags: &[&str]) -> Gateway {
+        let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
+        let mut program = program();
+        program.arg(command).args(["--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data"]).arg(data.path());
+        program.args(flags);
+        let process = Process::start("whipstitch", &program);
+        let base = process.line(Duration::from_secs(20), "address", |line| {
+            let (_, from) = line.split_once("http://")?;
+            let authority = from.split(|c: char| c == '/' || c.is_whitespace()).next()?;
+            Some(format!("http://{authority}"))
+        });
+        Gateway { process, base, _data: data }
+    }
+
+    /// The URL of a path on this gateway.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// The program, for what it says and uses.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// SIGTERM, and the exit status; panics if it takes longer than it may.
+    pub fn stop(&self) -> ExitStatus {
+        self.process.stop(STOP)
+    }
+}
+
+/// `whipstitch` without arguments and without the environment's configuration.
+pub fn program() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WHIPSTITCH_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The binary: named by `WHIPSTITCH_BIN` (as `cargo xtask test` does, having built it), else built now.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("WHIPSTITCH_BIN") {
+            return path.into();
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // The whole workspace's binaries: the same features, hence the same dependencies as the tests were built with.
+        let status = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins"]).status();
+        assert!(status.is_ok_and(|status| status.success()), "whipstitch does not build");
+        target().join("debug/whipstitch")
+    })
+}
+
+/// The workspace's target folder: this program lies in `<target>/debug/deps`.
+pub(crate) fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a file");
+    own.ancestors().nth(3).expect("tests lie in <target>/debug/deps").to_owned()
+}

@@ -1,0 +1,3 @@
+//! Chromium and Firefox publish and watch through the gateway's own pages.
+
+mod equipment;

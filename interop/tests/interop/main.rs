@@ -1,0 +1,5 @@
+//! The built gateway against real peers, each test named for what it shows.
+//!
+//! Everything in `browser` starts browsers and is run alone (`cargo xtask test` does so).
+
+mod browser;
