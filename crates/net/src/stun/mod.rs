@@ -17,6 +17,8 @@ use stun_types::message::{
 use stun_types::prelude::{AttributeFromRaw, AttributeStaticType, AttributeWrite, MessageWrite, MessageWriteExt};
 
 mod attributes;
+#[cfg(test)]
+mod tests;
 
 use attributes::{
     FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING, MESSAGE_INTEGRITY, Message, PRIORITY, USE_CANDIDATE, USERNAME,
