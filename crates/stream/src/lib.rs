@@ -1,1 +1,32 @@
-//! placeholder
+//! Floor 1, the hub: streams, publishers, subscribers, tracks.
+//!
+//! A publisher puts packets in and hears keyframe requests; a subscriber gets packets out. Everything else of the gateway
+//! is only that. The life of a packet here: [`stream::Stream`] places it on the stream's own timeline, which goes on
+//! whoever publishes, and collects it into a [`Burst`]; each worker keeps the burst in its [`history::History`] and offers
+//! it to the [`subscription::Subscription`]s of its subscribers, which give it the number and time that one subscriber sees.
+//!
+//! Nothing here knows a protocol, a socket or a clock: time is an argument. Nothing blocks or starts a thread; only
+//! [`directory::Directory`], the control plane's view of who holds what, has a lock.
+
+pub mod cache;
+pub mod directory;
+pub mod history;
+pub mod keyframes;
+pub mod stats;
+pub mod stream;
+pub mod subscription;
+
+mod close;
+mod forward;
+mod key;
+mod points;
+mod track;
+
+pub use close::CloseReason;
+pub use directory::Directory;
+pub use forward::{Burst, Clock, Forwarded};
+pub use history::History;
+pub use key::{InvalidKey, InvalidSessionId, SessionId, StreamKey};
+pub use stream::{Config, Output, Stream};
+pub use subscription::{Rewritten, Subscription};
+pub use track::{PerKind, Track, Tracks};

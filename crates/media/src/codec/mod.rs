@@ -1,6 +1,14 @@
-//! The codecs the gateway forwards.
+//! The codecs the gateway forwards, and what their payloads say about where a decoder may start.
+//!
+//! [`Inspector`] looks at every packet of one track, in the order of arrival, and answers what the hub must know:
+//! may a decoder start here, is this a key picture, how large is the picture, does the payload break its format. One file
+//! per codec; each is total over its bytes and keeps a bounded state.
 
 use std::fmt;
+
+mod inspect;
+
+pub use inspect::{Inspection, Inspector};
 
 /// Audio or video: the two kinds of track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +40,25 @@ pub enum Codec {
     Pcma,
     /// RFC 3551 4.5.2.
     G722,
+}
+
+impl Kind {
+    /// Both kinds.
+    pub const ALL: [Kind; 2] = [Kind::Audio, Kind::Video];
+
+    /// `audio` or `video`, as in `m=` lines, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Audio => "audio",
+            Kind::Video => "video",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Codec {

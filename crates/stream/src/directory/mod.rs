@@ -1,0 +1,320 @@
+//! The control plane's view of the streams: which publisher slots are taken, what is live, who watches how much.
+//!
+//! A slot is reserved before negotiation and is a guard: dropping it frees the place, so there is no check-then-act and
+//! no way to forget. A slot only ever frees its own place, however late it is dropped. One lock inside, held for a few
+//! map operations and never while anything waits; [`PublisherSlot::touch`] does without it. Entries without publisher and
+//! subscribers vanish after their time to live, or earlier when the place is needed.
+
+mod slot;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use self::slot::{PublisherSlot, SubscriberSlot};
+use crate::key::{SessionId, StreamKey};
+use crate::track::Tracks;
+
+/// What is done with a second publisher of a stream whose first is alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conflict {
+    /// The second is refused.
+    #[default]
+    Reject,
+    /// The second takes the stream.
+    TakeOver,
+}
+
+/// Bounds and policies of a [`Directory`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What is done with a second publisher.
+    pub on_conflict: Conflict,
+    /// A publisher that has not been touched for so long gives way to a new one.
+    pub silence: Duration,
+    /// How long a stream without publisher and subscribers is remembered.
+    pub ttl: Duration,
+    /// Streams at once.
+    pub streams: usize,
+    /// Subscribers at once, of all streams.
+    pub subscribers: usize,
+    /// Subscribers at once of one stream.
+    pub subscribers_per_stream: usize,
+}
+
+impl Default for Config {
+    /// design.md 1.4: reject, 2 s of silence, 60 s to live. The caps are those of one large machine.
+    fn default() -> Self {
+        Self {
+            on_conflict: Conflict::Reject,
+            silence: Duration::from_secs(2),
+            ttl: Duration::from_secs(60),
+            streams: 10_000,
+            subscribers: 20_000,
+            subscribers_per_stream: 20_000,
+        }
+    }
+}
+
+/// Why a publisher is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The stream has a publisher that is alive; to be tried again after this time.
+    #[error("the stream is being published already")]
+    Occupied {
+        /// When its place is free at the earliest, should it fall silent now.
+        retry: Duration,
+    },
+    /// A cap is reached.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
+/// A cap is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway is full")]
+pub struct Full;
+
+/// One stream in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamEntry {
+    /// Its name.
+    pub key: StreamKey,
+    /// Who holds its publisher slot.
+    pub publisher: Option<PublisherEntry>,
+    /// Subscriber slots taken.
+    pub subscribers: usize,
+}
+
+/// Who holds a publisher slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublisherEntry {
+    /// The session.
+    pub session: SessionId,
+    /// When it went live; when it reserved the slot, as long as it is not live.
+    pub since: Instant,
+    /// Whether its media is expected: negotiated and connected.
+    pub live: bool,
+}
+
+/// How much is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Streams with a publisher or a subscriber.
+    pub streams: usize,
+    /// Publishers, live or about to be.
+    pub publishers: usize,
+    /// Publishers that are live.
+    pub live: usize,
+    /// Subscribers.
+    pub subscribers: usize,
+}
+
+/// Which streams there are and who holds them. Clones are the same directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    /// Instants are kept as milliseconds since this one where they have to be atomic.
+    origin: Instant,
+    /// The latest instant anybody told, for guards that are dropped without one.
+    latest: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: BTreeMap<StreamKey, Entry>,
+    /// Of all streams.
+    subscribers: usize,
+    /// The next generation of a publisher slot.
+    generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    publisher: Option<Holder>,
+    subscribers: usize,
+    /// Since when nobody holds anything here, in milliseconds; meaningless while somebody does.
+    idle_since: u64,
+}
+
+/// Who holds the publisher slot of an entry.
+#[derive(Debug)]
+struct Holder {
+    session: SessionId,
+    /// Tells this slot from every other, even of the same session.
+    generation: u64,
+    since: Instant,
+    tracks: Option<Tracks>,
+    /// When it was touched last, in milliseconds.
+    touched: Arc<AtomicU64>,
+}
+
+impl Directory {
+    /// An empty directory.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let inner = Inner { config, origin: now, latest: AtomicU64::new(0), state: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes the stream's publisher slot, before anything is negotiated. A publisher that has been silent gives way, and
+    /// [`PublisherSlot::replaces`] names it: its session is to be closed.
+    ///
+    /// # Errors
+    /// [`Refused::Occupied`] if a publisher is alive and the policy is to keep it, [`Refused::Full`] at the cap of streams.
+    pub fn reserve_publisher(
+        &self,
+        key: &StreamKey,
+        session: SessionId,
+        now: Instant,
+    ) -> Result<PublisherSlot, Refused> {
+        let millis = self.inner.tell(now);
+        let config = &self.inner.config;
+        let mut state = self.inner.lock();
+        let entry = state.entry(key, config, millis)?;
+        let replaces = match &entry.publisher {
+            None => None,
+            Some(holder) => {
+                let silent = millis.saturating_sub(holder.touched.load(Ordering::Relaxed));
+                if config.on_conflict == Conflict::Reject && u128::from(silent) < config.silence.as_millis() {
+                    return Err(Refused::Occupied { retry: config.silence });
+                }
+                Some(holder.session)
+            }
+        };
+        let touched = Arc::new(AtomicU64::new(millis));
+        state.generation += 1;
+        let generation = state.generation;
+        let holder = Holder { session, generation, since: now, tracks: None, touched: touched.clone() };
+        if let Some(entry) = state.streams.get_mut(key) {
+            entry.publisher = Some(holder);
+        }
+        drop(state);
+        Ok(PublisherSlot::new(self.inner.clone(), key.clone(), session, generation, touched, replaces))
+    }
+
+    /// Takes one of the stream's subscriber slots, whether or not anybody publishes.
+    ///
+    /// # Errors
+    /// At the caps of subscribers and streams.
+    pub fn reserve_subscriber(&self, key: &StreamKey, session: SessionId) -> Result<SubscriberSlot, Full> {
+        let config = &self.inner.config;
+        let mut state = self.inner.lock();
+        if state.subscribers >= config.subscribers {
+            return Err(Full);
+        }
+        let entry = state.entry(key, config, self.inner.latest.load(Ordering::Relaxed))?;
+        if entry.subscribers >= config.subscribers_per_stream {
+            return Err(Full);
+        }
+        entry.subscribers += 1;
+        state.subscribers += 1;
+        drop(state);
+        Ok(SubscriberSlot::new(self.inner.clone(), key.clone(), session))
+    }
+
+    /// What is being published on the stream; `None` if nobody is live.
+    pub fn live_tracks(&self, key: &StreamKey) -> Option<Tracks> {
+        self.inner.lock().streams.get(key)?.publisher.as_ref()?.tracks.clone()
+    }
+
+    /// Who holds the stream's publisher slot.
+    pub fn publisher(&self, key: &StreamKey) -> Option<PublisherEntry> {
+        self.inner.lock().streams.get(key)?.publisher.as_ref().map(Holder::entry)
+    }
+
+    /// Every stream that somebody holds or held lately, by name.
+    pub fn list(&self) -> Vec<StreamEntry> {
+        let state = self.inner.lock();
+        let entries = state.streams.iter().map(|(key, entry)| StreamEntry {
+            key: key.clone(),
+            publisher: entry.publisher.as_ref().map(Holder::entry),
+            subscribers: entry.subscribers,
+        });
+        entries.collect()
+    }
+
+    /// How much is taken.
+    pub fn counts(&self) -> Counts {
+        let state = self.inner.lock();
+        let mut counts = Counts { subscribers: state.subscribers, ..Counts::default() };
+        for entry in state.streams.values() {
+            counts.streams += usize::from(!entry.is_idle());
+            if let Some(holder) = &entry.publisher {
+                counts.publishers += 1;
+                counts.live += usize::from(holder.tracks.is_some());
+            }
+        }
+        counts
+    }
+
+    /// Forgets the entries whose time to live is over. Happens by itself when places run short; called now and then, it
+    /// keeps lists short.
+    pub fn sweep(&self, now: Instant) {
+        let millis = self.inner.tell(now);
+        self.inner.lock().sweep(self.inner.config.ttl, millis);
+    }
+}
+
+impl Inner {
+    /// Milliseconds of an instant, which also becomes the latest.
+    fn tell(&self, now: Instant) -> u64 {
+        let millis = now.saturating_duration_since(self.origin).as_millis() as u64;
+        // Workers tell the time for each burst: within a millisecond a look is enough, and costs no other core its line.
+        if self.latest.load(Ordering::Relaxed) < millis {
+            self.latest.fetch_max(millis, Ordering::Relaxed);
+        }
+        millis
+    }
+
+    /// The state. Its holders do not leave it half-changed, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The entry of a stream, made if there is none and room for it.
+    fn entry(&mut self, key: &StreamKey, config: &Config, millis: u64) -> Result<&mut Entry, Full> {
+        if !self.streams.contains_key(key) && self.streams.len() >= config.streams {
+            self.sweep(config.ttl, millis);
+            if self.streams.len() >= config.streams && !self.evict_idle() {
+                return Err(Full);
+            }
+        }
+        Ok(self.streams.entry(key.clone()).or_insert_with(|| Entry { idle_since: millis, ..Entry::default() }))
+    }
+
+    fn sweep(&mut self, ttl: Duration, millis: u64) {
+        self.streams.retain(|_, entry| {
+            !entry.is_idle() || u128::from(millis.saturating_sub(entry.idle_since)) < ttl.as_millis()
+        });
+    }
+
+    /// Forgets the entry that has been idle longest, before its time.
+    fn evict_idle(&mut self) -> bool {
+        let idle = self.streams.iter().filter(|(_, entry)| entry.is_idle());
+        let Some(key) = idle.min_by_key(|(_, entry)| entry.idle_since).map(|(key, _)| key.clone()) else {
+            return false;
+        };
+        self.streams.remove(&key).is_some()
+    }
+}
+
+impl Entry {
+    fn is_idle(&self) -> bool {
+        self.publisher.is_none() && self.subscribers == 0
+    }
+}
+
+impl Holder {
+    fn entry(&self) -> PublisherEntry {
+        PublisherEntry { session: self.session, since: self.since, live: self.tracks.is_some() }
+    }
+}
