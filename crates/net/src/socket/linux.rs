@@ -72,6 +72,7 @@ impl Cursor {
 }
 
 /// What to do about a refused message.
+#[derive(Debug, PartialEq, Eq)]
 enum Remedy {
     Again,
     WithoutGso,
@@ -288,9 +289,74 @@ impl Control {
 }
 
 /// Sets an integer option of the socket.
-fn set(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(super) fn set(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let size = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the kernel reads `size` bytes, the size of `value`, which lives across the call.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Path;
+
+    impl Sender {
+        pub(in crate::socket) fn without_gso(&self) {
+            self.gso.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn batch(sizes: &[usize]) -> Batch {
+        let mut batch = Batch::new();
+        for &size in sizes {
+            batch.push(Path::to(([127, 0, 0, 1], 9).into()), size, |_| Some(size));
+        }
+        batch
+    }
+
+    /// (offset, length, datagrams) of every message from `cursor` on.
+    fn messages(batch: &Batch, mut cursor: Cursor, gso: bool) -> Vec<(usize, usize, usize)> {
+        std::iter::from_fn(|| cursor.take(batch, gso)).map(|m| (m.start, m.len, m.datagrams)).collect()
+    }
+
+    #[test]
+    fn messages_are_runs_with_gso_and_datagrams_without() {
+        let batch = batch(&[100, 100, 30, 50, 0]);
+        assert_eq!(messages(&batch, Cursor::default(), true), [(0, 230, 3), (230, 50, 1), (280, 0, 1)]);
+        let single = [(0, 100, 1), (100, 100, 1), (200, 30, 1), (230, 50, 1), (280, 0, 1)];
+        assert_eq!(messages(&batch, Cursor::default(), false), single);
+    }
+
+    #[test]
+    fn split_concerns_the_rest_of_one_run() {
+        let batch = batch(&[100, 100, 30, 50, 50]);
+        let split = Cursor { within: 100, split: true, run: 0 };
+        assert_eq!(messages(&batch, split, true), [(100, 100, 1), (200, 30, 1), (230, 100, 2)]);
+        let rest = Cursor { within: 100, ..Cursor::default() };
+        assert_eq!(messages(&batch, rest, true), [(100, 130, 2), (230, 100, 2)]);
+    }
+
+    #[test]
+    fn each_refusal_has_its_remedy() {
+        let message = |datagrams| Message { at: Cursor::default(), start: 0, len: 0, segment: 0, datagrams };
+        let rows = [
+            (libc::EINTR, 1, Remedy::Again),
+            (libc::EAGAIN, 1, Remedy::DropTheRest),
+            (libc::ENOBUFS, 9, Remedy::DropTheRest),
+            (libc::EIO, 9, Remedy::WithoutGso),
+            (libc::EIO, 1, Remedy::Skip),
+            (libc::EINVAL, 9, Remedy::InSingleDatagrams),
+            (libc::EMSGSIZE, 9, Remedy::InSingleDatagrams),
+            (libc::EMSGSIZE, 1, Remedy::Skip),
+            (libc::EINVAL, 1, Remedy::Skip),
+            (libc::ECONNREFUSED, 9, Remedy::Skip),
+            (libc::EPERM, 9, Remedy::Skip),
+            (libc::ENETUNREACH, 9, Remedy::Skip),
+        ];
+        for (code, datagrams, remedy) in rows {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(Remedy::of(&error, &message(datagrams)), remedy, "{error} for {datagrams}");
+        }
+    }
 }

@@ -19,6 +19,8 @@ mod fallback;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "sendmmsg with control messages of their own for each message has no safe wrapper")]
 mod linux;
+#[cfg(test)]
+mod tests;
 
 #[cfg(not(target_os = "linux"))]
 use fallback as system;
