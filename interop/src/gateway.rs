@@ -1,6 +1,6 @@
 //! The `whipstitch` binary under test, on ports of the kernel's choice.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -21,22 +21,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `whipstitch serve` and waits until it says where it listens.
+    /// Starts `whipstitch serve` with these flags and waits until it says where it listens.
     pub fn serve(flags: &[&str]) -> Gateway {
-        Gateway::start("serve", flags)
+        Gateway::start(program().arg("serve").args(flags))
     }
 
     /// Starts `whipstitch demo`.
     pub fn demo(flags: &[&str]) -> Gateway {
-        Gateway::start("demo", flags)
+        Gateway::start(program().arg("demo").args(flags))
     }
 
-    fn start(command: &str, flags: &[&str]) -> Gateway {
+    /// Starts a command line of the gateway, on ports and with a data folder of its own.
+    pub fn start(program: &mut Command) -> Gateway {
         let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
-        let mut program = program();
-        program.arg(command).args(["--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data"]).arg(data.path());
-        program.args(flags);
-        let process = Process::start("whipstitch", &program);
+        program.args(["--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data"]).arg(data.path());
+        let process = Process::start("whipstitch", program);
         let base = process.line(Duration::from_secs(20), "address", |line| {
             let (_, from) = line.split_once("http://")?;
             let authority = from.split(|c: char| c == '/' || c.is_whitespace()).next()?;
@@ -73,7 +72,7 @@ pub fn program() -> Command {
 }
 
 /// The binary: named by `WHIPSTITCH_BIN` (as `cargo xtask test` does, having built it), else built now.
-fn binary() -> &'static Path {
+fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(path) = std::env::var_os("WHIPSTITCH_BIN") {
@@ -88,7 +87,7 @@ fn binary() -> &'static Path {
 }
 
 /// The workspace's target folder: this program lies in `<target>/debug/deps`.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a file");
     own.ancestors().nth(3).expect("tests lie in <target>/debug/deps").to_owned()
 }

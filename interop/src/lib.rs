@@ -1,13 +1,11 @@
-//! What the interop tests stand on: the real gateway as a process, and real browsers to look at its pages.
+//! The built gateway as a process: started, listened to, stopped, gone when its test is.
 //!
 //! Everything here panics when the world is not as expected, with the words a person needs to find out why: this is
 //! test equipment, and a test has nothing better to do with an error. Processes end with the value that started them,
-//! and with the test program, however that ends.
+//! and with the program that did, however that ends.
 
-pub mod browser;
-pub mod gateway;
-mod marionette;
-pub mod process;
+mod gateway;
+mod process;
 
-pub use browser::Browser;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, program, target};
+pub use process::Process;

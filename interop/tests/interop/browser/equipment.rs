@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whipstitch_interop::Browser;
+use super::driver::Browser;
 
 /// Sends the fake camera and microphone from one connection to another in the same page, and waits for what arrives.
 const LOOP: &str = r#"

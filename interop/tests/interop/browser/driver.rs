@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
 use tokio::sync::Mutex;
+use whipstitch_interop::{Process, target};
 
-use crate::marionette::Marionette;
-use crate::process::Process;
+use super::marionette::Marionette;
 
 /// Long enough for a cold start on a busy machine with two cores.
 const START: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
 
 /// One browser with one page. Ends on drop.
 #[derive(Debug)]
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Driver,
     name: String,
     // In this order: the profile can only be removed when nobody writes to it.
@@ -71,7 +71,7 @@ enum Driver {
 
 impl Browser {
     /// Starts Chromium; `name` says what it is there for, in messages and file names.
-    pub async fn chromium(name: &str) -> Browser {
+    pub(crate) async fn chromium(name: &str) -> Browser {
         let process = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
         let port: u16 = process.line(START, "port", |line| {
             line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
@@ -90,7 +90,7 @@ impl Browser {
     }
 
     /// Starts Firefox.
-    pub async fn firefox(name: &str) -> Browser {
+    pub(crate) async fn firefox(name: &str) -> Browser {
         let profile = profile();
         fs::write(profile.path().join("user.js"), FIREFOX).expect("the profile's folder is ours");
         let mut command = Command::new("firefox-esr");
@@ -103,7 +103,7 @@ impl Browser {
     }
 
     /// Loads a page.
-    pub async fn open(&self, url: &str) {
+    pub(crate) async fn open(&self, url: &str) {
         match &self.driver {
             Driver::Chromium(driver) => driver.goto(url).await.map_err(|e| e.to_string()),
             Driver::Firefox(marionette) => {
@@ -116,7 +116,7 @@ impl Browser {
     }
 
     /// The value of an asynchronous function's body in the page; `null` where JavaScript has `undefined`.
-    pub async fn evaluate(&self, body: &str) -> Value {
+    pub(crate) async fn evaluate(&self, body: &str) -> Value {
         self.until(
             "a value",
             Duration::ZERO,
@@ -128,7 +128,7 @@ impl Browser {
 
     /// Asks the function's body again and again until it returns something true, and returns that. Exceptions count as
     /// not yet. Panics after `within`, with the last answer, the page's text and a screenshot.
-    pub async fn until(&self, what: &str, within: Duration, body: &str) -> Value {
+    pub(crate) async fn until(&self, what: &str, within: Duration, body: &str) -> Value {
         let script = format!(
             "const [within, done] = arguments;
              const end = performance.now() + within;
@@ -184,7 +184,7 @@ impl Browser {
     }
 
     /// Saves what the page looks like as `target/screenshots/<name>.png`.
-    pub async fn screenshot(&self, name: &str) -> PathBuf {
+    pub(crate) async fn screenshot(&self, name: &str) -> PathBuf {
         let png = match &self.driver {
             Driver::Chromium(driver) => driver.screenshot_as_png_base64().await.expect("a screenshot"),
             Driver::Firefox(marionette) => {
@@ -193,7 +193,7 @@ impl Browser {
                 answer.expect("a screenshot")["value"].as_str().expect("base64").to_owned()
             }
         };
-        let folder = crate::gateway::target().join("screenshots");
+        let folder = target().join("screenshots");
         fs::create_dir_all(&folder).expect("the target folder is ours");
         let path = folder.join(format!("{name}.png"));
         fs::write(&path, thirtyfour::support::base64_decode(&png).expect("base64")).expect("the target folder is ours");
