@@ -1,0 +1,102 @@
+//! The bounded queues between control and workers and between workers.
+//!
+//! Commands and bursts wait in one queue, datagrams that another worker received in a second, so that a flood of
+//! strays cannot keep a command out. When the first is full the sender is told ([`Full`]): control answers 503, a worker
+//! drops the burst and counts it. When the second is full the datagram is dropped, as a network would.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+
+use mio::Waker;
+use whipstitch_net::Path;
+use whipstitch_stream::{Burst, SessionId, StreamKey, Tracks};
+
+use crate::peer::{Peer, PeerCommand};
+use crate::report::Report;
+
+/// Commands and bursts a worker may be behind. A burst a frame of 100 streams at 50 packets a second of audio is 8000 a
+/// second: half a second of them.
+const COMMANDS: usize = 4096;
+
+/// Misplaced datagrams a worker may be behind: about 10 ms of a fully loaded worker.
+const DATAGRAMS: usize = 2048;
+
+/// The mailbox has no room: the worker is overloaded or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the media worker's mailbox is full")]
+pub struct Full;
+
+/// What a worker can be told.
+pub(crate) enum Command {
+    /// Take this session over; its first local ufrag.
+    Add { peer: Box<dyn Peer>, ufrag: String },
+    /// Tell a session something.
+    Peer { session: SessionId, command: PeerCommand },
+    /// To the home of a stream: this worker has subscribers from now on.
+    Join { stream: StreamKey, worker: usize },
+    /// To the home of a stream: this worker has none any more.
+    Leave { stream: StreamKey, worker: usize },
+    /// To the home of a stream: a subscriber elsewhere needs a keyframe.
+    RequestKeyframe { stream: StreamKey },
+    /// From the home of a stream: packets.
+    Burst { stream: StreamKey, burst: Arc<Burst> },
+    /// From the home of a stream: other tracks.
+    TracksChanged { stream: StreamKey, tracks: Tracks },
+    /// From the home of a stream: it is over.
+    Ended { stream: StreamKey },
+    /// Datagrams from this address belong to that worker.
+    Route { remote: std::net::SocketAddr, worker: usize },
+    /// No longer.
+    Unroute { remote: std::net::SocketAddr, worker: usize },
+    /// Tell about everything.
+    Report(Box<dyn FnOnce(Report) + Send>),
+    /// Close all sessions and end.
+    Stop,
+}
+
+/// A datagram that came to another worker's socket.
+pub(crate) struct Misplaced {
+    pub(crate) via: usize,
+    pub(crate) path: Path,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The sending end: any thread may hold one.
+#[derive(Clone)]
+pub(crate) struct Mailbox {
+    commands: SyncSender<Command>,
+    datagrams: SyncSender<Misplaced>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    pub(crate) fn send(&self, command: Command) -> Result<(), Full> {
+        self.commands.try_send(command).map_err(|_| Full)?;
+        self.wake();
+        Ok(())
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Misplaced) -> Result<(), Full> {
+        self.datagrams.try_send(datagram).map_err(|_| Full)?;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // Fails only when the worker's poll is gone, and then nobody waits for it.
+        let _ = self.waker.wake();
+    }
+}
+
+/// The receiving end: one worker's.
+pub(crate) struct Inbox {
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) datagrams: Receiver<Misplaced>,
+}
+
+pub(crate) fn mailbox(waker: Waker) -> (Mailbox, Inbox) {
+    let (commands, commands_in) = mpsc::sync_channel(COMMANDS);
+    let (datagrams, datagrams_in) = mpsc::sync_channel(DATAGRAMS);
+    let mailbox = Mailbox { commands, datagrams, waker: Arc::new(waker) };
+    (mailbox, Inbox { commands: commands_in, datagrams: datagrams_in })
+}

@@ -1,0 +1,167 @@
+//! The worker's view of a session: what it is fed, and what it may ask for.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use whipstitch_media::time::Ntp;
+use whipstitch_media::{Kind, Packet};
+use whipstitch_net::Path;
+use whipstitch_net::batch::Batch;
+use whipstitch_stream::history::History;
+use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
+
+use crate::report::{Role, SessionStats};
+
+/// One session on a worker: a machine without I/O or clock. Everything it wants sent it writes to the batches it is
+/// given; everything else it wants done it says as an [`Action`].
+pub trait Peer: Send {
+    /// Its public name, for logs and the API.
+    fn session(&self) -> SessionId;
+
+    /// The stream it publishes or watches.
+    fn stream(&self) -> &StreamKey;
+
+    /// Publisher or subscriber.
+    fn role(&self) -> Role;
+
+    /// A datagram that was routed here: STUN by its ufrag, everything else by an address this session had checked.
+    fn handle_datagram(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]);
+
+    /// Its deadline has passed.
+    fn handle_timeout(&mut self, cx: &mut Context<'_>);
+
+    /// Control wants something.
+    fn handle_command(&mut self, cx: &mut Context<'_>, command: PeerCommand);
+
+    /// Packets of the stream it has subscribed to.
+    fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst);
+
+    /// The stream's tracks are others now; a subscriber that they no longer fit closes itself.
+    fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks);
+
+    /// A subscriber needs a keyframe, or the hub repeats its request.
+    fn request_keyframe(&mut self, cx: &mut Context<'_>);
+
+    /// Says goodbye on the wire (RTCP BYE, DTLS close_notify). It is dropped right after.
+    fn close(&mut self, cx: &mut Context<'_>, reason: &CloseReason);
+
+    /// When [`Peer::handle_timeout`] is due; may move with every call above.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Counters and state for the API.
+    fn stats(&self, now: Instant) -> SessionStats;
+}
+
+/// Outgoing datagrams by address family, as there is one socket for each.
+#[derive(Debug, Default)]
+pub struct Batches {
+    pub(crate) v4: Batch,
+    pub(crate) v6: Batch,
+}
+
+impl Batches {
+    /// Two empty batches.
+    pub fn new() -> Batches {
+        Batches::default()
+    }
+
+    /// The batch whose socket reaches this path.
+    pub fn of(&mut self, path: Path) -> &mut Batch {
+        if path.remote.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+    }
+
+    /// Puts one ready-made datagram.
+    pub fn put(&mut self, path: Path, bytes: &[u8]) {
+        self.of(path).push(path, bytes.len(), |buf| {
+            buf.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            Some(bytes.len())
+        });
+    }
+}
+
+/// What a session may use while it handles something.
+pub struct Context<'a> {
+    /// The present, the same for everything in one turn of the worker.
+    pub now: Instant,
+    /// Where to write datagrams.
+    pub batches: &'a mut Batches,
+    /// Recent packets of the subscribed stream, once subscribed.
+    pub history: Option<&'a History>,
+    pub(crate) actions: &'a mut Vec<Action>,
+}
+
+impl<'a> Context<'a> {
+    /// A context outside of a worker, for sessions driven in virtual time.
+    pub fn new(
+        now: Instant,
+        batches: &'a mut Batches,
+        history: Option<&'a History>,
+        actions: &'a mut Vec<Action>,
+    ) -> Context<'a> {
+        Context { now, batches, history, actions }
+    }
+
+    /// Asks the worker for something; done when the session returns.
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+}
+
+/// What a subscriber may use while packets are delivered to it.
+pub struct Delivery<'a> {
+    /// The present.
+    pub now: Instant,
+    /// Where to write datagrams.
+    pub batches: &'a mut Batches,
+    /// Set by a subscriber that cannot go on without a keyframe.
+    pub wants_keyframe: bool,
+}
+
+/// What a session asks of its worker.
+#[derive(Debug)]
+pub enum Action {
+    /// This address passed a check: its datagrams are this session's, until forgotten.
+    Checked(SocketAddr),
+    /// This address is no longer this session's.
+    Forgotten(SocketAddr),
+    /// STUN with this local ufrag is this session's.
+    Ufrag(String),
+    /// This local ufrag is gone.
+    Retired(String),
+    /// A publisher's media begins: these are its tracks.
+    Publish(Tracks),
+    /// A packet of a publisher's track.
+    Push(Kind, Packet),
+    /// A publisher's sender report: the NTP time of an extended RTP time of the track.
+    SenderReport(Kind, Ntp, u64),
+    /// A subscriber is ready for packets.
+    Subscribe,
+    /// A subscriber asks for a keyframe (PLI, FIR).
+    RequestKeyframe,
+    /// The session is over.
+    Close(CloseReason),
+}
+
+/// What control asks of a session.
+#[derive(Debug)]
+pub enum PeerCommand {
+    /// End now.
+    Close(CloseReason),
+    /// New credentials on both sides (RFC 9725 4.3.3).
+    IceRestart(IceRestart),
+}
+
+/// The credentials of an ICE restart. Secrets: never shown.
+pub struct IceRestart {
+    /// Our ufrag and pwd.
+    pub local: (String, String),
+    /// The peer's ufrag and pwd.
+    pub remote: (String, String),
+}
+
+impl fmt::Debug for IceRestart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceRestart").field("local_ufrag", &self.local.0).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,274 @@
+//! The handle of the whole plane: starts the workers, places sessions, asks for reports, stops everything.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use whipstitch_net::socket::Udp;
+use whipstitch_stream::stream::Config;
+use whipstitch_stream::{SessionId, StreamKey};
+
+use crate::mailbox::{Command, Full, Mailbox, mailbox};
+use crate::peer::{Peer, PeerCommand};
+use crate::report::Report;
+use crate::worker::{Sockets, Worker};
+
+/// The alphabet of ice-char (RFC 8839 5.4): a ufrag's first letter names the worker of its session.
+const TAGS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// As many workers as there are ufrag tags.
+pub const MAX_WORKERS: usize = TAGS.len();
+
+/// A worker that does not answer a report within this time is left out of it.
+const REPORT_WAIT: Duration = Duration::from_millis(500);
+
+/// The first letter of a ufrag of a session on this worker.
+pub fn ufrag_tag(worker: usize) -> char {
+    char::from(TAGS[worker % MAX_WORKERS])
+}
+
+pub(crate) fn worker_of(ufrag: &str) -> Option<usize> {
+    let tag = *ufrag.as_bytes().first()?;
+    TAGS.iter().position(|candidate| *candidate == tag)
+}
+
+/// How the plane is started.
+#[derive(Debug, Clone)]
+pub struct PlaneConfig {
+    /// Where to listen for datagrams, one address per family at most. A wildcard IPv4 address brings `[::]` with it.
+    /// Port 0 takes any free one.
+    pub rtc: SocketAddr,
+    /// Worker threads, 1 to [`MAX_WORKERS`].
+    pub workers: usize,
+    /// How streams behave.
+    pub stream: Config,
+}
+
+/// Why the plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen for WebRTC media on UDP {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread or a poll could not be made.
+    #[error("cannot start a media worker: {0}")]
+    Worker(#[from] io::Error),
+}
+
+/// The running plane. Dropping the last handle stops it.
+#[derive(Clone)]
+pub struct Plane {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    mailboxes: Vec<Mailbox>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    local: Vec<SocketAddr>,
+    turn: AtomicUsize,
+}
+
+impl Plane {
+    /// Binds the sockets and starts the workers.
+    ///
+    /// # Errors
+    /// When an address is taken or a thread cannot be made; nothing is left behind then.
+    pub fn start(config: &PlaneConfig) -> Result<Plane, StartError> {
+        let workers = config.workers.clamp(1, MAX_WORKERS);
+        let (sockets, local) = bind_all(config.rtc, workers)?;
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..workers {
+            let poll = mio::Poll::new()?;
+            let waker = mio::Waker::new(poll.registry(), Worker::WAKE)?;
+            let (outside, inside) = mailbox(waker);
+            mailboxes.push(outside);
+            polls.push((poll, inside));
+        }
+        let mut threads = Vec::new();
+        for (index, ((poll, inbox), sockets)) in polls.into_iter().zip(sockets).enumerate() {
+            let worker = Worker::new(index, poll, sockets, inbox, mailboxes.clone(), config.stream.clone())?;
+            let name = format!("media-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run())?);
+        }
+        let shared = Shared { mailboxes, threads: Mutex::new(threads), local, turn: AtomicUsize::new(0) };
+        Ok(Plane { shared: Arc::new(shared) })
+    }
+
+    /// Where the plane listens: IPv4 first.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.shared.local
+    }
+
+    /// The worker that is a stream's home, where its publisher must be placed.
+    pub fn home(&self, stream: &StreamKey) -> usize {
+        home(stream, self.shared.mailboxes.len())
+    }
+
+    /// The worker for the next subscriber: each in turn.
+    pub fn next_worker(&self) -> usize {
+        self.shared.turn.fetch_add(1, Ordering::Relaxed) % self.shared.mailboxes.len()
+    }
+
+    /// Hands a session over. From now on only its worker touches it.
+    ///
+    /// # Errors
+    /// [`Full`] when the worker is too far behind; the session is dropped.
+    pub fn add(&self, worker: usize, peer: Box<dyn Peer>, ufrag: String) -> Result<(), Full> {
+        self.mailbox(worker)?.send(Command::Add { peer, ufrag })
+    }
+
+    /// Tells a session something; nothing happens if it has ended meanwhile.
+    ///
+    /// # Errors
+    /// [`Full`] when the worker is too far behind.
+    pub fn tell(&self, worker: usize, session: SessionId, command: PeerCommand) -> Result<(), Full> {
+        self.mailbox(worker)?.send(Command::Peer { session, command })
+    }
+
+    fn mailbox(&self, worker: usize) -> Result<&Mailbox, Full> {
+        self.shared.mailboxes.get(worker).ok_or(Full)
+    }
+
+    /// Everything the workers have to tell. Blocks for as long as the slowest needs, at most half a second.
+    pub fn report(&self) -> Report {
+        let (sender, receiver) = mpsc::channel();
+        let mut asked = 0;
+        for mailbox in &self.shared.mailboxes {
+            let sender = sender.clone();
+            let reply = Box::new(move |report| drop(sender.send(report)));
+            asked += usize::from(mailbox.send(Command::Report(reply)).is_ok());
+        }
+        let mut all = Report::default();
+        for _ in 0..asked {
+            let Ok(report) = receiver.recv_timeout(REPORT_WAIT) else { break };
+            all.sessions.extend(report.sessions);
+            all.streams.extend(report.streams);
+            all.strays += report.strays;
+            all.refused += report.refused;
+        }
+        all
+    }
+
+    /// Closes every session, telling its peer, and joins the workers.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+}
+
+impl Shared {
+    fn stop(&self) {
+        for mailbox in &self.mailboxes {
+            // A full mailbox is emptied by its worker in no time; a gone worker refuses for ever, and is joined below.
+            while mailbox.send(Command::Stop).is_err() && !self.is_finished() {
+                std::thread::yield_now();
+            }
+        }
+        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a media worker ended in a panic");
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.threads.lock().is_ok_and(|threads| threads.iter().all(JoinHandle::is_finished))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A stream's home by its name alone (FNV-1a), so that every part of the process comes to the same answer.
+pub(crate) fn home(stream: &StreamKey, workers: usize) -> usize {
+    let hash = stream
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    usize::try_from(hash % workers as u64).unwrap_or(0)
+}
+
+fn bind_all(rtc: SocketAddr, workers: usize) -> Result<(Vec<Sockets>, Vec<SocketAddr>), StartError> {
+    let first = bind_group(rtc, workers)?;
+    let bound = first[0].local_addr();
+    let mut local = vec![bound];
+    let mut second = None;
+    if rtc.ip() == IpAddr::from([0, 0, 0, 0]) {
+        let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), bound.port());
+        match bind_group(address, workers) {
+            Ok(group) => {
+                local.push(address);
+                second = Some(group);
+            }
+            // A machine without IPv6 is no mistake of anybody's.
+            Err(StartError::Bind { source, .. }) if no_ipv6(&source) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut seconds = second.map(Vec::into_iter);
+    let sockets = first.into_iter().map(|one| {
+        let (one, other) = (Arc::new(one), seconds.as_mut().and_then(Iterator::next).map(Arc::new));
+        if bound.is_ipv4() { Sockets { v4: Some(one), v6: other } } else { Sockets { v4: other, v6: Some(one) } }
+    });
+    Ok((sockets.collect(), local))
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+/// One socket per worker on the same port. With several, SO_REUSEPORT would also let a second server share the port
+/// unseen: a plain bind first proves that nobody has it.
+fn bind_group(address: SocketAddr, workers: usize) -> Result<Vec<Udp>, StartError> {
+    let fail = |source| StartError::Bind { address, source };
+    let shared = workers > 1;
+    let mut wanted = address;
+    if shared && address.port() != 0 {
+        drop(Udp::bind(address, false).map_err(fail)?);
+    }
+    let mut group: Vec<Udp> = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let socket = Udp::bind(wanted, shared).map_err(fail)?;
+        wanted = socket.local_addr();
+        group.push(socket);
+    }
+    Ok(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ufrag_names_its_worker() {
+        for worker in 0..MAX_WORKERS {
+            let ufrag = format!("{}abcdefg", ufrag_tag(worker));
+            assert_eq!(worker_of(&ufrag), Some(worker));
+        }
+        assert_eq!(worker_of(""), None);
+        assert_eq!(worker_of("-abc"), None);
+    }
+
+    #[test]
+    fn a_name_always_has_the_same_home_within_range() {
+        let keys: Vec<_> = (0..100).filter_map(|n| StreamKey::parse(&format!("stream-{n}")).ok()).collect();
+        for workers in 1..5 {
+            let homes: Vec<_> = keys.iter().map(|key| home(key, workers)).collect();
+            assert!(homes.iter().all(|home| *home < workers));
+            assert_eq!(homes, keys.iter().map(|key| home(key, workers)).collect::<Vec<_>>());
+            assert_eq!((0..workers).filter(|worker| homes.contains(worker)).count(), workers, "all are used");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! One media thread: its sockets, its sessions, its timers, and the turn they take.
+//!
+//! A turn is: wait; take commands; receive bursts, giving each datagram to its session; fan out what publishers pushed;
+//! run what is due; send what was written. Work in a turn is bounded, so no socket or mailbox starves another. A session
+//! that panics is dropped alone and counted.
+
+mod sessions;
+mod streams;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use whipstitch_net::socket::{RecvBuffer, Udp};
+use whipstitch_stream::SessionId;
+use whipstitch_stream::stream::Config;
+
+use crate::fanout::Streams;
+use crate::mailbox::{Command, Inbox, Mailbox};
+use crate::peer::{Action, Batches, Peer};
+use crate::report::{Report, Role, SessionReport};
+use crate::timers::Timers;
+
+/// Receive bursts of one socket in one turn: with 32 datagrams or more in each, about a millisecond of work.
+const BURSTS_A_TURN: usize = 8;
+
+/// Commands and misplaced datagrams in one turn.
+const MAIL_A_TURN: usize = 512;
+
+/// Addresses of other workers' sessions that reach us. Every one was authenticated by its worker.
+const MAX_ROUTES: usize = 65_536;
+
+/// The two sockets of a worker.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    pub(crate) v4: Option<Arc<Udp>>,
+    pub(crate) v6: Option<Arc<Udp>>,
+}
+
+struct Slot {
+    peer: Box<dyn Peer>,
+    session: SessionId,
+    role: Role,
+    /// Where it is among this worker's streams, once it has published or subscribed.
+    stream: Option<usize>,
+    /// Addresses that are its own, and the worker whose socket they come in through.
+    remotes: Vec<(SocketAddr, usize)>,
+    ufrags: Vec<String>,
+    /// The earliest deadline in the heap.
+    scheduled: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Here(usize),
+    Worker(usize),
+}
+
+pub(crate) struct Worker {
+    index: usize,
+    poll: Poll,
+    sockets: Sockets,
+    inbox: Inbox,
+    mailboxes: Vec<Mailbox>,
+    config: Config,
+    slots: Slab<Slot>,
+    sessions: HashMap<SessionId, usize>,
+    ufrags: HashMap<String, usize>,
+    remotes: HashMap<SocketAddr, Owner>,
+    streams: Streams,
+    timers: Timers,
+    stream_timers: Timers,
+    batches: Batches,
+    actions: Vec<Action>,
+    now: Instant,
+    strays: u64,
+    refused: u64,
+    panics: u64,
+    running: bool,
+}
+
+impl Worker {
+    pub(crate) const WAKE: Token = Token(0);
+    const V4: Token = Token(1);
+    const V6: Token = Token(2);
+
+    pub(crate) fn new(
+        index: usize,
+        poll: Poll,
+        sockets: Sockets,
+        inbox: Inbox,
+        mailboxes: Vec<Mailbox>,
+        config: Config,
+    ) -> std::io::Result<Worker> {
+        for (socket, token) in [(&sockets.v4, Worker::V4), (&sockets.v6, Worker::V6)] {
+            if let Some(socket) = socket {
+                poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
+            }
+        }
+        Ok(Worker {
+            index,
+            poll,
+            sockets,
+            inbox,
+            mailboxes,
+            config,
+            slots: Slab::new(),
+            sessions: HashMap::new(),
+            ufrags: HashMap::new(),
+            remotes: HashMap::new(),
+            streams: Streams::default(),
+            timers: Timers::default(),
+            stream_timers: Timers::default(),
+            batches: Batches::new(),
+            actions: Vec::new(),
+            now: Instant::now(),
+            strays: 0,
+            refused: 0,
+            panics: 0,
+            running: true,
+        })
+    }
+
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        let mut buffer = RecvBuffer::new();
+        let mut more = false;
+        while self.running {
+            let wait = if more { Some(Duration::ZERO) } else { self.wait() };
+            if let Err(error) = self.poll.poll(&mut events, wait)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, worker = self.index, "media worker cannot wait for its sockets");
+                break;
+            }
+            self.now = Instant::now();
+            more = self.take_mail();
+            // Edge-triggered: both are tried in every turn, an empty one costs one call.
+            more |= self.receive(true, &mut buffer);
+            more |= self.receive(false, &mut buffer);
+            self.run_timers();
+            self.flush();
+        }
+        self.close_all();
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let next = [self.timers.next(), self.stream_timers.next()].into_iter().flatten().min()?;
+        // Rounded up to a millisecond by the poll: a deadline is never early.
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn take_mail(&mut self) -> bool {
+        let mut taken = 0;
+        while taken < MAIL_A_TURN {
+            let Ok(command) = self.inbox.commands.try_recv() else { break };
+            taken += 1;
+            self.command(command);
+            if !self.running {
+                return false;
+            }
+        }
+        let mut datagrams = 0;
+        while datagrams < MAIL_A_TURN {
+            let Ok(mut misplaced) = self.inbox.datagrams.try_recv() else { break };
+            datagrams += 1;
+            self.datagram(misplaced.via, misplaced.path, &mut misplaced.bytes);
+        }
+        self.fan_out_dirty();
+        taken == MAIL_A_TURN || datagrams == MAIL_A_TURN
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Add { peer, ufrag } => self.add(peer, ufrag),
+            Command::Peer { session, command } => {
+                if let Some(&key) = self.sessions.get(&session) {
+                    self.with(key, |peer, cx| peer.handle_command(cx, command));
+                }
+            }
+            Command::Join { stream, worker } => self.join(&stream, worker),
+            Command::Leave { stream, worker } => self.leave(&stream, worker),
+            Command::RequestKeyframe { stream } => {
+                if let Some(index) = self.streams.find(&stream) {
+                    self.request_keyframe(index);
+                }
+            }
+            Command::Burst { stream, burst } => {
+                if let Some(index) = self.streams.find(&stream) {
+                    self.deliver(index, &burst);
+                }
+            }
+            Command::TracksChanged { stream, tracks } => {
+                if let Some(index) = self.streams.find(&stream) {
+                    self.tracks_changed(index, &tracks);
+                }
+            }
+            Command::Ended { stream } => {
+                if let Some(index) = self.streams.find(&stream) {
+                    self.end_subscribers(index);
+                }
+            }
+            Command::Route { remote, worker } => {
+                if self.remotes.len() < MAX_ROUTES && !matches!(self.remotes.get(&remote), Some(Owner::Here(_))) {
+                    self.remotes.insert(remote, Owner::Worker(worker));
+                }
+            }
+            Command::Unroute { remote, worker } => {
+                if matches!(self.remotes.get(&remote), Some(Owner::Worker(owner)) if *owner == worker) {
+                    self.remotes.remove(&remote);
+                }
+            }
+            Command::Report(reply) => reply(self.report()),
+            Command::Stop => self.running = false,
+        }
+    }
+
+    fn add(&mut self, peer: Box<dyn Peer>, ufrag: String) {
+        let (session, role) = (peer.session(), peer.role());
+        let slot = Slot {
+            peer,
+            session,
+            role,
+            stream: None,
+            remotes: Vec::new(),
+            ufrags: vec![ufrag.clone()],
+            scheduled: None,
+        };
+        let key = self.slots.insert(slot);
+        self.sessions.insert(session, key);
+        self.ufrags.insert(ufrag, key);
+        self.reschedule(key);
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(key) = self.timers.pop(self.now) {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.scheduled.is_some_and(|scheduled| scheduled > self.now) {
+                continue;
+            }
+            slot.scheduled = None;
+            if slot.peer.deadline().is_some_and(|deadline| deadline <= self.now) {
+                self.with(key, |peer, cx| peer.handle_timeout(cx));
+            } else {
+                self.reschedule(key);
+            }
+        }
+        while let Some(index) = self.stream_timers.pop(self.now) {
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            stream.scheduled = None;
+            if let Some(hub) = &mut stream.hub
+                && hub.deadline().is_some_and(|deadline| deadline <= self.now)
+            {
+                hub.handle_timeout(self.now);
+            }
+            self.poll_stream(index);
+        }
+        self.fan_out_dirty();
+    }
+
+    fn is_full(&self) -> bool {
+        self.batches.v4.is_full() || self.batches.v6.is_full()
+    }
+
+    fn flush(&mut self) {
+        for (batch, socket) in [(&mut self.batches.v4, &self.sockets.v4), (&mut self.batches.v6, &self.sockets.v6)] {
+            if batch.is_empty() {
+                continue;
+            }
+            match socket {
+                Some(socket) => self.refused += socket.send(batch).refused as u64,
+                None => batch.clear(),
+            }
+        }
+    }
+
+    fn report(&self) -> Report {
+        let sessions = self.slots.iter().map(|(_, slot)| SessionReport {
+            session: slot.session,
+            stream: slot.peer.stream().clone(),
+            role: slot.role,
+            stats: slot.peer.stats(self.now),
+        });
+        let streams = self
+            .streams
+            .iter()
+            .filter_map(|(_, stream)| stream.hub.as_ref().map(|hub| (stream.key.clone(), hub.stats(self.now))));
+        Report { sessions: sessions.collect(), streams: streams.collect(), strays: self.strays, refused: self.refused }
+    }
+}

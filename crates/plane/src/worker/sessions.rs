@@ -1,0 +1,204 @@
+//! Datagrams find their session, and what a session asks for is done.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use whipstitch_net::Path;
+use whipstitch_net::socket::RecvBuffer;
+use whipstitch_net::sort::{Sort, sort};
+use whipstitch_net::stun;
+use whipstitch_stream::CloseReason;
+
+use super::{BURSTS_A_TURN, Owner, Worker};
+use crate::mailbox::{Command, Misplaced};
+use crate::peer::{Action, Context, Peer};
+use crate::plane::worker_of;
+
+impl Worker {
+    pub(super) fn receive(&mut self, v4: bool, buffer: &mut RecvBuffer) -> bool {
+        // A handle of its own: what a burst brings is sent through the same socket while the next is read.
+        let Some(socket) = (if v4 { self.sockets.v4.clone() } else { self.sockets.v6.clone() }) else { return false };
+        let mut more = true;
+        for _ in 0..BURSTS_A_TURN {
+            let via = self.index;
+            let received = socket.recv(buffer, &mut |received| self.datagram(via, received.path, received.bytes));
+            // What one burst brought goes out before the next is read: a frame waits for no other.
+            self.fan_out_dirty();
+            match received {
+                Ok(0) => {
+                    more = false;
+                    break;
+                }
+                Ok(_) => {}
+                // ICMP errors of earlier sends surface here (RFC 1122 4.1.3.3); the socket is fine.
+                Err(_) => continue,
+            }
+        }
+        more
+    }
+
+    pub(super) fn datagram(&mut self, via: usize, path: Path, bytes: &mut [u8]) {
+        let owner = match sort(bytes) {
+            Sort::Stun => stun::local_ufrag(bytes).and_then(|ufrag| {
+                self.ufrags.get(ufrag).map(|key| Owner::Here(*key)).or_else(|| worker_of(ufrag).map(Owner::Worker))
+            }),
+            Sort::Dtls | Sort::Rtp | Sort::Rtcp => self.remotes.get(&path.remote).copied(),
+            Sort::Other => None,
+        };
+        match owner {
+            Some(Owner::Here(key)) => self.with_via(key, via, |peer, cx| peer.handle_datagram(cx, path, bytes)),
+            Some(Owner::Worker(worker)) if worker != self.index && via == self.index => {
+                let misplaced = Misplaced { via, path, bytes: bytes.to_vec() };
+                let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_datagram(misplaced).is_ok());
+                self.strays += u64::from(!sent);
+            }
+            _ => self.strays += 1,
+        }
+    }
+
+    pub(super) fn with(&mut self, key: usize, call: impl FnOnce(&mut dyn Peer, &mut Context<'_>)) {
+        self.with_via(key, self.index, call);
+    }
+
+    /// Lets a session handle something and does what it asks for.
+    pub(super) fn with_via(&mut self, key: usize, via: usize, call: impl FnOnce(&mut dyn Peer, &mut Context<'_>)) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let mut actions = std::mem::take(&mut self.actions);
+        let history = slot.stream.and_then(|index| self.streams.get(index)).map(|stream| &stream.history);
+        let mut cx = Context { now: self.now, batches: &mut self.batches, history, actions: &mut actions };
+        let peer = slot.peer.as_mut();
+        let outcome = catch_unwind(AssertUnwindSafe(|| call(peer, &mut cx)));
+        let closed = match outcome {
+            Ok(()) => self.act(key, via, &mut actions),
+            Err(_) => {
+                self.panics += 1;
+                tracing::error!(session = %slot.session, "a session broke an invariant and was dropped");
+                Some(None)
+            }
+        };
+        actions.clear();
+        self.actions = actions;
+        match closed {
+            Some(reason) => self.close(key, reason),
+            None => self.reschedule(key),
+        }
+    }
+
+    /// Does what a session asked for. `Some` when it is over.
+    pub(super) fn act(&mut self, key: usize, via: usize, actions: &mut Vec<Action>) -> Option<Option<CloseReason>> {
+        let mut closed = None;
+        for action in actions.drain(..) {
+            match action {
+                Action::Checked(remote) => self.checked(key, via, remote),
+                Action::Forgotten(remote) => self.forgotten(key, remote),
+                Action::Ufrag(ufrag) => {
+                    self.slots[key].ufrags.push(ufrag.clone());
+                    self.ufrags.insert(ufrag, key);
+                }
+                Action::Retired(ufrag) => {
+                    self.slots[key].ufrags.retain(|own| *own != ufrag);
+                    self.ufrags.remove(&ufrag);
+                }
+                Action::Publish(tracks) => self.publish(key, tracks),
+                Action::Push(kind, packet) => {
+                    let session = self.slots[key].session;
+                    if let Some(stream) = self.slots[key].stream.and_then(|index| self.streams.get_mut(index))
+                        && let Some(hub) = &mut stream.hub
+                    {
+                        hub.push(self.now, session, kind, packet);
+                        stream.dirty = true;
+                    }
+                }
+                Action::SenderReport(kind, ntp, time) => {
+                    let session = self.slots[key].session;
+                    if let Some(stream) = self.slots[key].stream.and_then(|index| self.streams.get_mut(index))
+                        && let Some(hub) = &mut stream.hub
+                    {
+                        hub.sender_report(self.now, session, kind, ntp, time);
+                    }
+                }
+                Action::Subscribe => self.subscribe(key),
+                Action::RequestKeyframe => {
+                    if let Some(index) = self.slots[key].stream {
+                        self.request_keyframe(index);
+                    }
+                }
+                Action::Close(reason) => closed = Some(Some(reason)),
+            }
+        }
+        closed
+    }
+
+    pub(super) fn checked(&mut self, key: usize, via: usize, remote: SocketAddr) {
+        // A NAT may give a port of a dead session to a new one: the newest authenticated owner has it.
+        if let Some(Owner::Here(other)) = self.remotes.insert(remote, Owner::Here(key))
+            && other != key
+            && let Some(slot) = self.slots.get_mut(other)
+        {
+            slot.remotes.retain(|(own, _)| *own != remote);
+        }
+        self.slots[key].remotes.push((remote, via));
+        if via != self.index {
+            let _ = self.mailboxes[via].send(Command::Route { remote, worker: self.index });
+        }
+    }
+
+    pub(super) fn forgotten(&mut self, key: usize, remote: SocketAddr) {
+        let remotes = &mut self.slots[key].remotes;
+        let Some(index) = remotes.iter().position(|(own, _)| *own == remote) else { return };
+        let (_, via) = remotes.swap_remove(index);
+        self.unroute(key, remote, via);
+    }
+
+    pub(super) fn unroute(&mut self, key: usize, remote: SocketAddr, via: usize) {
+        if matches!(self.remotes.get(&remote), Some(Owner::Here(owner)) if *owner == key) {
+            self.remotes.remove(&remote);
+        }
+        if via != self.index {
+            let _ = self.mailboxes[via].send(Command::Unroute { remote, worker: self.index });
+        }
+    }
+
+    pub(super) fn reschedule(&mut self, key: usize) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let Some(deadline) = slot.peer.deadline() else { return };
+        if slot.scheduled.is_none_or(|scheduled| deadline < scheduled) {
+            slot.scheduled = Some(deadline);
+            self.timers.schedule(deadline, key);
+        }
+    }
+
+    /// Ends a session: it says goodbye, and everything that names it is forgotten. Without a reason it broke.
+    pub(super) fn close(&mut self, key: usize, reason: Option<CloseReason>) {
+        let Some(mut slot) = self.slots.try_remove(key) else { return };
+        if let Some(reason) = &reason {
+            let mut ignored = Vec::new();
+            let mut cx = Context { now: self.now, batches: &mut self.batches, history: None, actions: &mut ignored };
+            let peer = slot.peer.as_mut();
+            let said = catch_unwind(AssertUnwindSafe(|| peer.close(&mut cx, reason)));
+            self.panics += u64::from(said.is_err());
+            tracing::info!(session = %slot.session, stream = %slot.peer.stream(), reason = reason.as_str(), "session closed");
+        }
+        self.sessions.remove(&slot.session);
+        for ufrag in &slot.ufrags {
+            self.ufrags.remove(ufrag);
+        }
+        for (remote, via) in std::mem::take(&mut slot.remotes) {
+            self.unroute(key, remote, via);
+        }
+        if let Some(index) = slot.stream {
+            self.left(index, key, slot.session, slot.role);
+        }
+    }
+
+    pub(super) fn close_all(&mut self) {
+        let keys: Vec<_> = self.slots.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.close(key, Some(CloseReason::Drained));
+            if self.is_full() {
+                self.flush();
+            }
+        }
+        self.flush();
+    }
+}

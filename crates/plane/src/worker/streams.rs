@@ -1,0 +1,236 @@
+//! Publishing, subscribing, and the way of a burst from the hub to every subscriber.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use whipstitch_stream::stream::Output;
+use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
+
+use super::Worker;
+use crate::fanout::LocalStream;
+use crate::mailbox::Command;
+use crate::peer::{Delivery, PeerCommand};
+use crate::plane::home;
+use crate::report::Role;
+
+impl Worker {
+    pub(super) fn is_home(&self, stream: &StreamKey) -> bool {
+        home(stream, self.mailboxes.len()) == self.index
+    }
+
+    pub(super) fn publish(&mut self, key: usize, tracks: Tracks) {
+        let slot = &mut self.slots[key];
+        let stream_key = slot.peer.stream().clone();
+        let session = slot.session;
+        let index = self.streams.ensure(&stream_key, true, self.config, self.now);
+        self.slots[key].stream = Some(index);
+        if let Some(hub) = self.streams.get_mut(index).and_then(|stream| stream.hub.as_mut()) {
+            hub.publish(self.now, session, tracks);
+        }
+        self.poll_stream(index);
+    }
+
+    pub(super) fn subscribe(&mut self, key: usize) {
+        let stream_key = self.slots[key].peer.stream().clone();
+        let is_home = self.is_home(&stream_key);
+        let index = self.streams.ensure(&stream_key, is_home, self.config, self.now);
+        self.slots[key].stream = Some(index);
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        let first = stream.subscribers.is_empty();
+        stream.subscribers.push(key);
+        match &mut stream.hub {
+            Some(hub) => hub.subscriber_joined(self.now),
+            None if first => self.tell_home(Command::Join { stream: stream_key, worker: self.index }),
+            None => self.tell_home(Command::RequestKeyframe { stream: stream_key }),
+        }
+        self.poll_stream(index);
+    }
+
+    pub(super) fn tell_home(&self, command: Command) {
+        let stream = match &command {
+            Command::Join { stream, .. } | Command::Leave { stream, .. } | Command::RequestKeyframe { stream } => {
+                stream
+            }
+            _ => return,
+        };
+        let _ = self.mailboxes[home(stream, self.mailboxes.len())].send(command);
+    }
+
+    pub(super) fn join(&mut self, stream_key: &StreamKey, worker: usize) {
+        let index = self.streams.ensure(stream_key, true, self.config, self.now);
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        if !stream.workers.contains(&worker) {
+            stream.workers.push(worker);
+        }
+        if let Some(hub) = &mut stream.hub {
+            hub.subscriber_joined(self.now);
+        }
+        self.poll_stream(index);
+    }
+
+    pub(super) fn leave(&mut self, stream_key: &StreamKey, worker: usize) {
+        let Some(index) = self.streams.find(stream_key) else { return };
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.workers.retain(|other| *other != worker);
+        }
+    }
+
+    /// A session with a place in a stream is gone.
+    pub(super) fn left(&mut self, index: usize, key: usize, session: SessionId, role: Role) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        match role {
+            Role::Publisher => {
+                if let Some(hub) = &mut stream.hub {
+                    hub.unpublish(self.now, session);
+                }
+                self.poll_stream(index);
+            }
+            Role::Subscriber => {
+                stream.subscribers.retain(|other| *other != key);
+                // A hub outlives its last subscriber until it says that it is idle; a mere list does not.
+                if stream.subscribers.is_empty() && stream.hub.is_none() {
+                    let stream = stream.key.clone();
+                    self.streams.remove(index);
+                    self.tell_home(Command::Leave { stream, worker: self.index });
+                }
+            }
+        }
+    }
+
+    pub(super) fn request_keyframe(&mut self, index: usize) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        match &mut stream.hub {
+            Some(hub) => {
+                hub.request_keyframe(self.now, whipstitch_media::Kind::Video);
+                self.poll_stream(index);
+            }
+            None => {
+                let stream = stream.key.clone();
+                self.tell_home(Command::RequestKeyframe { stream });
+            }
+        }
+    }
+
+    pub(super) fn fan_out_dirty(&mut self) {
+        // Few streams are dirty in one burst, and a worker has few streams with publishers.
+        let dirty: SmallVec<[usize; 8]> =
+            self.streams.iter().filter(|(_, stream)| stream.dirty).map(|(index, _)| index).collect();
+        for index in dirty {
+            self.fan_out(index);
+        }
+    }
+
+    pub(super) fn fan_out(&mut self, index: usize) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        stream.dirty = false;
+        let burst = stream.hub.as_mut().and_then(|hub| hub.take_burst());
+        if let Some(burst) = burst {
+            let burst = Arc::new(burst);
+            for &worker in &stream.workers {
+                let command = Command::Burst { stream: stream.key.clone(), burst: Arc::clone(&burst) };
+                if self.mailboxes[worker].send(command).is_err() {
+                    // Its subscribers see a gap and ask again; a worker this far behind needs the rest more.
+                    self.strays += burst.packets.len() as u64;
+                }
+            }
+            self.deliver(index, &burst);
+        }
+        self.poll_stream(index);
+    }
+
+    pub(super) fn deliver(&mut self, index: usize, burst: &Burst) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        stream.remember(burst);
+        let mut wants_keyframe = false;
+        let mut broken: SmallVec<[usize; 4]> = SmallVec::new();
+        let count = stream.subscribers.len();
+        for at in 0..count {
+            let Some(&key) = self.streams.get(index).and_then(|stream| stream.subscribers.get(at)) else { break };
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let mut delivery = Delivery { now: self.now, batches: &mut self.batches, wants_keyframe: false };
+            let peer = slot.peer.as_mut();
+            if catch_unwind(AssertUnwindSafe(|| peer.deliver(&mut delivery, burst))).is_err() {
+                broken.push(key);
+                continue;
+            }
+            wants_keyframe |= delivery.wants_keyframe;
+            self.reschedule(key);
+            if self.is_full() {
+                self.flush();
+            }
+        }
+        for key in broken {
+            self.panics += 1;
+            self.close(key, None);
+        }
+        if wants_keyframe {
+            self.request_keyframe(index);
+        }
+    }
+
+    pub(super) fn poll_stream(&mut self, index: usize) {
+        while let Some(output) =
+            self.streams.get_mut(index).and_then(|stream| stream.hub.as_mut()).and_then(|hub| hub.poll(self.now))
+        {
+            match output {
+                Output::RequestKeyframe { publisher } => {
+                    if let Some(&key) = self.sessions.get(&publisher) {
+                        self.with(key, |peer, cx| peer.request_keyframe(cx));
+                    }
+                }
+                Output::TracksChanged => self.announce_tracks(index),
+                Output::Ended => self.end(index),
+                Output::Idle => {
+                    if self.streams.get(index).is_some_and(LocalStream::is_unused) {
+                        self.streams.remove(index);
+                        return;
+                    }
+                }
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(index)
+            && let Some(deadline) = stream.hub.as_ref().and_then(|hub| hub.deadline())
+            && stream.scheduled.is_none_or(|scheduled| deadline < scheduled)
+        {
+            stream.scheduled = Some(deadline);
+            self.stream_timers.schedule(deadline, index);
+        }
+    }
+
+    pub(super) fn announce_tracks(&mut self, index: usize) {
+        let Some(stream) = self.streams.get(index) else { return };
+        let Some(tracks) = stream.hub.as_ref().map(|hub| hub.tracks().clone()) else { return };
+        for &worker in &stream.workers {
+            let command = Command::TracksChanged { stream: stream.key.clone(), tracks: tracks.clone() };
+            let _ = self.mailboxes[worker].send(command);
+        }
+        self.tracks_changed(index, &tracks);
+    }
+
+    pub(super) fn tracks_changed(&mut self, index: usize, tracks: &Tracks) {
+        for key in self.subscribers(index) {
+            self.with(key, |peer, cx| peer.tracks_changed(cx, tracks));
+        }
+    }
+
+    /// Nobody came back in the grace time: subscribers are told, here and elsewhere.
+    pub(super) fn end(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get(index) {
+            for &worker in &stream.workers {
+                let _ = self.mailboxes[worker].send(Command::Ended { stream: stream.key.clone() });
+            }
+        }
+        self.end_subscribers(index);
+    }
+
+    pub(super) fn end_subscribers(&mut self, index: usize) {
+        for key in self.subscribers(index) {
+            self.with(key, |peer, cx| peer.handle_command(cx, PeerCommand::Close(CloseReason::StreamEnded)));
+        }
+    }
+
+    pub(super) fn subscribers(&self, index: usize) -> Vec<usize> {
+        self.streams.get(index).map(|stream| stream.subscribers.clone()).unwrap_or_default()
+    }
+}
