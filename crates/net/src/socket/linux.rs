@@ -18,7 +18,7 @@ use socket2::{SockAddr, Socket};
 use super::{BUFFER_BYTES, Sent};
 use crate::Batch;
 
-/// Messages of one call: more do not make it noticeably cheaper, and these fit a first-level cache.
+/// Messages of one call. With 16 a datagram costs 2 % more, with 256 as much; the headers of 64 are 20 KiB of stack.
 const MESSAGES: usize = 64;
 
 /// Room for the control messages of one message: `UDP_SEGMENT` and the larger `PKTINFO`, 24 + 40 bytes with their

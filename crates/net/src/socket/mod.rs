@@ -14,6 +14,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{Batch, Path};
 
+#[cfg(test)]
+#[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
+mod allocations;
 #[cfg(any(test, not(target_os = "linux")))]
 mod fallback;
 #[cfg(target_os = "linux")]

@@ -183,6 +183,26 @@ fn largest_datagram_arrives_whole() {
     }
 }
 
+#[test]
+fn warm_socket_does_not_allocate() {
+    let [address, _] = loopbacks();
+    let (sender, receiver) = (bind(address), bind(address));
+    let (mut batch, mut buffer) = (Batch::new(), RecvBuffer::new());
+    let mut round = || {
+        for size in SIZES {
+            push(&mut batch, Path::to(receiver.local_addr()), &[1; 1400][..size]);
+        }
+        assert_eq!(sender.send(&mut batch).datagrams, SIZES.len() as u64);
+        let mut received = 0;
+        while received < SIZES.len() {
+            wait(&receiver);
+            received += receiver.recv(&mut buffer, &mut |_| ()).unwrap();
+        }
+    };
+    assert_ne!(allocations::during(&mut round), 0, "the first round fills the batch");
+    assert_eq!(allocations::during(&mut round), 0);
+}
+
 #[cfg(target_os = "linux")]
 mod linux_only {
     use super::*;
