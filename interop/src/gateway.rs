@@ -12,6 +12,9 @@ use crate::process::Process;
 /// Orderly stop takes at most ten seconds (design 1.1).
 const STOP: Duration = Duration::from_secs(10);
 
+/// It binds and speaks at once; the rest is room for a machine that is busy building.
+const START: Duration = Duration::from_secs(20);
+
 /// A running gateway with a data folder of its own. Killed on drop.
 #[derive(Debug)]
 pub struct Gateway {
@@ -36,10 +39,8 @@ impl Gateway {
         let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
         program.args(["--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data"]).arg(data.path());
         let process = Process::start("whipstitch", program);
-        let base = process.line(Duration::from_secs(20), "address", |line| {
-            let (_, from) = line.split_once("http://")?;
-            let authority = from.split(|c: char| c == '/' || c.is_whitespace()).next()?;
-            Some(format!("http://{authority}"))
+        let base = process.line(START, "start-up line", |line| {
+            Some(line.strip_prefix("overview ")?.trim_end_matches('/').to_owned())
         });
         Gateway { process, base, _data: data }
     }

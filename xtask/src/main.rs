@@ -3,13 +3,16 @@
 //! Each command is a module. They only start other programs (cargo, browsers, the gateway) and read what those print:
 //! nothing of the gateway is linked here, so that this binary builds in seconds.
 
+mod bench;
 mod check;
 mod floors;
 mod fuzz;
 mod options;
 mod packages;
+mod soak;
 mod steps;
 mod test;
+mod whipstitch;
 
 use std::process::ExitCode;
 
@@ -18,8 +21,13 @@ cargo xtask <command>
 
   check                    formatting, lints, floors, documentation; licences when cargo-deny is installed
   test                     installs missing Debian packages, then: check, every test, real browsers; one summary
+  bench [--viewers N] [--full N] [--seconds N] [--joins-per-second N] [--keyframe-seconds N]
+                           release server and N viewers: CPU per packet against this machine's floor, loss, transit,
+                           joins, memory per viewer; N full viewers check every packet, the others count
   fuzz  [--seconds N] [TARGET]...
                            every fuzz target (or those named) for N seconds each; needs cargo-fuzz
+  soak  [--minutes N] [--viewers N]
+                           viewers come and go for N minutes; memory and descriptors of the server must stay flat
 ";
 
 /// Why a command ended early, in words for the person who ran it.
@@ -50,7 +58,9 @@ fn run() -> Outcome {
     match command.as_str() {
         "check" => check::run(options::none(args)?),
         "test" => test::run(options::none(args)?),
+        "bench" => bench::run(bench::Options::parse(args)?),
         "fuzz" => fuzz::run(fuzz::Options::parse(args)?),
+        "soak" => soak::run(soak::Options::parse(args)?),
         other => Err(format!("no command `{other}`\n\n{HELP}")),
     }
 }
