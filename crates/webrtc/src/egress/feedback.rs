@@ -1,0 +1,181 @@
+//! What a viewer's RTCP brings about: resends, keyframe requests, measurements.
+//!
+//! Nothing a viewer says reaches beyond its own session but a keyframe request, which the hub merges; nothing it says
+//! makes us remember without bound.
+
+use std::time::{Duration, Instant};
+
+use whipstitch_media::Kind;
+use whipstitch_net::Path;
+use whipstitch_net::batch::Batch;
+use whipstitch_stream::History;
+
+use super::rtcp::{Compound, Malformed, Message, Reports};
+use super::srtp::{OpenError, Opener};
+use super::{Egress, EgressStats};
+
+/// Sequence numbers looked at in one datagram. Browsers keep 1000 missing packets at most; a datagram full of NACKs could
+/// name 6000.
+const MAX_NACKED: usize = 1024;
+
+/// Senders of FIRs remembered. One viewer is one sender, or one for each of its receivers.
+const MAX_FIR_SENDERS: usize = 8;
+
+/// What the owner of the session has to see to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Feedback {
+    /// A PLI or a new FIR for our video: the viewer cannot decode.
+    pub keyframe: bool,
+    /// A BYE. Browsers that leave say so by DTLS; this is for statistics.
+    pub bye: bool,
+}
+
+/// Why a datagram had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Not the viewer's, or not for the first time.
+    #[error(transparent)]
+    Protection(#[from] OpenError),
+    /// Authentic but not RTCP. Its index is used up.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// What viewers asked for, counted and told apart from repeats.
+#[derive(Default)]
+pub(super) struct Requests {
+    nacks: u64,
+    plis: u64,
+    firs: u64,
+    rejected: u64,
+    estimate: Option<u64>,
+    /// Sequence number of the last FIR by its sender.
+    fir_senders: Vec<(u32, u8)>,
+}
+
+impl Requests {
+    pub(super) fn stats(&self) -> EgressStats {
+        EgressStats {
+            nacks: self.nacks,
+            plis: self.plis,
+            firs: self.firs,
+            rejected: self.rejected,
+            estimate: self.estimate,
+            ..EgressStats::default()
+        }
+    }
+
+    /// Whether this FIR is a new request: RFC 5104 4.3.1.1: the same number from the same sender is a repetition.
+    fn is_new_fir(&mut self, sender: u32, number: u8) -> bool {
+        if let Some((_, last)) = self.fir_senders.iter_mut().find(|(known, _)| *known == sender) {
+            return std::mem::replace(last, number) != number;
+        }
+        if self.fir_senders.len() == MAX_FIR_SENDERS {
+            self.fir_senders.remove(0);
+        }
+        self.fir_senders.push((sender, number));
+        true
+    }
+}
+
+impl Egress {
+    /// Takes an SRTCP datagram of the viewer and answers it: NACKs from `history`, which belongs to the viewer's stream,
+    /// into `batch`. The datagram is decrypted in place. After an error nothing has changed but the count of rejected
+    /// datagrams, and the replay list if the datagram was authentic.
+    pub fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        path: Path,
+        datagram: &mut [u8],
+        history: &History,
+        batch: &mut Batch,
+    ) -> Result<Feedback, Rejected> {
+        let compound = open(&mut self.opener, datagram).inspect_err(|_| self.requests.rejected += 1)?;
+        let mut feedback = Feedback::default();
+        if self.closed {
+            return Ok(feedback);
+        }
+        let mut looks = MAX_NACKED;
+        for message in compound.messages() {
+            match message {
+                Message::Reports(reports) => self.take_reports(now, &reports),
+                Message::Nack { media, nack } => {
+                    self.answer_nack(now, path, media, nack.entries(), &mut looks, history, batch);
+                }
+                Message::Pli { media } => feedback.keyframe |= self.take_pli(media),
+                Message::Fir { sender, fir } => {
+                    for entry in fir.entries() {
+                        feedback.keyframe |= self.take_fir(sender, entry.ssrc(), entry.sequence());
+                    }
+                }
+                Message::Remb { bitrate } => self.requests.estimate = Some(bitrate),
+                Message::Bye => feedback.bye = true,
+            }
+        }
+        Ok(feedback)
+    }
+
+    fn take_reports(&mut self, now: Instant, reports: &Reports<'_>) {
+        reports.for_each(|block| {
+            for (_, track) in self.tracks.iter_mut() {
+                let Some(track) = track.as_mut().filter(|track| track.config().ssrc == block.ssrc()) else { continue };
+                let rate = track.config().clock_rate;
+                if let Some(rtt) = track.reports.received(now, &block, rate) {
+                    self.rtt = Some(smooth(self.rtt, rtt));
+                }
+            }
+        });
+    }
+
+    /// Resends what a NACK names. `looks` is what may still be looked at.
+    #[allow(clippy::too_many_arguments)] // All of them are the caller's arguments, passed on.
+    fn answer_nack(
+        &mut self,
+        now: Instant,
+        path: Path,
+        media: u32,
+        numbers: impl Iterator<Item = u16>,
+        looks: &mut usize,
+        history: &History,
+        batch: &mut Batch,
+    ) {
+        let tracks = self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut());
+        let Some(track) = tracks.into_iter().find(|track| track.config().ssrc == media) else { return };
+        self.requests.nacks += 1;
+        if !track.config().nack {
+            return;
+        }
+        for number in numbers {
+            if *looks == 0 || !track.resend(now, path, number, self.rtt, history, batch) {
+                return;
+            }
+            *looks -= 1;
+        }
+    }
+
+    fn is_our_video(&self, ssrc: u32) -> bool {
+        self.tracks[Kind::Video].as_ref().is_some_and(|track| track.config().ssrc == ssrc)
+    }
+
+    fn take_pli(&mut self, media: u32) -> bool {
+        let ours = self.is_our_video(media);
+        self.requests.plis += u64::from(ours);
+        ours
+    }
+
+    fn take_fir(&mut self, sender: u32, media: u32, number: u8) -> bool {
+        let new = self.is_our_video(media) && self.requests.is_new_fir(sender, number);
+        self.requests.firs += u64::from(new);
+        new
+    }
+}
+
+fn open<'a>(opener: &mut Opener, datagram: &'a mut [u8]) -> Result<Compound<'a>, Rejected> {
+    let len = opener.open_rtcp(datagram)?;
+    Ok(Compound::parse(datagram.get_mut(..len).ok_or(Malformed)?)?)
+}
+
+/// An eighth of each new measurement, as TCP has it (RFC 6298 2).
+fn smooth(rtt: Option<Duration>, measured: Duration) -> Duration {
+    rtt.map_or(measured, |rtt| (rtt * 7 + measured) / 8)
+}

@@ -1,0 +1,204 @@
+//! The gateway's own sender towards WebRTC viewers: rewrite, protect, write into the batch, answer feedback.
+//!
+//! One [`Egress`] is one viewer. It takes bursts from the hub, gives them this viewer's numbers, SSRC and payload type,
+//! seals them with SRTP and writes them straight into the worker's batch; it opens the viewer's SRTCP, resends what NACKs
+//! name within bounds, reports keyframe requests, and sends sender reports. It knows no socket, no ICE, no DTLS and no
+//! clock: keys are given to it once, time and path with every call. It lives as long as the viewer's session.
+//!
+//! What must never happen is that one key and SSRC seal two different packets with one index: see [`srtp`].
+
+mod config;
+mod feedback;
+mod header;
+mod keys;
+mod repair;
+mod reports;
+mod rtcp;
+pub mod srtp;
+mod stats;
+mod track;
+
+pub use config::{ConfigError, ExtensionIds, Rtx, TrackConfig};
+pub use feedback::{Feedback, Rejected};
+pub use keys::{Keys, Profile, WrongLength};
+pub use rtcp::Malformed;
+pub use stats::EgressStats;
+
+use std::time::{Duration, Instant};
+
+use whipstitch_net::Path;
+use whipstitch_net::batch::Batch;
+use whipstitch_stream::{Burst, Clock, PerKind};
+
+use feedback::Requests;
+use reports::{MAX_COMPOUND, Report};
+use srtp::{NoSealer, Opener};
+use track::Track;
+
+/// Time between sender reports, of audio and video alike: RFC 3550 6.2 asks for 5 s at most, and browsers measure the
+/// round trip and align lips by them, which 1 s makes quick. 2 x 100 bytes a second are nothing.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The sender towards one viewer. It cannot be printed, for it holds keys.
+pub struct Egress {
+    cname: String,
+    tracks: PerKind<Option<Track>>,
+    clocks: PerKind<Option<Clock>>,
+    opener: Opener,
+    requests: Requests,
+    /// When the next reports are due; None before the first.
+    next_report: Option<Instant>,
+    /// From the first reports to the second: a random half of the interval, so that viewers who joined at the same
+    /// packet do not report in one go for ever after.
+    second_report: Duration,
+    rtt: Option<Duration>,
+    closed: bool,
+}
+
+impl Egress {
+    /// An egress that has sent nothing. It is the only writer of the tracks' SSRCs under the local key. `cname` is the
+    /// same for all tracks of the session; `random` fills from a CSPRNG (first sequence numbers, RTP time offsets).
+    pub fn new(
+        now: Instant,
+        keys: Keys,
+        cname: String,
+        tracks: Vec<TrackConfig>,
+        mut random: impl FnMut(&mut [u8]),
+    ) -> Result<Egress, ConfigError> {
+        config::check(&cname, &tracks)?;
+        let (mut sealers, opener) = keys.into_contexts();
+        let mut by_kind: PerKind<Option<Track>> = PerKind::default();
+        for config in tracks {
+            let kind = config.kind;
+            let track = Track::new(now, config, &mut sealers, &mut random).map_err(|no_sealer| match no_sealer {
+                NoSealer::Taken(ssrc) => ConfigError::SsrcTaken(ssrc),
+                NoSealer::First(_) => unreachable!("first sequence numbers have 15 bits"),
+            })?;
+            by_kind[kind] = Some(track);
+        }
+        let mut phase = [0; 2];
+        random(&mut phase);
+        let second_report = REPORT_INTERVAL / 2 + REPORT_INTERVAL * u32::from(u16::from_be_bytes(phase)) / 131_072;
+        Ok(Egress {
+            cname,
+            tracks: by_kind,
+            clocks: PerKind::default(),
+            opener,
+            requests: Requests::default(),
+            next_report: None,
+            second_report,
+            rtt: None,
+            closed: false,
+        })
+    }
+
+    /// Sends what this viewer gets of a burst, and with a track's first packets its first report, so that the viewer can
+    /// align lips from the first picture on. After `close` it sends nothing.
+    pub fn deliver(&mut self, now: Instant, path: Path, burst: &Burst, batch: &mut Batch) {
+        if self.closed {
+            return;
+        }
+        for (kind, clock) in burst.clocks.iter() {
+            self.clocks[kind] = clock.or(self.clocks[kind]);
+        }
+        for forwarded in &burst.packets {
+            if let Some(track) = &mut self.tracks[forwarded.kind] {
+                track.send(path, forwarded, batch);
+            }
+        }
+        let mut unreported = false;
+        for (kind, track) in self.tracks.iter_mut() {
+            let Some(track) = track else { continue };
+            track.end_burst(now);
+            unreported |= track.started() && !track.reports.any_sent() && self.clocks[kind].is_some();
+        }
+        if unreported {
+            self.report(now, path, batch);
+        }
+    }
+
+    /// When `handle_timeout` has something to do; None before the first packet.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.next_report.filter(|_| !self.closed)
+    }
+
+    /// Sends the reports that are due.
+    pub fn handle_timeout(&mut self, now: Instant, path: Path, batch: &mut Batch) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.report(now, path, batch);
+        }
+    }
+
+    /// Says BYE for what was sent; from then on the egress is silent. For the end of the session, not for a publisher's
+    /// absence.
+    pub fn close(&mut self, now: Instant, path: Path, batch: &mut Batch) {
+        if !self.closed {
+            self.compounds(now, path, true, batch);
+            self.closed = true;
+        }
+    }
+
+    /// Whether a video track waits for a packet a decoder can start at.
+    pub fn wants_keyframe(&self) -> bool {
+        !self.closed && self.tracks.video.as_ref().is_some_and(|track| track.subscription().waiting())
+    }
+
+    /// Leaves out all video up to the next start, numbers compacted: for a viewer whose path takes no more.
+    pub fn drop_to_start(&mut self) {
+        if let Some(track) = &mut self.tracks.video {
+            track.drop_to_start();
+        }
+    }
+
+    /// Figures since the beginning.
+    pub fn stats(&self) -> EgressStats {
+        let mut stats = EgressStats { rtt: self.rtt, ..self.requests.stats() };
+        for (_, track) in self.tracks.iter() {
+            let Some(track) = track else { continue };
+            stats.packets += track.counts.packets;
+            stats.bytes += track.counts.bytes;
+            stats.resent += track.counts.resent;
+            stats.rtx += track.counts.rtx;
+            stats.refused += track.counts.refused;
+            let reception = track.reports.reception;
+            stats.loss = stats.loss.max(reception.loss);
+            stats.jitter = stats.jitter.max(reception.jitter);
+            stats.lost += u64::try_from(reception.lost).unwrap_or(0);
+        }
+        stats
+    }
+
+    /// Reports of all tracks at once: between two of them the publisher may have moved the wall-clock, and a viewer that
+    /// compares an old audio report with a new video report would tear the two apart.
+    fn report(&mut self, now: Instant, path: Path, batch: &mut Batch) {
+        self.compounds(now, path, false, batch);
+        let wait = if self.next_report.is_none() { self.second_report } else { REPORT_INTERVAL };
+        self.next_report = Some(now + wait);
+    }
+
+    /// One compound for each track that has sent something: a compound of two senders would be sealed under one of their
+    /// SSRCs, and not every receiver looks for the second.
+    fn compounds(&mut self, now: Instant, path: Path, leaving: bool, batch: &mut Batch) {
+        for (kind, track) in self.tracks.iter_mut() {
+            let Some(track) = track.as_mut().filter(|track| track.started()) else { continue };
+            let Some(clock) = self.clocks[kind] else { continue };
+            let (ntp, time) = clock.read(now, track.config().clock_rate);
+            let report = Report {
+                ssrc: track.config().ssrc,
+                cname: &self.cname,
+                ntp,
+                time: track.subscription().time_of(time),
+                packets: track.counts.packets,
+                octets: track.counts.octets,
+            };
+            let leaving: Vec<u32> = if leaving { track.ssrcs().collect() } else { Vec::new() };
+            let pushed = batch.push(path, MAX_COMPOUND + track.media().rtcp_overhead(), |buffer| {
+                let len = report.write(&leaving, buffer)?;
+                track.media().seal_rtcp(buffer, len).ok()
+            });
+            if pushed {
+                track.reports.sent(now, ntp);
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Sender reports of one track, and what receiver reports answer to them.
+//!
+//! Round trips are measured against our own record of when a report left, not against the NTP time in it: that is the
+//! publisher's clock, and a forged LSR matches nothing.
+
+use std::time::{Duration, Instant};
+
+use rtcp_types::prelude::*;
+use rtcp_types::{Bye, Compound, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport};
+use whipstitch_media::time::{self, Ntp};
+
+/// Reports remembered: receivers answer the newest, or the one before; with one a second, 4 covers any round trip that
+/// still makes sense.
+const REMEMBERED: usize = 4;
+
+/// Room for any compound of ours: SR 28, SDES 8 + 2 + 255 with padding, BYE 12.
+pub(super) const MAX_COMPOUND: usize = 320;
+
+/// Longer than any path: more is a broken clock at the other end.
+const MAX_RTT: Duration = Duration::from_secs(10);
+
+/// What one track's sender report says.
+pub(super) struct Report<'a> {
+    pub(super) ssrc: u32,
+    pub(super) cname: &'a str,
+    pub(super) ntp: Ntp,
+    pub(super) time: u32,
+    /// Since the first packet; the report takes the low 32 bits.
+    pub(super) packets: u64,
+    /// Payload bytes, likewise.
+    pub(super) octets: u64,
+}
+
+impl Report<'_> {
+    /// Writes SR and SDES with the CNAME, and a BYE of `leaving` if there are any (RFC 3550 6.1, 6.4.1, 6.6). None if the
+    /// buffer is shorter than `MAX_COMPOUND`.
+    pub(super) fn write(&self, leaving: &[u32], buffer: &mut [u8]) -> Option<usize> {
+        let report = SenderReport::builder(self.ssrc)
+            .ntp_timestamp(self.ntp.0)
+            .rtp_timestamp(self.time)
+            .packet_count(self.packets as u32)
+            .octet_count(self.octets as u32);
+        let name = SdesItem::builder(SdesItem::CNAME, self.cname);
+        let description = Sdes::builder().add_chunk(SdesChunk::builder(self.ssrc).add_item(name));
+        let mut compound = Compound::builder().add_packet(report).add_packet(description);
+        if !leaving.is_empty() {
+            let bye = leaving.iter().fold(Bye::builder(), |bye, ssrc| bye.add_source(*ssrc));
+            compound = compound.add_packet(bye);
+        }
+        compound.write_into(buffer).ok()
+    }
+}
+
+/// What a receiver said of the track, last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Reception {
+    /// Fraction of the packets lost since its report before, 0 to 1.
+    pub(super) loss: f32,
+    /// Interarrival jitter.
+    pub(super) jitter: Duration,
+    /// Packets lost since the beginning; negative with duplicates (RFC 3550 6.4.1).
+    pub(super) lost: i32,
+}
+
+/// The reports of one track, both ways.
+#[derive(Default)]
+pub(super) struct Reports {
+    /// LSR as receivers will name it, and when it left; the newest last.
+    sent: Vec<(u32, Instant)>,
+    pub(super) reception: Reception,
+}
+
+impl Reports {
+    /// Whether a report was sent.
+    pub(super) fn any_sent(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Remembers a report that leaves now.
+    pub(super) fn sent(&mut self, now: Instant, ntp: Ntp) {
+        if self.sent.len() == REMEMBERED {
+            self.sent.remove(0);
+        }
+        self.sent.push((ntp.middle(), now));
+    }
+
+    /// Takes what a receiver says of this track; `rate` is its clock rate in Hz. Returns the round trip, if the block
+    /// answers a report of ours.
+    pub(super) fn received(&mut self, now: Instant, block: &ReportBlock<'_>, rate: u32) -> Option<Duration> {
+        self.reception = Reception {
+            loss: f32::from(block.fraction_lost()) / 256.0,
+            jitter: time::duration(block.interarrival_jitter().into(), rate),
+            // 24 bits with a sign.
+            lost: ((block.cumulative_lost() << 8) as i32) >> 8,
+        };
+        let (_, left) = self.sent.iter().rev().find(|(lsr, _)| *lsr == block.last_sender_report_timestamp())?;
+        let held = fixed_16_16(block.delay_since_last_sender_report_timestamp());
+        now.saturating_duration_since(*left).checked_sub(held).filter(|rtt| *rtt <= MAX_RTT)
+    }
+}
+
+/// DLSR: units of 1/65536 s.
+fn fixed_16_16(units: u32) -> Duration {
+    Duration::from_nanos((u64::from(units) * 1_000_000_000) >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn block(lsr: u32, dlsr: u32, lost: u32) -> Vec<u8> {
+        let words = [7, 64 << 24 | lost, 99, 900, lsr, dlsr];
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn a_round_trip_is_what_is_left_after_the_receivers_delay() {
+        let start = Instant::now();
+        let ntp = |at: u64| Ntp(0x1111_2222_3333_4444) + Duration::from_secs(at);
+        let mut reports = Reports::default();
+        for at in 0..6 {
+            reports.sent(start + Duration::from_secs(at), ntp(at));
+        }
+        let now = start + 5250 * MS;
+        for (what, lsr, dlsr, expected) in [
+            ("the newest, held for 1/8 s", ntp(5).middle(), 8192, Some(125 * MS)),
+            ("the one before, held for 9/8 s", ntp(4).middle(), 65536 + 8192, Some(125 * MS)),
+            ("held for longer than it is ago", ntp(5).middle(), 65536, None),
+            ("one long forgotten", ntp(0).middle(), 0, None),
+            ("never sent", 1, 0, None),
+            ("no report received yet", 0, 0, None),
+        ] {
+            let bytes = block(lsr, dlsr, 0);
+            let block = ReportBlock::parse(&bytes).expect("24 bytes");
+            assert_eq!(reports.received(now, &block, 90_000), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn loss_and_jitter_are_kept() {
+        let mut reports = Reports::default();
+        for (lost, expected) in [(5, 5), (0xff_fffe, -2)] {
+            let bytes = block(0, 0, lost);
+            reports.received(Instant::now(), &ReportBlock::parse(&bytes).expect("24 bytes"), 90_000);
+            let reception = Reception { loss: 0.25, jitter: 10 * MS, lost: expected };
+            assert_eq!(reports.reception, reception);
+        }
+    }
+
+    #[test]
+    fn the_longest_compound_fits() {
+        let cname = "c".repeat(255);
+        let report = Report { ssrc: 1, cname: &cname, ntp: Ntp(1), time: 2, packets: 3, octets: 4 };
+        let mut buffer = [0; MAX_COMPOUND];
+        assert!(report.write(&[1, 2], &mut buffer).is_some());
+    }
+}

@@ -1,0 +1,283 @@
+//! One track towards one viewer: numbers, headers, protection, resends.
+//!
+//! Owns the two writers of the track (media and RTX) and the subscription that gives numbers; the payload goes from the
+//! stream's shared packet into the batch once and is sealed there.
+
+use std::time::{Duration, Instant};
+
+use whipstitch_net::Path;
+use whipstitch_net::batch::{Batch, MAX_RUN_BYTES};
+use whipstitch_stream::{Forwarded, History, Subscription};
+
+use super::config::{Rtx, TrackConfig};
+use super::header::{Elements, FIXED, Header};
+use super::repair::Repair;
+use super::reports::Reports;
+use super::srtp::{NoSealer, SealError, Sealer, Sealers};
+
+/// Packets of an SSRC that carry the mid. The viewer needs one of them to map the SSRC; after 20 it has had one even
+/// over a lossy path, and every further one is bytes.
+const MID_PACKETS: u64 = 20;
+
+/// Original sequence number in front of a resent payload (RFC 4588 4).
+const OSN: usize = 2;
+
+/// What was sent on a track and what came of it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Media packets and their payload bytes, as sender reports count: resends under the same SSRC included.
+    pub(super) packets: u64,
+    pub(super) octets: u64,
+    /// Bytes of UDP payload, RTX and resends included.
+    pub(super) bytes: u64,
+    pub(super) rtx: u64,
+    pub(super) resent: u64,
+    pub(super) refused: u64,
+}
+
+/// The RTX writer.
+struct RtxSender {
+    pt: u8,
+    sealer: Sealer,
+    first: u64,
+    next: u64,
+}
+
+/// One track towards one viewer.
+pub(super) struct Track {
+    config: TrackConfig,
+    subscription: Subscription,
+    first: u64,
+    media: Sealer,
+    rtx: Option<RtxSender>,
+    repair: Repair,
+    /// Media bytes of the burst at hand.
+    burst: usize,
+    pub(super) counts: Counts,
+    pub(super) reports: Reports,
+}
+
+impl Track {
+    /// A track that has sent nothing; `random` chooses where sequence numbers and RTP time begin.
+    pub(super) fn new(
+        now: Instant,
+        config: TrackConfig,
+        sealers: &mut Sealers,
+        random: &mut impl FnMut(&mut [u8]),
+    ) -> Result<Track, NoSealer> {
+        let mut number = || {
+            let mut bytes = [0; 4];
+            random(&mut bytes);
+            u32::from_be_bytes(bytes)
+        };
+        let first = first_seq(number());
+        let subscription = Subscription::new(config.kind, first, number());
+        // Only without RTX are packets sealed twice.
+        let resends = config.nack && config.rtx.is_none();
+        let media = sealers.sealer(config.ssrc, first.into(), resends)?;
+        let rtx = match config.rtx {
+            Some(Rtx { ssrc, pt }) => {
+                let first = first_seq(number()).into();
+                Some(RtxSender { pt, sealer: sealers.sealer(ssrc, first, false)?, first, next: first })
+            }
+            None => None,
+        };
+        Ok(Track {
+            config,
+            subscription,
+            first: first.into(),
+            media,
+            rtx,
+            repair: Repair::new(now),
+            burst: 0,
+            counts: Counts::default(),
+            reports: Reports::default(),
+        })
+    }
+
+    pub(super) fn config(&self) -> &TrackConfig {
+        &self.config
+    }
+
+    pub(super) fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    pub(super) fn drop_to_start(&mut self) {
+        self.subscription.drop_to_start();
+    }
+
+    /// Whether a packet has been sent.
+    pub(super) fn started(&self) -> bool {
+        self.counts.packets > 0
+    }
+
+    /// The writer of the media SSRC, whose RTCP it seals too.
+    pub(super) fn media(&mut self) -> &mut Sealer {
+        &mut self.media
+    }
+
+    /// Sends a packet of the stream, if the subscription takes it.
+    pub(super) fn send(&mut self, path: Path, forwarded: &Forwarded, batch: &mut Batch) {
+        let Some(rewritten) = self.subscription.accept(forwarded) else { return };
+        let payload = &*forwarded.packet.payload;
+        let header = original(&self.config, self.first, self.media.tag_len(), forwarded, rewritten.seq, rewritten.time);
+        let len = header.len() + payload.len();
+        let media = &mut self.media;
+        let sent = push(path, len + media.tag_len(), batch, |buffer| {
+            let at = header.write(buffer);
+            buffer[at..len].copy_from_slice(payload);
+            media.seal(rewritten.seq, buffer, at, len)
+        });
+        match sent {
+            Some(bytes) => {
+                self.count(payload.len(), bytes);
+                self.burst += bytes;
+            }
+            None => self.counts.refused += 1,
+        }
+    }
+
+    /// Counts what `send` sent at `now`; called once per burst, because it divides.
+    pub(super) fn end_burst(&mut self, now: Instant) {
+        if self.burst > 0 {
+            self.repair.sent(now, self.burst);
+            self.burst = 0;
+        }
+    }
+
+    fn count(&mut self, payload: usize, bytes: usize) {
+        self.counts.packets += 1;
+        self.counts.octets += payload as u64;
+        self.counts.bytes += bytes as u64;
+    }
+
+    /// Answers one sequence number of a NACK, if it was sent, is still there, and may be sent again now. False when the
+    /// budget is used up, so that the rest of the NACK need not be looked at.
+    pub(super) fn resend(
+        &mut self,
+        now: Instant,
+        path: Path,
+        seq: u16,
+        rtt: Option<Duration>,
+        history: &History,
+        batch: &mut Batch,
+    ) -> bool {
+        let seq = self.subscription.extend(seq);
+        let found = self.subscription.source_of(seq).and_then(|source| history.get(self.config.kind, source));
+        let Some(forwarded) = found else { return true };
+        if !self.repair.is_due(now, seq, rtt) {
+            return true;
+        }
+        // The larger of both ways, with every extension there is: the budget is not a matter of a few bytes.
+        let size = forwarded.packet.payload.len() + FIXED + OSN + self.media.tag_len();
+        if !self.repair.affords(now, size) {
+            return false;
+        }
+        let bytes = if self.rtx.is_some() {
+            self.send_rtx(path, forwarded, seq, batch)
+        } else {
+            self.send_again(path, forwarded, seq, batch)
+        };
+        if let Some(bytes) = bytes {
+            self.counts.resent += 1;
+            self.repair.resent(now, seq, bytes);
+        }
+        true
+    }
+
+    /// RFC 4588 4: the original number in front of the payload; marker and time of the original; a number of its own.
+    fn send_rtx(&mut self, path: Path, forwarded: &Forwarded, seq: u64, batch: &mut Batch) -> Option<usize> {
+        let rtx = self.rtx.as_mut()?;
+        let payload = &*forwarded.packet.payload;
+        let tag = rtx.sealer.tag_len();
+        let mid = rtx.next < rtx.first + MID_PACKETS;
+        let others = FIXED + OSN + payload.len() + tag;
+        let header = Header {
+            pt: rtx.pt,
+            marker: forwarded.packet.marker,
+            time: self.subscription.time_of(forwarded.packet.time),
+            elements: Elements::of(&self.config.extensions, &forwarded.packet.extensions, mid, others),
+        };
+        let len = header.len() + OSN + payload.len();
+        // Used up, whatever becomes of it.
+        let index = rtx.next;
+        rtx.next += 1;
+        let bytes = push(path, len + tag, batch, |buffer| {
+            let at = header.write(buffer);
+            buffer[at..at + OSN].copy_from_slice(&(seq as u16).to_be_bytes());
+            buffer[at + OSN..len].copy_from_slice(payload);
+            rtx.sealer.seal(index, buffer, at, len)
+        })?;
+        self.counts.rtx += 1;
+        self.counts.bytes += bytes as u64;
+        Some(bytes)
+    }
+
+    /// Without RTX: byte for byte what was sent, or nothing. The header is made by the same function of the same packet
+    /// and number, and the sealer compares the tag with the one it sent.
+    fn send_again(&mut self, path: Path, forwarded: &Forwarded, seq: u64, batch: &mut Batch) -> Option<usize> {
+        let payload = &*forwarded.packet.payload;
+        let time = self.subscription.time_of(forwarded.packet.time);
+        let header = original(&self.config, self.first, self.media.tag_len(), forwarded, seq, time);
+        let len = header.len() + payload.len();
+        let media = &self.media;
+        let bytes = push(path, len + media.tag_len(), batch, |buffer| {
+            let at = header.write(buffer);
+            buffer[at..len].copy_from_slice(payload);
+            media.seal_again(seq, buffer, at, len)
+        });
+        match bytes {
+            Some(bytes) => self.count(payload.len(), bytes),
+            None => self.counts.refused += 1,
+        }
+        bytes
+    }
+
+    /// The SSRCs of the track, the media's first.
+    pub(super) fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        // RTX has been heard of only if it was used.
+        let rtx = self.rtx.as_ref().filter(|rtx| rtx.next > rtx.first).map(|rtx| rtx.sealer.ssrc());
+        std::iter::once(self.config.ssrc).chain(rtx)
+    }
+}
+
+/// The header of a media packet: a function of nothing but packet, number and what never changes, so that a resend has
+/// the same.
+fn original<'a>(
+    config: &'a TrackConfig,
+    first: u64,
+    tag: usize,
+    forwarded: &Forwarded,
+    seq: u64,
+    time: u32,
+) -> Header<'a> {
+    let packet = &forwarded.packet;
+    let others = FIXED + packet.payload.len() + tag;
+    let elements = Elements::of(&config.extensions, &packet.extensions, seq < first + MID_PACKETS, others);
+    Header { pt: config.pt, marker: packet.marker, time, elements }
+}
+
+/// Where numbering begins: below 2^15, so that a receiver that misses the first packets around a wrap does not get the
+/// roll-over counter wrong.
+fn first_seq(random: u32) -> u16 {
+    (random & 0x7fff) as u16
+}
+
+/// Writes one packet into the batch; None if it was not sealed, does not fit a datagram, or the batch takes no more.
+fn push(
+    path: Path,
+    max: usize,
+    batch: &mut Batch,
+    write: impl FnOnce(&mut [u8]) -> Result<usize, SealError>,
+) -> Option<usize> {
+    if max > MAX_RUN_BYTES {
+        return None;
+    }
+    let mut written = None;
+    let pushed = batch.push(path, max, |buffer| {
+        written = write(buffer).ok();
+        written
+    });
+    written.filter(|_| pushed)
+}
