@@ -6,7 +6,6 @@
 //! or waits: whoever owns the socket drives it, and [`floor`] measures what it cannot cost less than.
 
 pub mod batch;
-#[cfg(target_os = "linux")]
 pub mod floor;
 pub mod framing;
 mod path;

@@ -31,7 +31,7 @@ use fallback as system;
 use linux as system;
 
 /// Asked of the kernel for each direction: at 100 Mbit/s a third of a second, which a worker may be late by, and the
-/// keyframe of one stream for a hundred subscribers at once. It grants no more than `net.core.{r,w}mem_max`.
+/// burst of a frame for some hundred subscribers. It grants no more than `net.core.{r,w}mem_max` to most processes.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// What one message of a receive burst may hold: the largest UDP datagram, and as much as GRO puts together.
@@ -120,20 +120,21 @@ impl Udp {
         }
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        // May be granted in part; what there is in the end is said below.
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
         let state = UdpSocketState::new((&socket).into())?;
         let sender = system::Sender::new(&socket, &state, local)?;
         let udp = Udp { socket, state, local, sender };
-        udp.enlarge_buffers();
+        udp.report_small_buffers();
         Ok(udp)
     }
 
-    fn enlarge_buffers(&self) {
-        let _ = self.socket.set_recv_buffer_size(BUFFER_BYTES);
-        let _ = self.socket.set_send_buffer_size(BUFFER_BYTES);
-        let (receive, send) =
-            (self.socket.recv_buffer_size().unwrap_or(0), self.socket.send_buffer_size().unwrap_or(0));
+    fn report_small_buffers(&self) {
+        let receive = self.socket.recv_buffer_size().unwrap_or(0);
+        let send = self.socket.send_buffer_size().unwrap_or(0);
         if receive.min(send) < BUFFER_BYTES {
-            tracing::info!(
+            tracing::warn!(
                 address = %self.local, receive, send, wanted = BUFFER_BYTES,
                 "small socket buffers: large bursts may be lost; raise net.core.rmem_max and net.core.wmem_max"
             );

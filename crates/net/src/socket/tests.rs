@@ -150,9 +150,7 @@ fn reply_leaves_from_the_address_that_received() {
 
 #[test]
 fn ipv6_socket_leaves_ipv4_to_another() {
-    let [v4, v6] = loopbacks().map(bind);
-    assert!(v6.socket.only_v6().unwrap());
-    assert!(v4.local_addr().is_ipv4());
+    assert!(bind((Ipv6Addr::UNSPECIFIED, 0).into()).socket.only_v6().unwrap());
 }
 
 #[test]
