@@ -1,0 +1,421 @@
+//! str0m as this crate uses it: DTLS and everything that comes in from publishers, never SDP, ICE or media going out.
+//!
+//! The engine is configured through its direct API from a plan that negotiation has made. ICE happens at our edge: the
+//! engine gets one synthetic nomination between two addresses that exist nowhere, and the destinations it names are
+//! ignored. It is never told of an SSRC that we send, and never given a stream to send, so it cannot write under the
+//! key and SSRC of an egress.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use str0m::crypto::Fingerprint;
+use str0m::format::{Codec as EngineCodec, FormatParams};
+use str0m::ice::IceCreds;
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{Extension as EngineExtension, RtpPacket, Ssrc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, RtcError};
+use whipstitch_media::time::Ntp;
+use whipstitch_media::{Codec, Extensions, Kind, Packet};
+use whipstitch_net::stun;
+
+use crate::dtls::{Identity, Tap, Tapped};
+use crate::negotiate::{DtlsRole, Extension, PublisherPlan};
+
+/// The two ends of the engine's only pair: documentation addresses (RFC 5737) that no datagram ever goes to.
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
+const THERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 2);
+
+/// Credentials of the synthetic check. They guard nothing: no datagram of a peer reaches the engine's ICE agent.
+const HERE_CREDENTIALS: (&str, &str) = ("here", "synthetic-check-of-the-edge");
+const THERE_CREDENTIALS: (&str, &str) = ("there", "synthetic-check-of-the-edge");
+
+/// How often the engine reports to a publisher: early enough for its congestion control and for round-trip times.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the engine counts; the API shows nothing finer.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+
+/// SSRCs of one session that negotiation did not name (protocol.md 7.2). Beyond it they are ignored.
+const MAX_SSRCS: usize = 32;
+
+/// What the engine tells.
+pub(crate) enum EngineEvent {
+    /// DTLS is done and the fingerprint was right.
+    Connected,
+    /// A packet of a publisher, authenticated and in the order of arrival.
+    Packet(Kind, Packet),
+    /// The publisher's sender report: NTP time of an extended RTP time.
+    SenderReport(Kind, Ntp, u64),
+    /// The peer said goodbye.
+    Closed,
+}
+
+/// Why the engine gave up.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct EngineError(#[from] RtcError);
+
+/// Counters that only the engine knows.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct EngineCounters {
+    pub(crate) nacks: u64,
+    pub(crate) keyframe_requests: u64,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A publisher's section as the engine knows it.
+struct Section {
+    kind: Kind,
+    mid: Mid,
+    pt: u8,
+    rtx_pt: Option<u8>,
+    keyframe_request: Option<KeyframeRequestKind>,
+    /// Packets are told apart by payload type because negotiation named neither SSRC nor MID extension.
+    by_payload_type: bool,
+    /// The last sender report handed on, to hand on each but once.
+    reported: Option<SystemTime>,
+    counters: EngineCounters,
+}
+
+/// One engine.
+pub(crate) struct Engine {
+    rtc: Rtc,
+    tap: Tap,
+    role: DtlsRole,
+    started: bool,
+    sections: Vec<Section>,
+    ssrcs: Vec<u32>,
+    wake: Instant,
+    broken: bool,
+}
+
+impl Engine {
+    /// An engine that only does DTLS: a subscriber's.
+    pub(crate) fn subscriber(
+        now: Instant,
+        identity: &Identity,
+        fingerprint: &[u8; 32],
+        role: DtlsRole,
+    ) -> Result<Engine, EngineError> {
+        Engine::build(now, config(identity), fingerprint, role)
+    }
+
+    /// An engine that receives what a publisher's plan says.
+    pub(crate) fn publisher(
+        now: Instant,
+        identity: &Identity,
+        fingerprint: &[u8; 32],
+        role: DtlsRole,
+        plan: &PublisherPlan,
+    ) -> Result<Engine, EngineError> {
+        let mut config = config(identity)
+            .set_rtcp_report_interval_audio(REPORT_EVERY)
+            .set_rtcp_report_interval_video(REPORT_EVERY)
+            .set_stats_interval(Some(STATS_EVERY));
+        for media in &plan.media {
+            let rtx = media.rtx_pt.map(Pt::from);
+            let (codec, rate) = (engine_codec(media.codec), engine_rate(media.codec));
+            let channels = (media.codec == Codec::Opus).then_some(2);
+            config.codec_config().add_config(media.pt.into(), rtx, codec, rate, channels, FormatParams::default());
+        }
+        for (id, extension) in &plan.extensions {
+            config = config.set_extension(*id, engine_extension(*extension));
+        }
+        let mut engine = Engine::build(now, config, fingerprint, role)?;
+        engine.declare(plan);
+        Ok(engine)
+    }
+
+    fn build(now: Instant, config: RtcConfig, fingerprint: &[u8; 32], role: DtlsRole) -> Result<Engine, EngineError> {
+        let (mut rtc, tap) = Identity::tap(|| config.build(now));
+        let here = Candidate::host(HERE, Protocol::Udp).expect("the synthetic address is a valid host candidate");
+        rtc.add_local_candidate(here);
+        let mut api = rtc.direct_api();
+        api.set_ice_controlling(false);
+        let (ufrag, pass) = (THERE_CREDENTIALS.0.into(), THERE_CREDENTIALS.1.into());
+        api.set_remote_ice_credentials(IceCreds { ufrag, pass });
+        api.set_remote_fingerprint(Fingerprint { hash_func: "sha-256".into(), bytes: fingerprint.to_vec() });
+        let mut engine = Engine {
+            rtc,
+            tap,
+            role,
+            started: false,
+            sections: Vec::new(),
+            ssrcs: Vec::new(),
+            wake: now,
+            broken: false,
+        };
+        engine.rtc.handle_input(Input::Timeout(now))?;
+        Ok(engine)
+    }
+
+    fn declare(&mut self, plan: &PublisherPlan) {
+        let has_mid = plan.extensions.iter().any(|(_, extension)| *extension == Extension::Mid);
+        let mut api = self.rtc.direct_api();
+        let mut transport_cc = false;
+        for media in &plan.media {
+            let mid = Mid::from(media.mid.as_str());
+            let kind = if media.kind == Kind::Audio { MediaKind::Audio } else { MediaKind::Video };
+            api.declare_media(mid, kind);
+            if let Some(ssrc) = media.ssrc.filter(|_| media.rids.is_empty()) {
+                let stream = api.expect_stream_rx(ssrc.into(), media.rtx_ssrc.map(Ssrc::from), mid, None);
+                stream.suppress_nack(!media.nack);
+            }
+            transport_cc |= media.transport_cc;
+            let keyframe_request = match (media.pli, media.fir) {
+                (true, _) => Some(KeyframeRequestKind::Pli),
+                (false, true) => Some(KeyframeRequestKind::Fir),
+                (false, false) => None,
+            };
+            self.sections.push(Section {
+                kind: media.kind,
+                mid,
+                pt: media.pt,
+                rtx_pt: media.rtx_pt,
+                keyframe_request,
+                by_payload_type: media.ssrc.is_none() && !has_mid,
+                reported: None,
+                counters: EngineCounters::default(),
+            });
+        }
+        if transport_cc {
+            api.enable_twcc_feedback();
+        }
+    }
+
+    /// The peer can be reached: the engine may send. As DTLS client it begins now (protocol.md 7.1).
+    pub(crate) fn reachable(&mut self, now: Instant) -> Result<(), EngineError> {
+        if self.started {
+            return Ok(());
+        }
+        self.started = true;
+        self.rtc.handle_input(Input::Timeout(now))?;
+        self.rtc.direct_api().start_dtls(self.role == DtlsRole::Client)?;
+        let username = format!("{}:{}", HERE_CREDENTIALS.0, THERE_CREDENTIALS.0);
+        let check = stun::binding_request(&username, HERE_CREDENTIALS.1, true, 1, 1, [1; 12]);
+        let check = Receive::new(Protocol::Udp, THERE, HERE, &check).expect("our own binding request parses");
+        self.rtc.handle_input(Input::Receive(now, check))?;
+        self.wake = now;
+        Ok(())
+    }
+
+    /// A DTLS, SRTP or SRTCP datagram of the peer.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), EngineError> {
+        self.learn_ssrc(datagram);
+        // What str0m cannot even sort is dropped, as on any socket.
+        let Ok(receive) = Receive::new(Protocol::Udp, THERE, HERE, datagram) else { return Ok(()) };
+        self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
+    }
+
+    /// Its deadline has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), EngineError> {
+        self.guard(|rtc| rtc.handle_input(Input::Timeout(now)))
+    }
+
+    /// An engine that failed once still drains (its alert), but is asked for nothing more.
+    fn guard(&mut self, call: impl FnOnce(&mut Rtc) -> Result<(), RtcError>) -> Result<(), EngineError> {
+        if self.broken {
+            return Ok(());
+        }
+        call(&mut self.rtc).map_err(|error| {
+            self.broken = true;
+            EngineError(error)
+        })
+    }
+
+    /// RFC 9143 9.2's last resort: without `a=ssrc` and MID the payload type says whose packet it is.
+    fn learn_ssrc(&mut self, datagram: &[u8]) {
+        if !self.sections.iter().any(|section| section.by_payload_type) {
+            return;
+        }
+        let Some((pt, ssrc)) = rtp_identity(datagram) else { return };
+        if self.ssrcs.contains(&ssrc) || self.ssrcs.len() >= MAX_SSRCS {
+            return;
+        }
+        let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == pt);
+        let Some(mid) = section.map(|section| section.mid) else { return };
+        self.ssrcs.push(ssrc);
+        self.rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None);
+    }
+
+    /// Drains the engine: datagrams to `send`, everything else to `tell`.
+    pub(crate) fn drain(
+        &mut self,
+        mut send: impl FnMut(&[u8]),
+        mut tell: impl FnMut(EngineEvent),
+    ) -> Result<(), EngineError> {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.wake = at;
+                    return Ok(());
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    // The answer to the synthetic check is for nobody.
+                    if !is_stun(&transmit.contents) {
+                        send(&transmit.contents);
+                    }
+                }
+                Ok(Output::Event(event)) => self.event(event, &mut tell),
+                Err(error) => {
+                    self.broken = true;
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, tell: &mut impl FnMut(EngineEvent)) {
+        match event {
+            Event::Connected => tell(EngineEvent::Connected),
+            Event::Closed => tell(EngineEvent::Closed),
+            Event::RtpPacket(packet) => self.packet(packet, tell),
+            Event::MediaIngressStats(stats) => {
+                if let Some(section) = self.sections.iter_mut().find(|section| section.mid == stats.mid) {
+                    section.counters = EngineCounters {
+                        nacks: stats.nacks,
+                        keyframe_requests: stats.plis + stats.firs,
+                        rtt: stats.rtt,
+                        packets: stats.packets,
+                        bytes: stats.bytes,
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn packet(&mut self, packet: RtpPacket, tell: &mut impl FnMut(EngineEvent)) {
+        let pt = *packet.header.payload_type;
+        // An un-RTXed packet carries the main payload type again.
+        let Some(section) = self.sections.iter_mut().find(|section| section.pt == pt || section.rtx_pt == Some(pt))
+        else {
+            return;
+        };
+        let kind = section.kind;
+        if let Some(info) = packet.last_sender_info
+            && section.reported != Some(info.ntp_time)
+        {
+            section.reported = Some(info.ntp_time);
+            tell(EngineEvent::SenderReport(kind, Ntp::from_system_time(info.ntp_time), info.rtp_time.numer()));
+        }
+        let values = &packet.header.ext_vals;
+        let audio_level = values.audio_level.map(|level| {
+            // str0m gives -dBov as a negative number; the wire has seven bits of magnitude (RFC 6464 3).
+            level.unsigned_abs().min(127) | if values.voice_activity == Some(true) { 0x80 } else { 0 }
+        });
+        tell(EngineEvent::Packet(
+            kind,
+            Packet {
+                seq: *packet.seq_no,
+                time: packet.time.numer(),
+                marker: packet.header.marker,
+                payload: packet.payload,
+                extensions: Extensions { audio_level, orientation: None },
+                arrived: packet.timestamp,
+            },
+        ));
+    }
+
+    /// Asks the publisher for a keyframe, in the way it understands. False when it understands none.
+    pub(crate) fn request_keyframe(&mut self) -> bool {
+        let Some(section) = self.sections.iter().find(|section| section.kind == Kind::Video) else { return false };
+        let (mid, Some(kind)) = (section.mid, section.keyframe_request) else { return false };
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_rx_by_mid(mid, None) else { return false };
+        stream.request_keyframe(kind);
+        true
+    }
+
+    /// Takes the keys, once. Only after [`EngineEvent::Connected`], which says that the fingerprint was right.
+    pub(crate) fn take_keys(&mut self) -> Option<Tapped> {
+        self.tap.take()
+    }
+
+    /// True when we are the DTLS client, which decides whose half of the keys is whose (RFC 5764 4.2).
+    pub(crate) fn is_dtls_client(&self) -> bool {
+        self.role == DtlsRole::Client
+    }
+
+    /// Starts to say goodbye; drain afterwards.
+    pub(crate) fn close(&mut self) {
+        // Nothing to be done about a goodbye that cannot be said.
+        let _ = self.rtc.close();
+    }
+
+    /// When [`Engine::handle_timeout`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        (!self.broken && self.rtc.is_alive()).then_some(self.wake)
+    }
+
+    /// The counters of all sections together.
+    pub(crate) fn counters(&self) -> EngineCounters {
+        self.sections.iter().fold(EngineCounters::default(), |sum, section| EngineCounters {
+            nacks: sum.nacks + section.counters.nacks,
+            keyframe_requests: sum.keyframe_requests + section.counters.keyframe_requests,
+            rtt: sum.rtt.or(section.counters.rtt),
+            packets: sum.packets + section.counters.packets,
+            bytes: sum.bytes + section.counters.bytes,
+        })
+    }
+}
+
+fn config(identity: &Identity) -> RtcConfig {
+    let (ufrag, pass) = (HERE_CREDENTIALS.0.into(), HERE_CREDENTIALS.1.into());
+    RtcConfig::new()
+        .clear_codecs()
+        .clear_extension_map()
+        .set_rtp_mode(true)
+        .set_ice_lite(true)
+        .set_local_ice_credentials(IceCreds { ufrag, pass })
+        .set_crypto_provider(identity.provider())
+        .set_dtls_cert(identity.certificate())
+}
+
+fn engine_codec(codec: Codec) -> EngineCodec {
+    match codec {
+        Codec::H264 => EngineCodec::H264,
+        Codec::H265 => EngineCodec::H265,
+        Codec::Vp8 => EngineCodec::Vp8,
+        Codec::Vp9 => EngineCodec::Vp9,
+        Codec::Av1 => EngineCodec::Av1,
+        Codec::Opus => EngineCodec::Opus,
+        Codec::Pcmu => EngineCodec::PCMU,
+        Codec::Pcma => EngineCodec::PCMA,
+        Codec::G722 => EngineCodec::G722,
+    }
+}
+
+fn engine_rate(codec: Codec) -> str0m::media::Frequency {
+    str0m::media::Frequency::new(codec.clock_rate()).expect("clock rates are not zero")
+}
+
+fn engine_extension(extension: Extension) -> EngineExtension {
+    match extension {
+        Extension::Mid => EngineExtension::RtpMid,
+        Extension::Rid => EngineExtension::RtpStreamId,
+        Extension::RepairedRid => EngineExtension::RepairedRtpStreamId,
+        Extension::TransportCc => EngineExtension::TransportSequenceNumber,
+        Extension::AbsSendTime => EngineExtension::AbsoluteSendTime,
+        Extension::AudioLevel => EngineExtension::AudioLevel,
+        Extension::Orientation => EngineExtension::VideoOrientation,
+    }
+}
+
+/// RFC 7983: STUN begins with 0-3.
+fn is_stun(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first < 4)
+}
+
+/// Payload type and SSRC of an RTP header, which SRTP leaves in clear (RFC 3711 3.1).
+fn rtp_identity(datagram: &[u8]) -> Option<(u8, u32)> {
+    let (&first, &second) = (datagram.first()?, datagram.get(1)?);
+    if first >> 6 != 2 || (192..=223).contains(&second) {
+        return None;
+    }
+    let ssrc = datagram.get(8..12)?.try_into().ok()?;
+    Some((second & 0x7f, u32::from_be_bytes(ssrc)))
+}

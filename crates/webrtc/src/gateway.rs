@@ -1,0 +1,440 @@
+//! The control side of WebRTC: offers become sessions, session URLs become commands to them.
+//!
+//! A [`Gateway`] owns the certificate, the plane and the register of session URLs. Negotiation happens here, outside of
+//! every lock; the finished session moves to a worker. What slots are taken and what is live is the
+//! [`Directory`]'s; the register keeps what HTTP needs to know of a session until its tombstone is gone.
+
+mod patch;
+mod register;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use whipstitch_plane::{PeerCommand, Plane, PlaneConfig, Role, SessionReport, StartError};
+use whipstitch_stream::directory::{self, Directory, Refused};
+use whipstitch_stream::stats::StreamStats;
+use whipstitch_stream::stream::Config as StreamConfig;
+use whipstitch_stream::{CloseReason, SessionId, StreamKey};
+
+pub use self::patch::{PatchRefusal, Patched};
+pub(crate) use self::register::{Entry, Register, Registration};
+use crate::dtls::{Identity, IdentityError};
+use crate::egress::{ExtensionIds, Rtx, TrackConfig};
+use crate::engine::Engine;
+use crate::ice::Edge;
+use crate::negotiate::{
+    self, Local, Offer, OfferError, PublisherPlan, Sender, ViewerMedia, ViewerPlan, answer_publisher, answer_viewer,
+};
+use crate::random;
+use crate::session::{Identified, RoleState, Session, SubscriberPlan};
+
+/// What a client that comes too early or too often is told to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How a gateway is started.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where to listen for datagrams; port 0 takes any. A wildcard IPv4 address brings `[::]` with it.
+    pub rtc: SocketAddr,
+    /// Media threads.
+    pub workers: usize,
+    /// How many streams and subscribers there may be, and what a second publisher meets.
+    pub directory: directory::Config,
+    /// How streams behave.
+    pub stream: StreamConfig,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// No certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No sockets or threads.
+    #[error(transparent)]
+    Plane(#[from] StartError),
+}
+
+/// An offer was accepted: what the 201 needs.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The session's public name.
+    pub session: SessionId,
+    /// The secret last part of its URL.
+    pub resource: String,
+    /// Its entity tag, quoted.
+    pub etag: String,
+    /// The answer.
+    pub answer: String,
+}
+
+/// Why an offer was not accepted. Which status that is, HTTP decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The offer is not SDP; says where.
+    Syntax(String),
+    /// The offer cannot be used; says why and what would help.
+    Unusable(String),
+    /// Somebody publishes under this name.
+    Conflict {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Nobody publishes under this name.
+    NotLive {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// No room, or going down.
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+impl From<OfferError> for Refusal {
+    fn from(error: OfferError) -> Refusal {
+        match error {
+            OfferError::Syntax(text) => Refusal::Syntax(text),
+            OfferError::Unusable(text) => Refusal::Unusable(text),
+        }
+    }
+}
+
+/// There is no such session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such session")]
+pub struct NotFound;
+
+/// One stream for the API.
+#[derive(Debug, Clone)]
+pub struct StreamReport {
+    /// Its name.
+    pub key: StreamKey,
+    /// What the hub measured, if media came.
+    pub stats: Option<StreamStats>,
+    /// Its publisher, connected or connecting.
+    pub publisher: Option<SessionReport>,
+    /// Media may be watched.
+    pub live: bool,
+    /// Its subscribers.
+    pub subscribers: Vec<SessionReport>,
+}
+
+/// True numbers of what there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Streams with a live publisher.
+    pub streams: usize,
+    /// Publishers' sessions.
+    pub publishers: usize,
+    /// Subscribers' sessions.
+    pub subscribers: usize,
+}
+
+/// The running WebRTC gateway. Clones are handles of the same one.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    identity: Identity,
+    plane: Plane,
+    directory: Directory,
+    register: Register,
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// Makes the certificate, binds the sockets, starts the workers.
+    ///
+    /// # Errors
+    /// When an address is taken, or the machine cannot make a thread or a key.
+    pub fn start(config: &GatewayConfig) -> Result<Gateway, GatewayError> {
+        let identity = Identity::generate()?;
+        let plane_config = PlaneConfig { rtc: config.rtc, workers: config.workers, stream: config.stream };
+        let shared = Shared {
+            identity,
+            plane: Plane::start(&plane_config)?,
+            directory: Directory::new(config.directory, Instant::now()),
+            register: Register::default(),
+            draining: AtomicBool::new(false),
+        };
+        Ok(Gateway { shared: Arc::new(shared) })
+    }
+
+    /// Where datagrams are taken: IPv4 first.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.shared.plane.local_addrs()
+    }
+
+    /// Accepts a publisher's offer. `candidates` are the addresses announced, most reachable first.
+    ///
+    /// # Errors
+    /// Every reason in [`Refusal`] but `NotLive`.
+    pub fn publish(
+        &self,
+        stream: &StreamKey,
+        offer: &str,
+        candidates: &[SocketAddr],
+        user_agent: Option<String>,
+    ) -> Result<Accepted, Refusal> {
+        let now = Instant::now();
+        self.admit()?;
+        let offer = Offer::parse(offer)?;
+        let plan = negotiate::plan_publisher(&offer)?;
+        let session = SessionId(random::u64());
+        // Reserved before the work: two publishers at once cannot both pass.
+        let slot = self.shared.directory.reserve_publisher(stream, session, now).map_err(refuse)?;
+        let worker = self.shared.plane.home(stream);
+        if let Some(silent) = slot.replaces {
+            let _ = self.shared.plane.tell(worker, silent, PeerCommand::Close(CloseReason::Replaced));
+        }
+        let engine = self.engine_of_publisher(now, &offer, &plan)?;
+        let role = RoleState::Publisher { slot, tracks: plan.tracks.clone() };
+        self.install(
+            now,
+            Installation {
+                session,
+                stream,
+                worker,
+                offer: &offer,
+                candidates,
+                user_agent,
+                engine,
+                role,
+                http_role: Role::Publisher,
+                answer: &|local| answer_publisher(&offer, &plan, local),
+            },
+        )
+    }
+
+    fn engine_of_publisher(&self, now: Instant, offer: &Offer, plan: &PublisherPlan) -> Result<Engine, Refusal> {
+        Engine::publisher(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role(), plan).map_err(|error| {
+            tracing::error!(%error, "the engine refused a judged offer");
+            Refusal::Unusable("the offer could not be used".into())
+        })
+    }
+
+    /// Accepts a viewer's offer for a live stream.
+    ///
+    /// # Errors
+    /// Every reason in [`Refusal`] but `Conflict`.
+    pub fn watch(
+        &self,
+        stream: &StreamKey,
+        offer: &str,
+        candidates: &[SocketAddr],
+        user_agent: Option<String>,
+    ) -> Result<Accepted, Refusal> {
+        let now = Instant::now();
+        self.admit()?;
+        let offer = Offer::parse(offer)?;
+        let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
+        let plan = negotiate::plan_viewer(&offer, &tracks)?;
+        let session = SessionId(random::u64());
+        let slot = self
+            .shared
+            .directory
+            .reserve_subscriber(stream, session)
+            .map_err(|_| Refusal::Busy { retry_after: RETRY_AFTER })?;
+        let engine = Engine::subscriber(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role())
+            .map_err(|_| Refusal::Unusable("the offer could not be used".into()))?;
+        let cname = random::resource();
+        let configs = track_configs(&plan);
+        let senders: Vec<_> = configs.iter().map(sender).collect();
+        let codecs = plan.media.iter().map(|media| media.codec).collect();
+        let subscriber = SubscriberPlan { cname: cname.clone(), tracks: configs };
+        let role = RoleState::Subscriber { _slot: slot, plan: Some(subscriber), codecs, egress: None };
+        self.install(
+            now,
+            Installation {
+                session,
+                stream,
+                worker: self.shared.plane.next_worker(),
+                offer: &offer,
+                candidates,
+                user_agent,
+                engine,
+                role,
+                http_role: Role::Subscriber,
+                answer: &|local| answer_viewer(&offer, &plan, local, stream.as_str(), &cname, &senders),
+            },
+        )
+    }
+
+    fn admit(&self) -> Result<(), Refusal> {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::Busy { retry_after: RETRY_AFTER });
+        }
+        Ok(())
+    }
+
+    /// The end of both ways in: credentials, the answer, the register, the worker.
+    fn install(&self, now: Instant, new: Installation<'_>) -> Result<Accepted, Refusal> {
+        let credentials = random::credentials(new.worker);
+        let local = Local {
+            credentials: &credentials,
+            fingerprint: self.shared.identity.fingerprint(),
+            candidates: new.candidates,
+            session_id: random::u64() >> 2,
+        };
+        let answer = (new.answer)(&local);
+        let etag = random::resource();
+        let resource = random::resource();
+        let remote = new.offer.credentials().clone();
+        let registration = self.shared.register.insert(Entry {
+            resource: resource.clone(),
+            session: new.session,
+            role: new.http_role,
+            stream: new.stream.clone(),
+            worker: new.worker,
+            etag: etag.clone(),
+            remote: remote.clone(),
+            candidates: new.candidates.to_vec(),
+        });
+        let edge = Edge::new(now, credentials.clone(), remote);
+        let identified = Identified {
+            session: new.session,
+            stream: new.stream.clone(),
+            user_agent: new.user_agent,
+            _registration: registration,
+        };
+        let session = Session::new(now, identified, edge, new.engine, new.role);
+        // The session exists before its URL is told (protocol.md 4.3).
+        self.shared
+            .plane
+            .add(new.worker, Box::new(session), credentials.ufrag)
+            .map_err(|_| Refusal::Busy { retry_after: RETRY_AFTER })?;
+        Ok(Accepted { session: new.session, resource, etag: format!("\"{etag}\""), answer })
+    }
+
+    /// Ends a session by its URL. A session that has just ended counts as ended now.
+    ///
+    /// # Errors
+    /// [`NotFound`] when the URL never was, or its tombstone is gone.
+    pub fn delete(&self, role: Role, stream: &StreamKey, resource: &str) -> Result<(), NotFound> {
+        let found = self.shared.register.find(role, stream, resource).ok_or(NotFound)?;
+        if let Some(live) = found {
+            let close = PeerCommand::Close(CloseReason::ByRequest);
+            let _ = self.shared.plane.tell(live.worker, live.session, close);
+        }
+        Ok(())
+    }
+
+    /// True while a session URL leads to a session.
+    pub fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
+        matches!(self.shared.register.find(role, stream, resource), Some(Some(_)))
+    }
+
+    /// Ends whoever publishes under this name. False when nobody does.
+    pub fn close_publisher(&self, stream: &StreamKey) -> bool {
+        self.shared
+            .directory
+            .publisher(stream)
+            .is_some_and(|publisher| self.close_session(publisher.session, CloseReason::ByRequest))
+    }
+
+    /// Ends a session by its public name. False when there is none.
+    pub fn kick(&self, session: SessionId) -> bool {
+        self.close_session(session, CloseReason::ByRequest)
+    }
+
+    fn close_session(&self, session: SessionId, reason: CloseReason) -> bool {
+        let Some(worker) = self.shared.register.worker_of(session) else { return false };
+        self.shared.plane.tell(worker, session, PeerCommand::Close(reason)).is_ok()
+    }
+
+    /// All streams, with everything known of them. Asks the workers: call it off the async threads.
+    pub fn streams(&self) -> Vec<StreamReport> {
+        let report = self.shared.plane.report();
+        let entries = self.shared.directory.list();
+        let streams = entries.into_iter().map(|entry| {
+            let sessions = report.sessions.iter().filter(|session| session.stream == entry.key);
+            let (publishers, subscribers): (Vec<_>, Vec<_>) =
+                sessions.cloned().partition(|session| session.role == Role::Publisher);
+            StreamReport {
+                stats: report.streams.iter().find(|(key, _)| *key == entry.key).map(|(_, stats)| stats.clone()),
+                live: entry.publisher.as_ref().is_some_and(|publisher| publisher.live),
+                publisher: publishers
+                    .into_iter()
+                    .find(|report| entry.publisher.as_ref().is_some_and(|own| own.session == report.session)),
+                subscribers,
+                key: entry.key,
+            }
+        });
+        streams.collect()
+    }
+
+    /// One stream; see [`Gateway::streams`].
+    pub fn stream(&self, key: &StreamKey) -> Option<StreamReport> {
+        self.streams().into_iter().find(|report| report.key == *key)
+    }
+
+    /// What there is right now.
+    pub fn counts(&self) -> Counts {
+        let counts = self.shared.directory.counts();
+        Counts { streams: counts.live, publishers: counts.publishers, subscribers: counts.subscribers }
+    }
+
+    /// Takes no more sessions from now on.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes no more sessions, ends all with a DTLS goodbye, joins the workers.
+    pub fn stop(&self) {
+        self.drain();
+        self.shared.plane.stop();
+    }
+}
+
+/// What both ways in have in common.
+struct Installation<'a> {
+    session: SessionId,
+    stream: &'a StreamKey,
+    worker: usize,
+    offer: &'a Offer,
+    candidates: &'a [SocketAddr],
+    user_agent: Option<String>,
+    engine: Engine,
+    role: RoleState,
+    http_role: Role,
+    answer: &'a dyn Fn(&Local<'_>) -> String,
+}
+
+fn refuse(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Occupied { retry } => Refusal::Conflict { retry_after: retry },
+        Refused::Full(_) => Refusal::Busy { retry_after: RETRY_AFTER },
+    }
+}
+
+/// What the egress is told of each accepted section: our SSRCs, the viewer's numbers.
+pub(crate) fn track_configs(plan: &ViewerPlan) -> Vec<TrackConfig> {
+    // One audio and one video at most, each with its RTX.
+    let mut ssrcs = random::ssrcs::<4>().into_iter();
+    let mut next = move || ssrcs.next().unwrap_or_else(random::u32);
+    let config = |media: &ViewerMedia, ssrc: u32, rtx: u32| TrackConfig {
+        kind: media.kind,
+        clock_rate: media.codec.clock_rate(),
+        ssrc,
+        pt: media.pt,
+        rtx: media.rtx_pt.map(|pt| Rtx { ssrc: rtx, pt }),
+        nack: media.nack,
+        extensions: ExtensionIds {
+            mid: media.mid_extension.map(|id| (id, media.mid.clone())),
+            audio_level: media.audio_level_extension,
+            orientation: media.orientation_extension,
+        },
+    };
+    plan.media.iter().map(|media| config(media, next(), next())).collect()
+}
+
+/// What the answer says of it.
+pub(crate) fn sender(config: &TrackConfig) -> Sender {
+    Sender { kind: config.kind, ssrc: config.ssrc, rtx_ssrc: config.rtx.as_ref().map(|rtx| rtx.ssrc) }
+}

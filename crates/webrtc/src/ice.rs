@@ -1,0 +1,409 @@
+//! The ICE-lite edge of one session: who may send to it, and where its media goes.
+//!
+//! It owns the credentials of both generations during a restart, the addresses that passed a check, and the one bound
+//! address. It answers checks and sends none (RFC 8445 2.5). The engine below never sees a STUN message of a peer.
+//!
+//! The address moves on a verified request with USE-CANDIDATE at once, or on a verified one without it when the bound
+//! address has been silent for [`SILENT`]; never on a transaction id seen before, and at most once a [`MOVE_EVERY`].
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use whipstitch_net::Path;
+use whipstitch_net::stun::{self, Check};
+
+use crate::negotiate::Credentials;
+
+/// A bound address that was silent this long may be left without USE-CANDIDATE (design 2.1): a client that lost its
+/// address and only checks.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// A client has no reason to move more often; whoever replays from two places must not make media flap.
+const MOVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the previous generation's credentials live on after a restart (protocol.md 4.2).
+const OLDER_LIVES: Duration = Duration::from_secs(15);
+
+/// Addresses of one session from which datagrams are taken. A full-ICE client with two interfaces in two address
+/// families checks from four; twice that is plenty.
+const MAX_CHECKED: usize = 8;
+
+/// Transaction ids remembered. A client checks every 0.5-5 s: this is at least a minute's worth.
+const TRANSACTIONS: usize = 128;
+
+/// One pair of credentials on each side (RFC 8445 5.3).
+#[derive(Debug, Clone)]
+struct Generation {
+    local: Credentials,
+    remote: Credentials,
+}
+
+/// What a STUN datagram led to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// To be sent back to where the request came from.
+    pub(crate) reply: Option<Vec<u8>>,
+    /// The address passed its first check: datagrams from it are this session's.
+    pub(crate) checked: Option<Path>,
+    /// The address that is no longer among the checked ones, forgotten to make room.
+    pub(crate) forgotten: Option<Path>,
+    /// Media goes to another address from now on.
+    pub(crate) moved: bool,
+    /// A local ufrag that is no longer ours.
+    pub(crate) retired: Option<String>,
+}
+
+/// The edge of one session.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    current: Generation,
+    older: Option<(Generation, Instant)>,
+    checked: VecDeque<Path>,
+    bound: Option<Bound>,
+    seen: VecDeque<[u8; 12]>,
+    heard: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    path: Path,
+    nominated: bool,
+    moved: Instant,
+    heard: Instant,
+}
+
+impl Edge {
+    /// An edge that nobody has reached yet.
+    pub(crate) fn new(now: Instant, local: Credentials, remote: Credentials) -> Edge {
+        Edge {
+            current: Generation { local, remote },
+            older: None,
+            checked: VecDeque::new(),
+            bound: None,
+            seen: VecDeque::new(),
+            heard: now,
+        }
+    }
+
+    /// Where media goes: the bound address, once there is one.
+    pub(crate) fn path(&self) -> Option<Path> {
+        self.bound.map(|bound| bound.path)
+    }
+
+    /// True when datagrams other than STUN may be taken from this address (RFC 7983 sorting comes before).
+    pub(crate) fn accepts(&self, path: Path) -> bool {
+        self.checked.iter().any(|checked| checked.remote == path.remote)
+    }
+
+    /// When the last authenticated packet came, of whatever kind (protocol.md 6.4).
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Notes an authenticated packet that was not STUN.
+    pub(crate) fn heard(&mut self, now: Instant, path: Path) {
+        self.heard = now;
+        if let Some(bound) = &mut self.bound
+            && bound.path.remote == path.remote
+        {
+            bound.heard = now;
+        }
+    }
+
+    /// Starts the next generation; the present one is answered until the new one is nominated or [`OLDER_LIVES`] is
+    /// over. Returns the ufrag of a generation that was still waiting to go and is now gone.
+    pub(crate) fn restart(&mut self, now: Instant, local: Credentials, remote: Credentials) -> Option<String> {
+        let current = std::mem::replace(&mut self.current, Generation { local, remote });
+        match self.older.take() {
+            // Two restarts in a row: media still flows on the oldest one, which is the one worth keeping.
+            Some((oldest, _)) if self.bound.is_some() => {
+                self.older = Some((oldest, now + OLDER_LIVES));
+                Some(current.local.ufrag)
+            }
+            _ => {
+                self.older = Some((current, now + OLDER_LIVES));
+                None
+            }
+        }
+    }
+
+    /// When [`Edge::handle_timeout`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.older.as_ref().map(|(_, expires)| *expires)
+    }
+
+    /// Forgets an older generation whose time is over; returns its local ufrag.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<String> {
+        let (_, expires) = self.older.as_ref()?;
+        if *expires > now {
+            return None;
+        }
+        self.older.take().map(|(generation, _)| generation.local.ufrag)
+    }
+
+    /// Handles one STUN datagram.
+    pub(crate) fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(ufrag) = stun::local_ufrag(datagram) else { return outcome };
+        let is_current = ufrag == self.current.local.ufrag;
+        let generation = match &self.older {
+            _ if is_current => &self.current,
+            Some((older, _)) if older.local.ufrag == ufrag => older,
+            _ => return outcome,
+        };
+        let pwd = &generation.local.pwd;
+        let binding = match stun::check(datagram, &generation.local.ufrag, &generation.remote.ufrag, pwd) {
+            Check::Valid(binding) => binding,
+            Check::Reply(reply) => {
+                outcome.reply = Some(reply);
+                return outcome;
+            }
+            Check::Drop(_) => return outcome,
+        };
+        outcome.reply = Some(stun::success(datagram, path.remote, pwd));
+        if self.seen.contains(&binding.transaction) {
+            // Answered, since the first answer may have been lost; but it moves nothing and proves no life.
+            return outcome;
+        }
+        if self.seen.len() == TRANSACTIONS {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(binding.transaction);
+        self.check(path, &mut outcome);
+        self.bind(now, path, binding.use_candidate, &mut outcome);
+        self.heard(now, path);
+        if is_current && binding.use_candidate && self.bound.is_some_and(|bound| bound.path.remote == path.remote) {
+            outcome.retired = self.older.take().map(|(generation, _)| generation.local.ufrag);
+        }
+        outcome
+    }
+
+    fn check(&mut self, path: Path, outcome: &mut Outcome) {
+        if self.accepts(path) {
+            return;
+        }
+        if self.checked.len() == MAX_CHECKED {
+            // Not the bound one: media would lose its way.
+            let bound = self.path().map(|path| path.remote);
+            let oldest = self.checked.iter().position(|checked| Some(checked.remote) != bound);
+            outcome.forgotten = oldest.and_then(|index| self.checked.remove(index));
+        }
+        self.checked.push_back(path);
+        outcome.checked = Some(path);
+    }
+
+    fn bind(&mut self, now: Instant, path: Path, use_candidate: bool, outcome: &mut Outcome) {
+        let moves = match &mut self.bound {
+            None => true,
+            Some(bound) if bound.path.remote == path.remote => {
+                // The same peer; only the address of ours that it uses may have changed.
+                bound.nominated |= use_candidate;
+                outcome.moved = bound.path != path && use_candidate;
+                if outcome.moved {
+                    bound.path = path;
+                }
+                return;
+            }
+            // Nobody nominated the first one: it only served to answer the handshake.
+            Some(bound) if !bound.nominated => use_candidate,
+            Some(bound) if now.duration_since(bound.moved) < MOVE_EVERY => false,
+            Some(bound) => use_candidate || now.duration_since(bound.heard) >= SILENT,
+        };
+        if moves {
+            self.bound = Some(Bound { path, nominated: use_candidate, moved: now, heard: now });
+            outcome.moved = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn credentials(ufrag: &str) -> Credentials {
+        Credentials { ufrag: ufrag.into(), pwd: format!("{ufrag}-0123456789abcdefghij").replace('-', "+") }
+    }
+
+    fn path(port: u16) -> Path {
+        Path { remote: SocketAddr::from(([192, 0, 2, 7], port)), local: None }
+    }
+
+    struct Scene {
+        edge: Edge,
+        now: Instant,
+        transaction: u8,
+        local: Credentials,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let now = Instant::now();
+            let local = credentials("Lufrag01");
+            Scene { edge: Edge::new(now, local.clone(), credentials("Rufrag01")), now, transaction: 0, local }
+        }
+
+        fn after(&mut self, millis: u64) -> &mut Scene {
+            self.now += Duration::from_millis(millis);
+            self
+        }
+
+        fn request(&mut self, use_candidate: bool) -> Vec<u8> {
+            self.transaction += 1;
+            let mut transaction = [7; 12];
+            transaction[11] = self.transaction;
+            let username = format!("{}:{}", self.local.ufrag, self.edge.current.remote.ufrag);
+            stun::binding_request(&username, &self.local.pwd, use_candidate, 1, 2, transaction)
+        }
+
+        fn check(&mut self, port: u16, use_candidate: bool) -> Outcome {
+            let request = self.request(use_candidate);
+            self.edge.handle_stun(self.now, path(port), &request)
+        }
+
+        fn port(&self) -> Option<u16> {
+            self.edge.path().map(|path| path.remote.port())
+        }
+    }
+
+    #[test]
+    fn a_check_is_answered_and_binds_the_first_address() {
+        let mut scene = Scene::new();
+        assert!(!scene.edge.accepts(path(1)));
+        let outcome = scene.check(1, false);
+        assert!(outcome.reply.is_some() && outcome.moved);
+        assert_eq!(outcome.checked, Some(path(1)));
+        assert!(scene.edge.accepts(path(1)));
+        assert_eq!(scene.port(), Some(1));
+    }
+
+    #[test]
+    fn nomination_moves_away_from_an_address_that_was_never_nominated_at_once() {
+        let mut scene = Scene::new();
+        scene.check(1, false);
+        assert!(scene.after(5).check(2, true).moved);
+        assert_eq!(scene.port(), Some(2));
+    }
+
+    #[test]
+    fn a_check_without_nomination_moves_only_after_silence() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        assert!(!scene.after(2_900).check(2, false).moved);
+        assert_eq!(scene.port(), Some(1));
+        assert!(scene.after(100).check(2, false).moved);
+        assert_eq!(scene.port(), Some(2));
+    }
+
+    #[test]
+    fn life_on_the_bound_address_keeps_it() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        scene.after(2_000);
+        scene.edge.heard(scene.now, path(1));
+        assert!(!scene.after(2_000).check(2, false).moved);
+        assert_eq!(scene.port(), Some(1));
+    }
+
+    #[test]
+    fn nomination_moves_at_once_but_not_twice_a_second() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        assert!(scene.after(1_000).check(2, true).moved);
+        assert!(!scene.after(999).check(3, true).moved);
+        assert_eq!(scene.port(), Some(2));
+        assert!(scene.after(1).check(3, true).moved);
+    }
+
+    #[test]
+    fn a_replayed_request_moves_nothing_and_opens_no_address() {
+        let mut scene = Scene::new();
+        let request = scene.request(true);
+        scene.edge.handle_stun(scene.now, path(1), &request);
+        scene.after(10_000);
+        let outcome = scene.edge.handle_stun(scene.now, path(2), &request);
+        assert!(!outcome.moved && outcome.checked.is_none());
+        assert!(!scene.edge.accepts(path(2)));
+        assert_eq!(scene.port(), Some(1));
+        assert_eq!(scene.edge.last_heard(), scene.now - Duration::from_millis(10_000));
+    }
+
+    #[test]
+    fn spoofed_and_malformed_requests_move_nothing_and_get_no_answer() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        scene.after(10_000);
+        let good = scene.request(true);
+        let wrong_pwd = stun::binding_request("Lufrag01:Rufrag01", "another-password-0123456", true, 1, 2, [9; 12]);
+        let wrong_remote = stun::binding_request("Lufrag01:Other", &scene.local.pwd, true, 1, 2, [8; 12]);
+        let wrong_local = stun::binding_request("Other:Rufrag01", &scene.local.pwd, true, 1, 2, [6; 12]);
+        let mut bad: Vec<Vec<u8>> = vec![wrong_pwd, wrong_remote, wrong_local];
+        bad.extend((0..good.len()).map(|len| good[..len].to_vec()));
+        bad.extend((0..good.len()).map(|at| {
+            let mut flipped = good.clone();
+            flipped[at] ^= 1;
+            flipped
+        }));
+        for datagram in bad {
+            let outcome = scene.edge.handle_stun(scene.now, path(2), &datagram);
+            assert!(!outcome.moved && outcome.checked.is_none(), "{datagram:02x?}");
+        }
+        assert_eq!(scene.port(), Some(1));
+        assert!(scene.edge.handle_stun(scene.now, path(2), &good).moved, "the untouched request is good");
+    }
+
+    #[test]
+    fn checked_addresses_are_bounded_and_the_bound_one_stays() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        for port in 2..40 {
+            scene.after(10).check(port, false);
+        }
+        assert_eq!(scene.edge.checked.len(), MAX_CHECKED);
+        assert!(scene.edge.accepts(path(1)));
+        assert!(scene.edge.accepts(path(39)));
+        assert!(!scene.edge.accepts(path(2)));
+    }
+
+    #[test]
+    fn both_generations_answer_until_the_new_one_is_nominated() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        let old_local = scene.local.clone();
+        let old = stun::binding_request("Lufrag01:Rufrag01", &old_local.pwd, true, 1, 2, [1; 12]);
+        scene.local = credentials("Lufrag02");
+        assert_eq!(scene.edge.restart(scene.now, scene.local.clone(), credentials("Rufrag02")), None);
+        scene.after(1_000);
+        assert!(scene.edge.handle_stun(scene.now, path(1), &old).reply.is_some());
+        assert!(scene.check(2, false).reply.is_some());
+        assert_eq!(scene.port(), Some(1), "media stays where it was");
+        let outcome = scene.after(10).check(2, true);
+        assert!(outcome.moved);
+        assert_eq!(outcome.retired.as_deref(), Some("Lufrag01"));
+        let old = stun::binding_request("Lufrag01:Rufrag01", &old_local.pwd, true, 1, 2, [2; 12]);
+        assert_eq!(scene.edge.handle_stun(scene.now, path(1), &old), Outcome::default());
+    }
+
+    #[test]
+    fn an_older_generation_is_forgotten_after_fifteen_seconds() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        scene.edge.restart(scene.now, credentials("Lufrag02"), credentials("Rufrag02"));
+        assert_eq!(scene.edge.deadline(), Some(scene.now + OLDER_LIVES));
+        assert_eq!(scene.edge.handle_timeout(scene.now + OLDER_LIVES - Duration::from_millis(1)), None);
+        assert_eq!(scene.edge.handle_timeout(scene.now + OLDER_LIVES).as_deref(), Some("Lufrag01"));
+        assert_eq!(scene.edge.deadline(), None);
+    }
+
+    #[test]
+    fn of_three_generations_the_one_that_carries_media_and_the_newest_stay() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        scene.edge.restart(scene.now, credentials("Lufrag02"), credentials("Rufrag02"));
+        let dropped = scene.edge.restart(scene.now, credentials("Lufrag03"), credentials("Rufrag03"));
+        assert_eq!(dropped.as_deref(), Some("Lufrag02"));
+        let old = stun::binding_request("Lufrag01:Rufrag01", &scene.local.pwd, true, 1, 2, [3; 12]);
+        assert!(scene.edge.handle_stun(scene.now, path(1), &old).reply.is_some());
+    }
+}

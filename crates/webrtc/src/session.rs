@@ -1,0 +1,374 @@
+//! One WebRTC session on a media worker: the ICE edge, the engine, and what its role adds.
+//!
+//! A publisher's session turns the engine's packets into pushes to its stream; a subscriber's owns an egress made from
+//! the tapped keys. States: negotiated -> reachable (first check) -> connected (DTLS done, fingerprint right) -> closed.
+//! A session lives until its peer says goodbye, is silent for [`SILENCE`], does not connect within [`SETUP`], or control
+//! closes it; dropping it frees its slot and turns its URL into a tombstone.
+
+use std::time::{Duration, Instant};
+
+use whipstitch_media::{Codec, Kind};
+use whipstitch_net::Path;
+use whipstitch_net::sort::{Sort, sort};
+use whipstitch_plane::{Action, Batches, Context, Delivery, IceRestart, Peer, PeerCommand, Role, SessionStats};
+use whipstitch_stream::directory::{PublisherSlot, SubscriberSlot};
+use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
+
+use crate::egress::{Egress, Keys, TrackConfig};
+use crate::engine::{Engine, EngineError, EngineEvent};
+use crate::gateway::Registration;
+use crate::ice::{Edge, Outcome};
+use crate::negotiate::Credentials;
+
+/// Setup deadline, from the answer to the end of the handshake (protocol.md 15; RFC 9725 5 on exhaustion).
+const SETUP: Duration = Duration::from_secs(20);
+
+/// A session from which nothing authenticated comes is dead (protocol.md 6.4).
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What control knows of a session and hands over with it.
+pub(crate) struct Identified {
+    pub(crate) session: SessionId,
+    pub(crate) stream: StreamKey,
+    pub(crate) user_agent: Option<String>,
+    /// Its place among the session URLs; dropped with the session.
+    pub(crate) _registration: Registration,
+}
+
+/// What a role adds to a session.
+pub(crate) enum RoleState {
+    /// WHIP.
+    Publisher {
+        /// Held from before negotiation to the end.
+        slot: PublisherSlot,
+        /// What the answer promised to take.
+        tracks: Tracks,
+    },
+    /// WHEP.
+    Subscriber {
+        /// Held from before negotiation to the end.
+        _slot: SubscriberSlot,
+        /// What the answer promised to send.
+        plan: Option<SubscriberPlan>,
+        /// The codecs promised, to see whether other tracks still fit.
+        codecs: Vec<Codec>,
+        /// Once connected.
+        egress: Option<Box<Egress>>,
+    },
+}
+
+/// What an egress is made of once the keys are there.
+pub(crate) struct SubscriberPlan {
+    pub(crate) cname: String,
+    pub(crate) tracks: Vec<TrackConfig>,
+}
+
+/// One session.
+pub(crate) struct Session {
+    identified: Identified,
+    edge: Edge,
+    engine: Engine,
+    role: RoleState,
+    since: Instant,
+    connected: Option<Instant>,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Session {
+    pub(crate) fn new(now: Instant, identified: Identified, edge: Edge, engine: Engine, role: RoleState) -> Session {
+        Session { identified, edge, engine, role, since: now, connected: None, packets: 0, bytes: 0 }
+    }
+
+    fn stun(&mut self, cx: &mut Context<'_>, path: Path, datagram: &[u8]) {
+        let outcome = self.edge.handle_stun(cx.now, path, datagram);
+        if let Some(reply) = &outcome.reply {
+            cx.batches.put(path, reply);
+        }
+        self.follow(cx, outcome);
+    }
+
+    fn follow(&mut self, cx: &mut Context<'_>, outcome: Outcome) {
+        if let Some(forgotten) = outcome.forgotten {
+            cx.act(Action::Forgotten(forgotten.remote));
+        }
+        if let Some(checked) = outcome.checked {
+            cx.act(Action::Checked(checked.remote));
+        }
+        if let Some(ufrag) = outcome.retired {
+            cx.act(Action::Retired(ufrag));
+        }
+        if outcome.moved {
+            let reached = self.engine.reachable(cx.now);
+            self.drive(cx, reached);
+        }
+    }
+
+    /// Runs the engine dry after something was fed to it.
+    fn drive(&mut self, cx: &mut Context<'_>, fed: Result<(), EngineError>) {
+        let path = self.edge.path();
+        let mut events = Vec::new();
+        let batches = &mut *cx.batches;
+        let drained = self.engine.drain(
+            |datagram| {
+                if let Some(path) = path {
+                    batches.put(path, datagram);
+                }
+            },
+            |event| events.push(event),
+        );
+        for event in events {
+            self.event(cx, event);
+        }
+        if let Err(error) = fed.and(drained) {
+            tracing::info!(session = %self.identified.session, %error, "DTLS failed");
+            cx.act(Action::Close(CloseReason::DtlsFailure));
+        }
+    }
+
+    fn event(&mut self, cx: &mut Context<'_>, event: EngineEvent) {
+        match event {
+            EngineEvent::Connected => self.connected(cx),
+            EngineEvent::Closed => cx.act(Action::Close(CloseReason::ByPeer)),
+            EngineEvent::Packet(kind, packet) => {
+                if let (RoleState::Publisher { slot, .. }, true) = (&self.role, self.connected.is_some()) {
+                    slot.touch(cx.now);
+                    self.packets += 1;
+                    self.bytes += packet.payload.len() as u64;
+                    cx.act(Action::Push(kind, packet));
+                }
+            }
+            EngineEvent::SenderReport(kind, ntp, time) => cx.act(Action::SenderReport(kind, ntp, time)),
+        }
+    }
+
+    /// DTLS is done: the peer is who the offer said, and its keys may be used.
+    fn connected(&mut self, cx: &mut Context<'_>) {
+        self.connected = Some(cx.now);
+        let session = self.identified.session;
+        let took = cx.now.duration_since(self.since);
+        tracing::info!(%session, stream = %self.identified.stream, millis = took.as_millis(), "session connected");
+        let tapped = self.engine.take_keys();
+        match &mut self.role {
+            RoleState::Publisher { slot, tracks } => {
+                slot.go_live(tracks.clone(), cx.now);
+                cx.act(Action::Publish(tracks.clone()));
+            }
+            RoleState::Subscriber { plan, egress, .. } => {
+                let keys = tapped.and_then(|tapped| {
+                    Keys::split(tapped.profile, &tapped.material, self.engine.is_dtls_client()).ok()
+                });
+                let (Some(keys), Some(plan)) = (keys, plan.take()) else {
+                    cx.act(Action::Close(CloseReason::DtlsFailure));
+                    return;
+                };
+                match Egress::new(cx.now, keys, plan.cname, plan.tracks, crate::random::fill) {
+                    Ok(made) => {
+                        *egress = Some(Box::new(made));
+                        cx.act(Action::Subscribe);
+                    }
+                    Err(error) => {
+                        tracing::error!(%session, %error, "no egress could be made");
+                        cx.act(Action::Close(CloseReason::DtlsFailure));
+                    }
+                }
+            }
+        }
+    }
+
+    fn rtcp(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]) {
+        let now = cx.now;
+        match &mut self.role {
+            RoleState::Publisher { .. } => {
+                let fed = self.engine.handle_datagram(now, datagram);
+                self.drive(cx, fed);
+            }
+            RoleState::Subscriber { egress: Some(egress), .. } => {
+                let (Some(history), Some(to)) = (cx.history, self.edge.path()) else { return };
+                // Rejected means not authentic or malformed: counted by the egress, and no sign of life.
+                let Ok(feedback) = egress.handle_rtcp(now, to, datagram, history, cx.batches.of(to)) else { return };
+                self.edge.heard(now, path);
+                if feedback.keyframe {
+                    cx.act(Action::RequestKeyframe);
+                }
+            }
+            RoleState::Subscriber { egress: None, .. } => {}
+        }
+    }
+
+    fn restart(&mut self, cx: &mut Context<'_>, restart: IceRestart) {
+        let (ufrag, pwd) = restart.local;
+        cx.act(Action::Ufrag(ufrag.clone()));
+        let (remote_ufrag, remote_pwd) = restart.remote;
+        let remote = Credentials { ufrag: remote_ufrag, pwd: remote_pwd };
+        if let Some(gone) = self.edge.restart(cx.now, Credentials { ufrag, pwd }, remote) {
+            cx.act(Action::Retired(gone));
+        }
+    }
+
+    /// When this session is given up for want of life.
+    fn life(&self) -> Instant {
+        match self.connected {
+            None => self.since + SETUP,
+            Some(connected) => self.edge.last_heard().max(connected) + SILENCE,
+        }
+    }
+
+    fn egress(&self) -> Option<&Egress> {
+        match &self.role {
+            RoleState::Subscriber { egress, .. } => egress.as_deref(),
+            RoleState::Publisher { .. } => None,
+        }
+    }
+}
+
+impl Peer for Session {
+    fn session(&self) -> SessionId {
+        self.identified.session
+    }
+
+    fn stream(&self) -> &StreamKey {
+        &self.identified.stream
+    }
+
+    fn role(&self) -> Role {
+        match self.role {
+            RoleState::Publisher { .. } => Role::Publisher,
+            RoleState::Subscriber { .. } => Role::Subscriber,
+        }
+    }
+
+    fn handle_datagram(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]) {
+        let sort = sort(datagram);
+        if sort != Sort::Stun && !self.edge.accepts(path) {
+            return;
+        }
+        match sort {
+            Sort::Stun => self.stun(cx, path, datagram),
+            Sort::Dtls => {
+                let fed = self.engine.handle_datagram(cx.now, datagram);
+                self.drive(cx, fed);
+            }
+            // A subscriber has nothing to send but RTCP.
+            Sort::Rtp if matches!(self.role, RoleState::Publisher { .. }) => {
+                let before = self.packets;
+                let fed = self.engine.handle_datagram(cx.now, datagram);
+                self.drive(cx, fed);
+                if self.packets > before {
+                    self.edge.heard(cx.now, path);
+                }
+            }
+            Sort::Rtcp => self.rtcp(cx, path, datagram),
+            Sort::Rtp | Sort::Other => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        if self.life() <= cx.now {
+            cx.act(Action::Close(CloseReason::IceTimeout));
+            return;
+        }
+        if let Some(ufrag) = self.edge.handle_timeout(cx.now) {
+            cx.act(Action::Retired(ufrag));
+        }
+        if self.engine.deadline().is_some_and(|at| at <= cx.now) {
+            let fed = self.engine.handle_timeout(cx.now);
+            self.drive(cx, fed);
+        }
+        if let (RoleState::Subscriber { egress: Some(egress), .. }, Some(path)) = (&mut self.role, self.edge.path()) {
+            egress.handle_timeout(cx.now, path, cx.batches.of(path));
+        }
+    }
+
+    fn handle_command(&mut self, cx: &mut Context<'_>, command: PeerCommand) {
+        match command {
+            PeerCommand::Close(reason) => cx.act(Action::Close(reason)),
+            PeerCommand::IceRestart(restart) => self.restart(cx, restart),
+        }
+    }
+
+    fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst) {
+        let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role else { return };
+        let Some(path) = self.edge.path() else { return };
+        egress.deliver(delivery.now, path, burst, delivery.batches.of(path));
+        delivery.wants_keyframe |= egress.wants_keyframe();
+    }
+
+    fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks) {
+        let RoleState::Subscriber { codecs, .. } = &self.role else { return };
+        let fits = |codec: &Codec| tracks.get(codec.kind()).is_none_or(|track| track.codec == *codec);
+        if !codecs.iter().all(fits) {
+            cx.act(Action::Close(CloseReason::CodecChanged));
+        }
+    }
+
+    fn request_keyframe(&mut self, cx: &mut Context<'_>) {
+        if self.engine.request_keyframe() {
+            self.drive(cx, Ok(()));
+            // The engine sends feedback with its next timeout.
+            let fed = self.engine.handle_timeout(cx.now);
+            self.drive(cx, fed);
+        }
+    }
+
+    fn close(&mut self, cx: &mut Context<'_>, reason: &CloseReason) {
+        let Some(path) = self.edge.path() else { return };
+        if let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role {
+            egress.close(cx.now, path, cx.batches.of(path));
+        }
+        // A peer that has gone first needs no goodbye, but one that missed ours repeats its own: say it once anyway.
+        tracing::debug!(session = %self.identified.session, reason = reason.as_str(), "closing");
+        self.engine.close();
+        let batches: &mut Batches = cx.batches;
+        let _ = self.engine.drain(|datagram| batches.put(path, datagram), |_| {});
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let mut deadline = self.life();
+        for other in [self.engine.deadline(), self.edge.deadline(), self.egress().and_then(Egress::deadline)] {
+            deadline = other.map_or(deadline, |other| deadline.min(other));
+        }
+        Some(deadline)
+    }
+
+    fn stats(&self, _now: Instant) -> SessionStats {
+        let counters = self.engine.counters();
+        let mut stats = SessionStats {
+            since: self.since,
+            connected: self.connected.is_some(),
+            remote: self.edge.path().map(|path| path.remote),
+            user_agent: self.identified.user_agent.clone(),
+            codecs: Vec::new(),
+            packets: self.packets,
+            bytes: self.bytes,
+            lost: 0,
+            nacks: counters.nacks,
+            resent: 0,
+            keyframe_requests: counters.keyframe_requests,
+            rtt: counters.rtt,
+        };
+        match &self.role {
+            RoleState::Publisher { tracks, .. } => {
+                let codecs = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| tracks.get(kind));
+                stats.codecs = codecs.map(|track| track.codec).collect();
+            }
+            RoleState::Subscriber { codecs, egress, .. } => {
+                stats.codecs.clone_from(codecs);
+                if let Some(egress) = egress {
+                    let sent = egress.stats();
+                    stats.packets = sent.packets;
+                    stats.bytes = sent.bytes;
+                    stats.lost = sent.lost;
+                    stats.nacks = sent.nacks;
+                    stats.resent = sent.resent;
+                    stats.keyframe_requests = sent.plis + sent.firs;
+                    stats.rtt = sent.rtt;
+                }
+            }
+        }
+        stats
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,423 @@
+//! Sessions against str0m as the client, in virtual time: two ends, one link, no sockets.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use str0m::change::SdpAnswer;
+use str0m::crypto::from_feature_flags;
+use str0m::media::{Direction, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use whipstitch_media::{Extensions, Packet};
+use whipstitch_stream::directory::{Config as DirectoryConfig, Directory};
+use whipstitch_stream::history::{History, Limits};
+use whipstitch_stream::{Forwarded, PerKind, Track};
+
+use super::*;
+use crate::dtls::Identity;
+use crate::gateway::{Entry, Register};
+use crate::negotiate::{Local, Offer, Sender, answer_publisher, answer_viewer, plan_publisher, plan_viewer};
+use crate::random;
+
+const SERVER: ([u8; 4], u16) = ([203, 0, 113, 1], 8189);
+const CLIENT: ([u8; 4], u16) = ([203, 0, 113, 2], 40_000);
+
+struct World {
+    now: Instant,
+    client: Rtc,
+    session: Session,
+    directory: Directory,
+    batches: Batches,
+    actions: Vec<Action>,
+    history: History,
+    /// Everything the session asked for, in order.
+    asked: Vec<Action>,
+    received: Vec<RtpPacket>,
+    connected: bool,
+    mids: Vec<Mid>,
+    /// What the client has written and the session not seen yet.
+    outgoing: VecDeque<Vec<u8>>,
+    /// Every datagram the session has seen, to be replayed.
+    wire: Vec<Vec<u8>>,
+    deaf: bool,
+}
+
+fn stream() -> StreamKey {
+    StreamKey::parse("cam").unwrap()
+}
+
+fn client(now: Instant) -> Rtc {
+    let mut client = RtcConfig::new()
+        .set_rtp_mode(true)
+        .set_crypto_provider(Arc::new(from_feature_flags()))
+        .clear_codecs()
+        .enable_opus(true, false)
+        .enable_h264(true)
+        .build(now);
+    let candidate = Candidate::host(SocketAddr::from(CLIENT), Protocol::Udp).unwrap();
+    client.add_local_candidate(candidate);
+    client
+}
+
+fn registered(role: Role) -> Identified {
+    let register = Register::default();
+    let registration = register.insert(Entry {
+        resource: "resource".into(),
+        session: SessionId(1),
+        role,
+        stream: stream(),
+        worker: 0,
+        etag: "tag".into(),
+        remote: Credentials { ufrag: "any".into(), pwd: "any".into() },
+        candidates: Vec::new(),
+    });
+    Identified { session: SessionId(1), stream: stream(), user_agent: None, _registration: registration }
+}
+
+impl World {
+    fn new(role: Role) -> World {
+        let now = Instant::now();
+        let identity = Identity::generate().unwrap();
+        let directory = Directory::new(DirectoryConfig::default(), now);
+        let mut client = client(now);
+        let direction = if role == Role::Publisher { Direction::SendOnly } else { Direction::RecvOnly };
+        let mut changes = client.sdp_api();
+        let mids = [MediaKind::Audio, MediaKind::Video]
+            .map(|kind| changes.add_media(kind, direction, None, None, None))
+            .to_vec();
+        let (sdp, pending) = changes.apply().unwrap();
+        let offer = Offer::parse(&sdp.to_sdp_string()).unwrap();
+        let credentials = random::credentials(0);
+        let candidates = [SocketAddr::from(SERVER)];
+        let local = Local {
+            credentials: &credentials,
+            fingerprint: identity.fingerprint(),
+            candidates: &candidates,
+            session_id: 1,
+        };
+        let (engine, state, answer) = match role {
+            Role::Publisher => {
+                let plan = plan_publisher(&offer).unwrap();
+                let engine = Engine::publisher(now, &identity, offer.fingerprint(), offer.dtls_role(), &plan).unwrap();
+                let slot = directory.reserve_publisher(&stream(), SessionId(1), now).unwrap();
+                let answer = answer_publisher(&offer, &plan, &local);
+                (engine, RoleState::Publisher { slot, tracks: plan.tracks }, answer)
+            }
+            Role::Subscriber => {
+                let plan = plan_viewer(&offer, &tracks()).unwrap();
+                let engine = Engine::subscriber(now, &identity, offer.fingerprint(), offer.dtls_role()).unwrap();
+                let slot = directory.reserve_subscriber(&stream(), SessionId(1)).unwrap();
+                let configs = crate::gateway::track_configs(&plan);
+                let senders: Vec<Sender> = configs.iter().map(crate::gateway::sender).collect();
+                let answer = answer_viewer(&offer, &plan, &local, "cam", "cname", &senders);
+                let codecs = plan.media.iter().map(|media| media.codec).collect();
+                let plan = Some(SubscriberPlan { cname: "cname".into(), tracks: configs });
+                (engine, RoleState::Subscriber { _slot: slot, plan, codecs, egress: None }, answer)
+            }
+        };
+        let edge = Edge::new(now, credentials, offer.credentials().clone());
+        client.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap()).unwrap();
+        World {
+            now,
+            client,
+            session: Session::new(now, registered(role), edge, engine, state),
+            directory,
+            batches: Batches::new(),
+            actions: Vec::new(),
+            history: History::new(Limits::default()),
+            asked: Vec::new(),
+            received: Vec::new(),
+            connected: false,
+            mids,
+            outgoing: VecDeque::new(),
+            wire: Vec::new(),
+            deaf: false,
+        }
+    }
+
+    fn with(&mut self, call: impl FnOnce(&mut Session, &mut Context<'_>)) {
+        let mut cx = Context::new(self.now, &mut self.batches, Some(&self.history), &mut self.actions);
+        call(&mut self.session, &mut cx);
+        self.asked.append(&mut self.actions);
+    }
+
+    fn path() -> Path {
+        Path { remote: SocketAddr::from(CLIENT), local: None }
+    }
+
+    fn datagram(&mut self, mut bytes: Vec<u8>) {
+        self.wire.push(bytes.clone());
+        self.with(|session, cx| session.handle_datagram(cx, World::path(), &mut bytes));
+        self.carry_back();
+    }
+
+    /// What the session wrote goes to the client. It tells of one packet at a time, so it is asked after each.
+    fn carry_back(&mut self) {
+        let written: Vec<Vec<u8>> =
+            self.batches.of(World::path()).datagrams().map(|(_, bytes)| bytes.to_vec()).collect();
+        self.batches.of(World::path()).clear();
+        for bytes in written {
+            if self.deaf {
+                continue;
+            }
+            let (source, destination) = (SocketAddr::from(SERVER), SocketAddr::from(CLIENT));
+            if let Ok(receive) = Receive::new(Protocol::Udp, source, destination, &bytes) {
+                self.client.handle_input(Input::Receive(self.now, receive)).unwrap();
+                self.ask_client();
+            }
+        }
+    }
+
+    fn ask_client(&mut self) -> Instant {
+        loop {
+            match self.client.poll_output().unwrap() {
+                Output::Timeout(at) => return at,
+                Output::Transmit(transmit) => self.outgoing.push_back(transmit.contents.to_vec()),
+                Output::Event(Event::Connected) => self.connected = true,
+                Output::Event(Event::RtpPacket(packet)) => self.received.push(packet),
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn pump_client(&mut self) -> Instant {
+        loop {
+            let at = self.ask_client();
+            if self.outgoing.is_empty() {
+                return at;
+            }
+            while let Some(bytes) = self.outgoing.pop_front() {
+                self.datagram(bytes);
+            }
+        }
+    }
+
+    /// Both ends live for this long.
+    fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            let client = self.pump_client();
+            let session = self.session.deadline().unwrap_or(end);
+            self.now = client.min(session).clamp(self.now + Duration::from_millis(1), end);
+            self.client.handle_input(Input::Timeout(self.now)).unwrap();
+            if self.session.deadline().is_some_and(|at| at <= self.now) {
+                self.with(|session, cx| session.handle_timeout(cx));
+                self.carry_back();
+            }
+        }
+    }
+
+    fn closed(&self) -> Option<CloseReason> {
+        self.asked.iter().find_map(|action| match action {
+            Action::Close(reason) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    fn pushed(&self) -> Vec<(Kind, u64, Vec<u8>)> {
+        let pushed = self.asked.iter().filter_map(|action| match action {
+            Action::Push(kind, packet) => Some((*kind, packet.seq, packet.payload.to_vec())),
+            _ => None,
+        });
+        pushed.collect()
+    }
+
+    fn deliver(&mut self, burst: &Burst) -> bool {
+        for packet in &burst.packets {
+            self.history.insert(packet);
+        }
+        let mut delivery = Delivery { now: self.now, batches: &mut self.batches, wants_keyframe: false };
+        self.session.deliver(&mut delivery, burst);
+        let wants = delivery.wants_keyframe;
+        self.carry_back();
+        wants
+    }
+}
+
+fn tracks() -> Tracks {
+    let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+    Tracks {
+        audio: Some(Track { codec: Codec::Opus, format: String::new() }),
+        video: Some(Track { codec: Codec::H264, format: h264.into() }),
+    }
+}
+
+fn forwarded(kind: Kind, seq: u64, start: bool, now: Instant) -> Forwarded {
+    let payload: Arc<[u8]> = vec![seq as u8; 200].into();
+    let packet =
+        Packet { seq, time: seq * 3000, marker: true, payload, extensions: Extensions::default(), arrived: now };
+    Forwarded { kind, packet, start }
+}
+
+fn burst(packets: Vec<Forwarded>) -> Burst {
+    Burst { packets, clocks: PerKind::default() }
+}
+
+#[test]
+fn a_publisher_connects_and_its_packets_are_pushed_in_order() {
+    let mut world = World::new(Role::Publisher);
+    assert!(world.directory.live_tracks(&stream()).is_none(), "not live before DTLS is done");
+    world.run(Duration::from_secs(1));
+    assert!(world.connected);
+    assert!(world.asked.iter().any(|action| matches!(action, Action::Publish(_))));
+    assert!(world.directory.live_tracks(&stream()).is_some());
+    let mid = world.mids[1];
+    for seq in 0..5_u64 {
+        let (now, pt) = (world.now, world.client.media(mid).unwrap().remote_pts()[0]);
+        let mut api = world.client.direct_api();
+        let tx = api.stream_tx_by_mid(mid, None).unwrap();
+        let time = seq as u32 * 3000;
+        tx.write_rtp(RtpWrite::new(pt, seq.into(), time, now, vec![seq as u8; 50]).marker(true));
+        world.run(Duration::from_millis(33));
+    }
+    let pushed = world.pushed();
+    assert_eq!(pushed.len(), 5);
+    assert!(pushed.iter().enumerate().all(|(n, (kind, _, payload))| *kind == Kind::Video && *payload == [n as u8; 50]));
+    assert!(pushed.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1));
+}
+
+#[test]
+fn a_publisher_is_asked_for_a_keyframe() {
+    let mut world = World::new(Role::Publisher);
+    world.run(Duration::from_secs(1));
+    let mid = world.mids[1];
+    let (now, pt) = (world.now, world.client.media(mid).unwrap().remote_pts()[0]);
+    let mut api = world.client.direct_api();
+    let tx = api.stream_tx_by_mid(mid, None).unwrap();
+    tx.write_rtp(RtpWrite::new(pt, 1.into(), 0, now, vec![1; 50]).marker(true));
+    world.run(Duration::from_millis(33));
+    world.with(|session, cx| session.request_keyframe(cx));
+    let written = world.batches.of(World::path()).datagrams().count();
+    assert_eq!(written, 1, "the PLI leaves at once");
+}
+
+#[test]
+fn a_subscriber_gets_media_under_our_ssrcs_from_a_keyframe_on() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    assert!(world.connected);
+    assert!(world.asked.iter().any(|action| matches!(action, Action::Subscribe)));
+    let now = world.now;
+    assert!(world.deliver(&burst(vec![forwarded(Kind::Video, 1, false, now)])), "it wants a keyframe");
+    let wants = world.deliver(&burst((2..8).map(|seq| forwarded(Kind::Video, seq, seq == 3, now)).collect()));
+    assert!(!wants);
+    world.run(Duration::from_millis(50));
+    let payloads: Vec<u8> = world.received.iter().map(|packet| packet.payload[0]).collect();
+    assert_eq!(payloads, [3, 4, 5, 6, 7]);
+    assert!(world.received.windows(2).all(|pair| *pair[1].seq_no == *pair[0].seq_no + 1));
+}
+
+#[test]
+fn a_subscribers_keyframe_request_reaches_the_worker() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    let now = world.now;
+    world.deliver(&burst(vec![forwarded(Kind::Video, 1, true, now)]));
+    world.run(Duration::from_millis(50));
+    let mid = world.mids[1];
+    let mut api = world.client.direct_api();
+    api.stream_rx_by_mid(mid, None).unwrap().request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+    world.run(Duration::from_millis(200));
+    assert!(world.asked.iter().any(|action| matches!(action, Action::RequestKeyframe)));
+}
+
+#[test]
+fn a_lost_packet_is_sent_again_when_asked_for() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    let now = world.now;
+    world.deliver(&burst(vec![forwarded(Kind::Video, 1, true, now)]));
+    world.run(Duration::from_millis(20));
+    world.deaf = true;
+    let now = world.now;
+    world.deliver(&burst(vec![forwarded(Kind::Video, 2, false, now)]));
+    world.deaf = false;
+    for seq in 3..8 {
+        let now = world.now;
+        world.deliver(&burst(vec![forwarded(Kind::Video, seq, false, now)]));
+        world.run(Duration::from_millis(33));
+    }
+    world.run(Duration::from_millis(500));
+    let mut payloads: Vec<u8> = world.received.iter().map(|packet| packet.payload[0]).collect();
+    payloads.sort_unstable();
+    assert_eq!(payloads, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn close_by_the_client_ends_the_session() {
+    for role in [Role::Publisher, Role::Subscriber] {
+        let mut world = World::new(role);
+        world.run(Duration::from_secs(1));
+        world.client.close().unwrap();
+        world.pump_client();
+        assert_eq!(world.closed(), Some(CloseReason::ByPeer));
+    }
+}
+
+#[test]
+fn our_goodbye_is_understood() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    world.with(|session, cx| session.close(cx, &CloseReason::ByRequest));
+    world.carry_back();
+    world.pump_client();
+    assert!(!world.client.is_alive());
+}
+
+#[test]
+fn a_client_that_never_comes_is_given_up_after_the_setup_deadline() {
+    let mut world = World::new(Role::Subscriber);
+    let start = world.now;
+    assert_eq!(world.session.deadline().map(|at| at.min(start + SETUP)), world.session.deadline());
+    world.now = start + SETUP - Duration::from_millis(1);
+    world.with(|session, cx| session.handle_timeout(cx));
+    assert_eq!(world.closed(), None);
+    world.now = start + SETUP;
+    world.with(|session, cx| session.handle_timeout(cx));
+    assert_eq!(world.closed(), Some(CloseReason::IceTimeout));
+}
+
+#[test]
+fn silence_ends_a_connected_session() {
+    let mut world = World::new(Role::Publisher);
+    world.run(Duration::from_secs(40));
+    assert_eq!(world.closed(), None, "checks keep it alive");
+    let last = world.session.edge.last_heard();
+    world.now = last + SILENCE;
+    world.with(|session, cx| session.handle_timeout(cx));
+    assert_eq!(world.closed(), Some(CloseReason::IceTimeout));
+}
+
+#[test]
+fn datagrams_of_strangers_and_garbage_change_nothing() {
+    let mut world = World::new(Role::Publisher);
+    world.run(Duration::from_secs(1));
+    let replayed = world.wire.clone();
+    let stranger = Path { remote: SocketAddr::from(([198, 51, 100, 9], 9)), local: None };
+    world.asked.clear();
+    for mut bytes in replayed {
+        world.with(|session, cx| session.handle_datagram(cx, stranger, &mut bytes));
+    }
+    assert!(world.asked.is_empty(), "{:?}", world.asked);
+    assert_eq!(world.session.edge.path(), Some(World::path()));
+    for mut bytes in [vec![], vec![0x80], vec![0x80; 12], vec![22; 100], vec![0x81, 200, 0, 0], vec![0xff; 1200]] {
+        world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut bytes));
+    }
+    assert!(world.asked.is_empty(), "{:?}", world.asked);
+}
+
+#[test]
+fn other_tracks_close_only_subscribers_that_they_do_not_fit() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    let same = tracks();
+    world.with(|session, cx| session.tracks_changed(cx, &same));
+    let without_audio = Tracks { audio: None, ..tracks() };
+    world.with(|session, cx| session.tracks_changed(cx, &without_audio));
+    assert_eq!(world.closed(), None);
+    let vp8 = Tracks { video: Some(Track { codec: Codec::Vp8, format: String::new() }), ..tracks() };
+    world.with(|session, cx| session.tracks_changed(cx, &vp8));
+    assert_eq!(world.closed(), Some(CloseReason::CodecChanged));
+}
