@@ -4,6 +4,8 @@
 //! function here is total over its bytes and knows no clock, no socket, no session and no other crate of the workspace.
 
 pub mod codec;
+#[doc(hidden)]
+pub mod exercise;
 pub mod packet;
 pub mod sequence;
 pub mod time;

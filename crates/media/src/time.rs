@@ -137,6 +137,8 @@ mod tests {
             (u32::MAX - 10, 2 * circle - 11),
             (3000, 2 * circle + 3000),
             (1 << 31, 2 * circle + (1 << 31)),
+            (5, 2 * circle + 5),
+            ((1 << 31) + 6, 2 * circle + (1 << 31) + 6),
             (5, 3 * circle + 5),
         ] {
             assert_eq!(unwrap.extend(time), expected, "{time}");

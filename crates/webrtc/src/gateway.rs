@@ -155,7 +155,9 @@ impl Gateway {
     /// When an address is taken, or the machine cannot make a thread or a key.
     pub fn start(config: &GatewayConfig) -> Result<Gateway, GatewayError> {
         let identity = Identity::generate()?;
-        let plane_config = PlaneConfig { rtc: config.rtc, workers: config.workers, stream: config.stream };
+        // Subscribers start at the next keyframe, which is asked for: nothing replays a cache, so none is filled.
+        let stream = StreamConfig { cache: None, ..config.stream };
+        let plane_config = PlaneConfig { rtc: config.rtc, workers: config.workers, stream };
         let shared = Shared {
             identity,
             plane: Plane::start(&plane_config)?,

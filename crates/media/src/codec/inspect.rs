@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Codec, Kind};
+use super::av1::Av1;
+use super::h264::H264;
+use super::h265::H265;
+use super::vp8::Vp8;
+use super::vp9::Vp9;
+use super::{Codec, h264, h265};
 
 /// What one payload says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,7 +15,7 @@ pub struct Inspection {
     /// A decoder may start at this very packet: the first packet, in order of arrival, of what a key picture needs. At most
     /// one start for each RTP time.
     pub start: bool,
-    /// The packet carries the beginning, or a slice, of a key picture.
+    /// The packet belongs to a key picture, as far as it shows: the start, or a slice of it.
     pub keyframe: bool,
     /// A key picture begins here, but none of its packets so far brought the parameter sets it needs. A decoder may start
     /// here if [`Inspector::parameter_sets`] are put in front, with the same RTP time. `start` is unset then.
@@ -21,16 +26,49 @@ pub struct Inspection {
     pub broken: bool,
 }
 
-/// Looks at the payloads of one track.
+impl Inspection {
+    pub(super) const BROKEN: Self = Self { start: false, keyframe: false, bare: false, size: None, broken: true };
+
+    /// Audio: every packet starts.
+    const AUDIO: Self = Self { start: true, keyframe: true, bare: false, size: None, broken: false };
+}
+
+/// Looks at the payloads of one track, in the order of arrival. Its state is a few times and, for H.264 and H.265, the
+/// latest parameter sets, which are bounded.
 #[derive(Debug)]
 pub struct Inspector {
     codec: Codec,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Audio,
+    H264(H264),
+    H265(H265),
+    Vp8(Vp8),
+    Vp9(Vp9),
+    Av1(Av1),
 }
 
 impl Inspector {
     /// For a track of this codec.
     pub fn new(codec: Codec) -> Self {
-        Self { codec }
+        Self::with_format(codec, "")
+    }
+
+    /// For a track of this codec with these format parameters (`a=fmtp` without the payload type): parameter sets given
+    /// there count as known. What cannot be read is ignored.
+    pub fn with_format(codec: Codec, format: &str) -> Self {
+        let state = match codec {
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => State::Audio,
+            Codec::H264 => State::H264(H264::new(h264::ParameterSets::from_format(format))),
+            Codec::H265 => State::H265(H265::new(h265::ParameterSets::from_format(format))),
+            Codec::Vp8 => State::Vp8(Vp8::default()),
+            Codec::Vp9 => State::Vp9(Vp9::default()),
+            Codec::Av1 => State::Av1(Av1::default()),
+        };
+        Self { codec, state }
     }
 
     /// The codec it was made for.
@@ -38,22 +76,99 @@ impl Inspector {
         self.codec
     }
 
+    /// Looks at one payload with its extended RTP time. An empty payload is broken in every format.
+    pub fn inspect(&mut self, time: u64, payload: &[u8]) -> Inspection {
+        if payload.is_empty() {
+            return Inspection::BROKEN;
+        }
+        let inspection = match &mut self.state {
+            State::Audio => Some(Inspection::AUDIO),
+            State::H264(h264) => h264.inspect(time, payload),
+            State::H265(h265) => h265.inspect(time, payload),
+            State::Vp8(vp8) => vp8.inspect(time, payload),
+            State::Vp9(vp9) => vp9.inspect(time, payload),
+            State::Av1(av1) => av1.inspect(time, payload),
+        };
+        inspection.unwrap_or(Inspection::BROKEN)
+    }
+
     /// The latest parameter sets as one payload of the track's format, ready to be sent before a [`bare`] key picture;
     /// `None` if they are not known, or the codec has none.
     ///
     /// [`bare`]: Inspection::bare
     pub fn parameter_sets(&self) -> Option<Arc<[u8]>> {
-        None
+        match &self.state {
+            State::H264(h264) => h264.sets.payload(),
+            State::H265(h265) => h265.sets.payload(),
+            State::Audio | State::Vp8(_) | State::Vp9(_) | State::Av1(_) => None,
+        }
     }
 
-    /// Looks at one payload with its extended RTP time.
-    pub fn inspect(&mut self, _time: u64, payload: &[u8]) -> Inspection {
-        if payload.is_empty() {
-            return Inspection { broken: true, ..Inspection::default() };
-        }
-        match self.codec.kind() {
-            Kind::Audio => Inspection { start: true, keyframe: true, ..Inspection::default() },
-            Kind::Video => Inspection::default(),
-        }
+    /// The latest parameter sets of H.264, for those who write them into SDP.
+    pub fn h264_parameter_sets(&self) -> Option<&h264::ParameterSets> {
+        if let State::H264(h264) = &self.state { Some(&h264.sets) } else { None }
     }
+
+    /// The latest parameter sets of H.265, for those who write them into SDP.
+    pub fn h265_parameter_sets(&self) -> Option<&h265::ParameterSets> {
+        if let State::H265(h265) = &self.state { Some(&h265.sets) } else { None }
+    }
+}
+
+/// The RTP times that have had their start. A few are kept, so that a packet of an older picture that comes in between
+/// does not make the newer one start again; no more, so that a clock that was set back can start anew.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    times: [Option<u64>; 4],
+    next: usize,
+}
+
+impl Starts {
+    /// Whether this time had its start.
+    pub(super) fn contains(&self, time: u64) -> bool {
+        self.times.contains(&Some(time))
+    }
+
+    /// Marks a time; `false` if it had its start before.
+    pub(super) fn begin(&mut self, time: u64) -> bool {
+        if self.contains(time) {
+            return false;
+        }
+        if let Some(slot) = self.times.get_mut(self.next) {
+            *slot = Some(time);
+        }
+        self.next = (self.next + 1) % self.times.len();
+        true
+    }
+}
+
+/// The elements of an aggregation packet: each a 16-bit size and as many bytes (RFC 6184 5.7.1, RFC 7798 4.4.2). `None`
+/// for an element that is empty or overruns, after which there is no more.
+pub(super) fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let element = rest.split_first_chunk::<2>().and_then(|(size, after)| {
+            let (element, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
+            rest = after;
+            (!element.is_empty()).then_some(element)
+        });
+        if element.is_none() {
+            rest = &[];
+        }
+        Some(element)
+    })
+}
+
+/// Appends an element of an aggregation packet. Parameter sets are far below the limit of 65535 bytes.
+pub(super) fn aggregate(payload: &mut Vec<u8>, element: &[u8]) {
+    payload.extend_from_slice(&(element.len() as u16).to_be_bytes());
+    payload.extend_from_slice(element);
+}
+
+/// The value of a parameter in `a=fmtp`, whose names are compared without case.
+pub(super) fn parameter<'a>(format: &'a str, name: &str) -> Option<&'a str> {
+    let mut parameters = format.split(';').filter_map(|parameter| parameter.split_once('='));
+    parameters.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }

@@ -6,7 +6,13 @@
 
 use std::fmt;
 
+mod av1;
+mod bits;
+pub mod h264;
+pub mod h265;
 mod inspect;
+mod vp8;
+mod vp9;
 
 pub use inspect::{Inspection, Inspector};
 
