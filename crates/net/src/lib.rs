@@ -6,9 +6,13 @@
 //! or waits: whoever owns the socket drives it, and [`floor`] measures what it cannot cost less than.
 
 pub mod batch;
+#[doc(hidden)]
+pub mod exercise;
 pub mod floor;
 pub mod framing;
 mod path;
+#[cfg(test)]
+mod random;
 pub mod socket;
 pub mod sort;
 pub mod stun;

@@ -19,6 +19,7 @@ use stun_types::prelude::{AttributeFromRaw, AttributeStaticType, AttributeWrite,
 mod attributes;
 #[cfg(test)]
 mod tests;
+pub(crate) mod written;
 
 use attributes::{
     FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING, MESSAGE_INTEGRITY, Message, PRIORITY, USE_CANDIDATE, USERNAME,

@@ -1,7 +1,9 @@
 //! Every rule of the checks as a row, over the samples of RFC 5769 and messages built by hand.
 
 use super::attributes::MESSAGE_INTEGRITY_SHA256;
+use super::written::TRANSACTION;
 use super::*;
+use crate::random::Random;
 
 /// RFC 5769 section 2.1. Its agent is controlled.
 const SAMPLE_REQUEST: &str = "\
@@ -30,56 +32,45 @@ const SAMPLE_TRANSACTION: [u8; 12] = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 
 const LOCAL: &str = "server";
 const REMOTE: &str = "client";
 const PWD: &str = "a password of the server";
-const TRANSACTION: [u8; 12] = *b"transaction1";
 
 fn hex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
     text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-/// A message written attribute by attribute, right or wrong.
+/// A message in the making.
 #[derive(Clone)]
 struct Hand(Vec<u8>);
 
 impl Hand {
     fn new(kind: u16) -> Hand {
-        let mut bytes = kind.to_be_bytes().to_vec();
-        bytes.extend([0, 0, 0x21, 0x12, 0xa4, 0x42]);
-        bytes.extend(TRANSACTION);
-        Hand(bytes)
+        Hand(written::header(kind))
     }
 
     /// A request with our USERNAME, the beginning of a good one.
     fn request() -> Hand {
-        Hand::new(BINDING_REQUEST).with(USERNAME, b"server:client")
+        Hand(written::binding(b"server:client"))
     }
 
     fn with(mut self, kind: u16, value: &[u8]) -> Hand {
-        self.0.extend(kind.to_be_bytes());
-        self.0.extend((value.len() as u16).to_be_bytes());
-        self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        let len = self.0.len() - 20;
-        self.announce(len)
+        written::append(&mut self.0, kind, value);
+        self
     }
 
+    /// Sets the length field.
     fn announce(mut self, len: usize) -> Hand {
         self.0[2..4].copy_from_slice(&(len as u16).to_be_bytes());
         self
     }
 
-    fn sign(self, pwd: &str) -> Hand {
-        let len = self.0.len() - 20 + 24;
-        let to_sign = self.announce(len);
-        let hmac = MessageIntegrity::compute(&[&to_sign.0], &key(pwd)).unwrap();
-        to_sign.with(MESSAGE_INTEGRITY, &hmac)
+    fn sign(mut self, pwd: &str) -> Hand {
+        written::sign(&mut self.0, pwd);
+        self
     }
 
-    fn print(self) -> Hand {
-        let len = self.0.len() - 20 + 8;
-        let to_print = self.announce(len);
-        let crc = u32::from_be_bytes(Fingerprint::compute(&[&to_print.0])) ^ 0x5354_554e;
-        to_print.with(FINGERPRINT, &crc.to_be_bytes())
+    fn print(mut self) -> Hand {
+        written::print(&mut self.0);
+        self
     }
 
     /// Signed and printed: a good one.
@@ -228,9 +219,7 @@ fn changed_bit_is_never_valid() {
         assert!(matches!(checked(&bytes), Check::Drop(_)), "bit {bit}");
 
         // The fingerprint is no secret: with a right one it is for the signature to find out.
-        let mut signed = Hand(bytes[..good.len() - 8].to_vec());
-        let len = signed.0.len() - 20;
-        signed = signed.announce(len).print();
+        let signed = Hand(bytes[..good.len() - 8].to_vec()).print();
         let in_signed_length = (16..32).contains(&bit);
         let in_fingerprint = bit >= (good.len() - 8) * 8;
         if !in_signed_length && !in_fingerprint {
@@ -348,11 +337,10 @@ fn local_ufrag_is_read_from_nothing_but_a_username() {
     assert_eq!(local_ufrag(b"a:b"), None);
 }
 
-/// What the fuzz target `stun` does, on a machine without a fuzzer.
 #[test]
 fn mutated_messages_never_panic_and_never_validate() {
     let seeds = [Hand::request().with(USE_CANDIDATE, &[]).done(), hex(SAMPLE_REQUEST), hex(SAMPLE_RESPONSE_V6)];
-    let mut random = Random(0x5eed);
+    let mut random = Random::new(0x5eed);
     for round in 0..30_000 {
         let mut bytes = seeds[round % seeds.len()].clone();
         for _ in 0..=random.below(6) {
@@ -377,39 +365,5 @@ fn mutated_messages_never_panic_and_never_validate() {
         local_ufrag(&bytes);
         answer(&bytes, PWD);
         success(&bytes, ([127, 0, 0, 1], 1).into(), PWD);
-    }
-}
-
-/// xorshift64*: the same sequence on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound.max(1)
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.below(bytes.len() + 1);
-        match self.below(5) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-            1 if at < bytes.len() => bytes[at] = [0, 1, 4, 0x7f, 0x80, 0xff][self.below(6)],
-            2 => bytes.truncate(at),
-            3 => {
-                let extra = self.below(8);
-                bytes.splice(at..at, std::iter::repeat_n(self.next() as u8, extra));
-            }
-            _ if bytes.len() >= 20 => {
-                let len = (bytes.len() - 20) as u16;
-                bytes[2..4].copy_from_slice(&len.to_be_bytes());
-            }
-            _ => {}
-        }
     }
 }
