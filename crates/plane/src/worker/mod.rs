@@ -155,16 +155,9 @@ impl Worker {
         Some(next.saturating_duration_since(Instant::now()))
     }
 
+    /// True when there may be more.
     fn take_mail(&mut self) -> bool {
-        let mut taken = 0;
-        while taken < MAIL_A_TURN {
-            let Ok(command) = self.inbox.commands.try_recv() else { break };
-            taken += 1;
-            self.command(command);
-            if !self.running {
-                return false;
-            }
-        }
+        let more = self.take_commands();
         let mut datagrams = 0;
         while datagrams < MAIL_A_TURN {
             let Ok(mut misplaced) = self.inbox.datagrams.try_recv() else { break };
@@ -172,7 +165,15 @@ impl Worker {
             self.datagram(misplaced.via, misplaced.path, &mut misplaced.bytes);
         }
         self.fan_out_dirty();
-        taken == MAIL_A_TURN || datagrams == MAIL_A_TURN
+        more || datagrams == MAIL_A_TURN
+    }
+
+    fn take_commands(&mut self) -> bool {
+        for _ in 0..MAIL_A_TURN {
+            let Ok(command) = self.inbox.commands.try_recv() else { return false };
+            self.command(command);
+        }
+        true
     }
 
     fn command(&mut self, command: Command) {

@@ -38,21 +38,36 @@ impl Worker {
     }
 
     pub(super) fn datagram(&mut self, via: usize, path: Path, bytes: &mut [u8]) {
-        let owner = match sort(bytes) {
-            Sort::Stun => stun::local_ufrag(bytes).and_then(|ufrag| {
-                self.ufrags.get(ufrag).map(|key| Owner::Here(*key)).or_else(|| worker_of(ufrag).map(Owner::Worker))
-            }),
-            Sort::Dtls | Sort::Rtp | Sort::Rtcp => self.remotes.get(&path.remote).copied(),
-            Sort::Other => None,
-        };
+        let sort = sort(bytes);
+        let mut owner = self.owner(sort, path, bytes);
+        if owner.is_none() && sort != Sort::Other {
+            // A command that makes it known may have been sent before the datagram was: a session just answered over
+            // HTTP, an address that another worker has just checked.
+            self.take_commands();
+            owner = self.owner(sort, path, bytes);
+        }
         match owner {
             Some(Owner::Here(key)) => self.with_via(key, via, |peer, cx| peer.handle_datagram(cx, path, bytes)),
-            Some(Owner::Worker(worker)) if worker != self.index && via == self.index => {
+            // Handed over once: what comes from another worker is not passed on.
+            Some(Owner::Worker(worker)) if via == self.index => {
                 let misplaced = Misplaced { via, path, bytes: bytes.to_vec() };
                 let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_datagram(misplaced).is_ok());
                 self.strays += u64::from(!sent);
             }
             _ => self.strays += 1,
+        }
+    }
+
+    /// Whose datagram it is: STUN's by its ufrag, everything else's by the address it comes from.
+    fn owner(&self, sort: Sort, path: Path, bytes: &[u8]) -> Option<Owner> {
+        match sort {
+            Sort::Stun => {
+                let ufrag = stun::local_ufrag(bytes)?;
+                let elsewhere = || worker_of(ufrag).filter(|worker| *worker != self.index).map(Owner::Worker);
+                self.ufrags.get(ufrag).map(|key| Owner::Here(*key)).or_else(elsewhere)
+            }
+            Sort::Dtls | Sort::Rtp | Sort::Rtcp => self.remotes.get(&path.remote).copied(),
+            Sort::Other => None,
         }
     }
 
