@@ -1,0 +1,225 @@
+//! What the `a=fmtp` parameters of the codecs mean for negotiation (protocol rules per codec: RFC 6184 8.1 and 8.2,
+//! RFC 7798 7, RFC 9628 6, AV1 RTP 7, RFC 7587 6).
+//!
+//! Three questions are answered here: can a payload format be forwarded at all, how well does a viewer's format fit a
+//! stream's, and which parameters go back into an answer. Parameters are kept as the text they came in: a `;` list,
+//! blanks optional, names compared without case, unknown ones ignored.
+
+use whipstitch_media::Codec;
+
+/// The value of one parameter of an `a=fmtp` list; a parameter without `=` has the empty value.
+pub(super) fn parameter<'a>(format: &'a str, name: &str) -> Option<&'a str> {
+    parameters(format).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+fn parameters(format: &str) -> impl Iterator<Item = (&str, &str)> {
+    format.split(';').map(str::trim).filter(|item| !item.is_empty()).map(|item| match item.split_once('=') {
+        Some((key, value)) => (key.trim_end(), value.trim_start()),
+        None => (item, ""),
+    })
+}
+
+/// The value as a number; `default` where the parameter is missing or is no number.
+fn number(format: &str, name: &str, default: u32) -> u32 {
+    parameter(format, name).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Whether packets of this format are understood here. What is not is treated like an unknown codec.
+pub(super) fn is_carried(codec: Codec, format: &str) -> bool {
+    match codec {
+        // RFC 6184 6.4: mode 2 is interleaved and needs decoding-order numbers; nobody in the browser world sends it.
+        Codec::H264 => packetization_mode(format) <= 1,
+        // DONL fields and multi-stream transmission do not exist in WebRTC (RFC 7798 7.1).
+        Codec::H265 => {
+            number(format, "sprop-max-don-diff", 0) == 0
+                && parameter(format, "tx-mode").is_none_or(|mode| mode.eq_ignore_ascii_case("SRST"))
+        }
+        // Profiles 1 and 3 are 4:2:2 and 4:4:4: no browser plays what they would send.
+        Codec::Vp9 => matches!(number(format, "profile-id", 0), 0 | 2),
+        Codec::Vp8 | Codec::Av1 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => true,
+    }
+}
+
+/// RFC 6184 8.1: absent means 0, single NAL unit mode.
+pub(super) fn packetization_mode(format: &str) -> u32 {
+    number(format, "packetization-mode", 0)
+}
+
+/// How well a viewer's `offered` format takes a stream of `published` format: `None` not at all, else smaller is better.
+pub(super) fn fit(codec: Codec, published: &str, offered: &str) -> Option<u32> {
+    let same = |name, default| (number(published, name, default) == number(offered, name, default)).then_some(0);
+    match codec {
+        Codec::H264 => h264_fit(published, offered),
+        // RFC 7798 7.1: absent means the Main profile. Levels are declarations; the strictest receivers ignore them.
+        Codec::H265 => same("profile-id", 1),
+        Codec::Vp9 => same("profile-id", 0),
+        Codec::Av1 => same("profile", 0),
+        Codec::Vp8 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(0),
+    }
+}
+
+/// H.264 profiles, each able to decode what stands before it as far as real encoders go, so that "the closest profile
+/// not below the publisher's" is a comparison. Strictly, Baseline has tools that Main lacks; encoders that say Baseline
+/// (42001f) do not use them. Levels are not compared: encoders and browsers misstate them, and asymmetry is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum H264Profile {
+    ConstrainedBaseline,
+    Baseline,
+    Main,
+    ConstrainedHigh,
+    High,
+    High10,
+    High422,
+    High444,
+}
+
+impl H264Profile {
+    /// The profile of a `profile-level-id` (RFC 6184 8.1, table 5). A missing one or one that is not six hexadecimal
+    /// digits is unknown rather than wrong: FFmpeg 8.0 writes seven for constrained profiles.
+    fn of(format: &str) -> Option<H264Profile> {
+        let digits = parameter(format, "profile-level-id")?;
+        if digits.len() != 6 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let [_, idc, constraints, _] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
+        let set = |number: u8| constraints & (0x80 >> number) != 0;
+        match idc {
+            66 if set(1) => Some(H264Profile::ConstrainedBaseline),
+            66 => Some(H264Profile::Baseline),
+            77 if set(0) => Some(H264Profile::ConstrainedBaseline),
+            77 => Some(H264Profile::Main),
+            88 if set(0) && set(1) => Some(H264Profile::ConstrainedBaseline),
+            100 if set(4) && set(5) => Some(H264Profile::ConstrainedHigh),
+            100 => Some(H264Profile::High),
+            110 => Some(H264Profile::High10),
+            122 => Some(H264Profile::High422),
+            244 => Some(H264Profile::High444),
+            _ => None,
+        }
+    }
+}
+
+/// First choice is the same packetization mode and the closest profile that is not below the publisher's; then, loosely
+/// (Firefox offers constrained baseline only, yet plays what OBS and FFmpeg send), any mode 1 with the nearest profile.
+fn h264_fit(published: &str, offered: &str) -> Option<u32> {
+    let same_mode = packetization_mode(published) == packetization_mode(offered);
+    // A decoder for mode 1 takes mode 0 too, not the other way round (RFC 6184 8.2.2).
+    if !same_mode && packetization_mode(offered) != 1 {
+        return None;
+    }
+    let (below, distance) = match (H264Profile::of(published), H264Profile::of(offered)) {
+        (Some(published), Some(offered)) => (offered < published, (offered as u32).abs_diff(published as u32)),
+        // Unknown on the publisher's side says nothing against any of the viewer's; the offer's order decides.
+        (None, _) => (false, 0),
+        // Worse than every known profile: there are eight of them.
+        (Some(_), None) => (true, 8),
+    };
+    Some(u32::from(below) * 100 + u32::from(!same_mode) * 10 + distance)
+}
+
+/// The parameters of an offered format that go back into the answer: those a receiver and a sender must agree on. The
+/// others are declarations of the offerer about itself, and would only use up the answer's 8191 bytes.
+pub(super) fn answered(codec: Codec, offered: &str) -> String {
+    // The longest legal value, a `maxaveragebitrate` or a `profile-level-id`, has six characters.
+    const LONGEST_VALUE: usize = 16;
+    let names: &[&str] = match codec {
+        Codec::H264 => &["level-asymmetry-allowed", "packetization-mode", "profile-level-id"],
+        Codec::H265 => &["profile-id", "tier-flag", "level-id", "tx-mode"],
+        Codec::Vp9 => &["profile-id"],
+        Codec::Av1 => &["profile", "level-idx", "tier"],
+        Codec::Opus => {
+            &["minptime", "useinbandfec", "usedtx", "stereo", "sprop-stereo", "maxaveragebitrate", "maxplaybackrate"]
+        }
+        Codec::Vp8 | Codec::Pcmu | Codec::Pcma | Codec::G722 => &[],
+    };
+    let printable = |value: &str| {
+        (1..=LONGEST_VALUE).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let kept: Vec<String> = names
+        .iter()
+        .filter_map(|name| Some((name, parameter(offered, name)?)))
+        .filter(|(_, value)| printable(value))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    kept.join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_a_list_with_optional_blanks_in_any_order_and_case() {
+        let format = "Profile-Level-ID=42e01f ; packetization-mode = 1;;x; level-asymmetry-allowed=1 ";
+        assert_eq!(parameter(format, "profile-level-id"), Some("42e01f"));
+        assert_eq!(parameter(format, "packetization-mode"), Some("1"));
+        assert_eq!(parameter(format, "level-asymmetry-allowed"), Some("1"));
+        assert_eq!(parameter(format, "x"), Some(""));
+        assert_eq!(parameter(format, "y"), None);
+    }
+
+    #[test]
+    fn profiles_follow_table_5_of_rfc_6184() {
+        use H264Profile::*;
+        for (id, profile) in [
+            ("42e01f", Some(ConstrainedBaseline)),
+            ("42c01f", Some(ConstrainedBaseline)),
+            ("4d801f", Some(ConstrainedBaseline)),
+            ("58c01f", Some(ConstrainedBaseline)),
+            ("42001f", Some(Baseline)),
+            ("4D001F", Some(Main)),
+            ("640c1f", Some(ConstrainedHigh)),
+            ("64001f", Some(High)),
+            ("6e001f", Some(High10)),
+            ("7a001f", Some(High422)),
+            ("f4001f", Some(High444)),
+            // Seven digits (FFmpeg 8.0), too few, no digits, a profile nobody has.
+            ("422001f", None),
+            ("42e0", None),
+            ("+2e01f", None),
+            ("zzzzzz", None),
+            ("010000", None),
+        ] {
+            assert_eq!(H264Profile::of(&format!("profile-level-id={id}")), profile, "{id}");
+        }
+        assert_eq!(H264Profile::of(""), None);
+    }
+
+    #[test]
+    fn formats_that_cannot_be_forwarded_are_not_carried() {
+        for (codec, format, carried) in [
+            (Codec::H264, "", true),
+            (Codec::H264, "packetization-mode=1", true),
+            (Codec::H264, "packetization-mode=2", false),
+            (Codec::H265, "", true),
+            (Codec::H265, "tx-mode=srst;sprop-max-don-diff=0", true),
+            (Codec::H265, "tx-mode=MRST", false),
+            (Codec::H265, "sprop-max-don-diff=1", false),
+            (Codec::Vp9, "", true),
+            (Codec::Vp9, "profile-id=2", true),
+            (Codec::Vp9, "profile-id=1", false),
+            (Codec::Opus, "stereo=1", true),
+        ] {
+            assert_eq!(is_carried(codec, format), carried, "{codec} {format}");
+        }
+    }
+
+    #[test]
+    fn only_parameters_both_sides_must_agree_on_are_answered() {
+        for (codec, offered, expected) in [
+            (
+                Codec::H264,
+                "sprop-parameter-sets=Z0IAH5Y1QKALdNwEBAQI,aM48gA==;packetization-mode=1;profile-level-id=42c01f",
+                "packetization-mode=1;profile-level-id=42c01f",
+            ),
+            // FFmpeg's seven digits come back as they are.
+            (Codec::H264, "profile-level-id=422001f", "profile-level-id=422001f"),
+            (Codec::Opus, "minptime=10;useinbandfec=1;stereo=1", "minptime=10;useinbandfec=1;stereo=1"),
+            (Codec::Opus, "x-secret=1;minptime=10\"", ""),
+            (Codec::Opus, "minptime=10000000000000000000000000", ""),
+            (Codec::Vp8, "max-fs=12288;max-fr=60", ""),
+        ] {
+            assert_eq!(answered(codec, offered), expected, "{offered}");
+        }
+    }
+}
