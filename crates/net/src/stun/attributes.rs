@@ -1,7 +1,12 @@
-//! Reading a STUN message: header and attributes by their bounds alone (RFC 8489 sections 5 and 14).
+//! Reading a STUN message: header and attributes as `stun-types` reads them, in the order and with the bounds that the
+//! checks need (RFC 8489 sections 5 and 14).
 //!
-//! Our own, where `stun-types` would do, because it accepts bytes behind the announced length, takes either integrity
-//! attribute for the other, and writes a warning for every malformed datagram a stranger sends.
+//! Not by its `Message`, which accepts bytes behind the announced length, takes either integrity attribute for the other,
+//! and writes a warning for every malformed datagram a stranger sends.
+
+use stun_types::attribute::RawAttribute;
+use stun_types::message::MessageHeader;
+use stun_types::prelude::Attribute as _;
 
 use super::DropReason;
 
@@ -37,12 +42,14 @@ pub(super) struct Attribute<'a> {
 
 impl<'a> Message<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Message<'a>, DropReason> {
-        let &[a, b, c, d, 0x21, 0x12, 0xa4, 0x42, ref rest @ ..] = bytes else { return Err(DropReason::NotStun) };
-        let transaction = *rest.first_chunk().ok_or(DropReason::NotStun)?;
-        let (kind, len) = (u16::from_be_bytes([a, b]), usize::from(u16::from_be_bytes([c, d])));
-        if kind & 0xc000 != 0 || len % 4 != 0 || HEADER + len != bytes.len() {
+        let header = MessageHeader::from_bytes(bytes).map_err(|_| DropReason::NotStun)?;
+        let len = usize::from(header.data_length());
+        if len % 4 != 0 || HEADER + len != bytes.len() {
             return Err(DropReason::NotStun);
         }
+        // The header is there: `stun-types` has read it. It keeps class and method apart; rules are told by both.
+        let kind = bytes.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind));
+        let transaction = bytes.get(8..HEADER).and_then(|id| id.first_chunk()).copied().unwrap_or_default();
         Ok(Message { bytes, kind, transaction })
     }
 
@@ -76,7 +83,7 @@ fn is_tail(kind: u16) -> bool {
 }
 
 fn attribute(rest: &[u8], at: usize) -> Option<Attribute<'_>> {
-    let &[a, b, c, d, ref rest @ ..] = rest else { return None };
-    let value = rest.get(..usize::from(u16::from_be_bytes([c, d])))?;
-    Some(Attribute { kind: u16::from_be_bytes([a, b]), at, value })
+    let raw = RawAttribute::from_bytes(rest).ok()?;
+    let value = rest.get(4..4 + usize::from(raw.length()))?;
+    Some(Attribute { kind: raw.get_type().value(), at, value })
 }
