@@ -1,0 +1,107 @@
+// What the pages share of what people see: elements, errors in words, the token form, buttons that copy.
+
+import { Refused, Unreachable, rememberToken, token } from './api.js';
+import { Ended } from './session.js';
+
+/** The element with this id. */
+export const $ = (id) => document.getElementById(id);
+
+/** A new element with attributes and children (texts or elements). */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== false) made.setAttribute(key, value === true ? '' : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** What went wrong, in words, for someone who `verb`s ('watch', 'publish') a stream. */
+export function inWords(error, verb) {
+  if (error instanceof Unreachable) return 'The server does not answer.';
+  if (!(error instanceof Refused)) return sentence(error.message || String(error));
+  switch (error.status) {
+    case 401:
+      if (token()) return sentence(error.detail || 'the token is wrong');
+      return `To ${verb} here you need a token${tail(error.detail)}.`;
+    case 403: return `This token does not allow you to ${verb} this stream.`;
+    case 404: return 'There is no such stream here.';
+    case 409:
+      return verb === 'watch'
+        ? 'Nobody is publishing this stream yet. It starts here by itself.'
+        : 'Somebody else is publishing this stream. Choose another name, or wait until they stop.';
+    case 422: return sentence(`this browser and the stream do not fit: ${error.detail}`);
+    case 429: return 'Too many requests from here; a short pause.';
+    case 503: return sentence(error.detail || 'the server is busy');
+    default: return sentence(error.detail || `the server answered with status ${error.status}`);
+  }
+}
+
+/** Why a session ended, in words. */
+export function endInWords(ended) {
+  switch (ended) {
+    case Ended.BY_SERVER: return 'The server ended the session.';
+    case Ended.NEVER:
+      return 'The server answers, but media does not get through. A firewall may block its UDP port, '
+        + 'or the server announces an address you cannot reach.';
+    default: return 'The connection was lost.';
+  }
+}
+
+function sentence(text) {
+  const trimmed = text.trim();
+  const end = /[.!?]$/.test(trimmed) ? '' : '.';
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + end;
+}
+
+/** What the server adds after "a token is needed". */
+function tail(detail) {
+  const more = detail?.split('; ').slice(1).join('; ');
+  return more ? ` (${more})` : '';
+}
+
+/** A form that takes a token, keeps it and calls `then`. */
+export function tokenForm(then) {
+  const input = element('input', {
+    type: 'password', name: 'token', placeholder: 'Token', 'aria-label': 'Token', autocomplete: 'off', required: true,
+  });
+  const form = element('form', { class: 'row' }, input, element('button', { type: 'submit' }, 'Use token'));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    rememberToken(input.value.trim());
+    then();
+  });
+  return form;
+}
+
+/** A line of text with a button that copies it. */
+export function copyable(text, label) {
+  const button = element('button', { type: 'button', class: 'small', 'aria-label': `Copy ${label}` }, 'Copy');
+  button.addEventListener('click', async () => {
+    button.textContent = (await copy(text)) ? 'Copied' : 'Press Ctrl+C';
+    setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+  });
+  return element('div', { class: 'copy' }, element('code', {}, text), button);
+}
+
+/** Copies where the browser allows it. Pages that are neither https nor localhost have no clipboard. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = element('textarea', { class: 'offscreen', readonly: true });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    return done;
+  }
+}
+
+/** Rows of a description list; values that are undefined are left out. */
+export function fill(list, rows) {
+  const shown = rows.filter(([, value]) => value !== undefined && value !== '–');
+  list.replaceChildren(...shown.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]));
+}

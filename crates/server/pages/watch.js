@@ -1,0 +1,212 @@
+// The player. Plays by itself, muted as browsers demand, and comes back by itself.
+//
+// Options in the URL: `muted=0` starts with sound where the browser allows that, `token=…`.
+//
+// For tests and scripts, `window.whipstitch`:
+//   state    'connecting' | 'waiting' (nobody publishes) | 'playing' | 'stalled' (connected, no media) |
+//            'retrying' | 'failed' (see the page) | 'paused' (page is in the browser's cache)
+//   pc       the RTCPeerConnection, or null
+//   stats()  resolves with the reading of stats.js, read now: {rtt, video: {frames, width, height, fps, codec,
+//            bitrate, packets, lost, loss, delay, behind, …}, audio: {energy, samples, …}}
+//   error    the last error, or null
+
+import { Refused, streamOfPage } from './api.js';
+import { keep } from './keep.js';
+import { read, shown, shownRate } from './stats.js';
+import { $, element, endInWords, fill, inWords, tokenForm } from './ui.js';
+import { watch } from './whep.js';
+
+/** Media that pauses longer than this has stopped: the publisher is gone or changing. */
+const STALLED_MS = 2500;
+const READ_EVERY_MS = 1000;
+const HIDE_CONTROLS_MS = 3000;
+
+const stream = streamOfPage();
+const video = $('video');
+let session = null;
+let reading;
+let frames = { count: 0, at: 0 };
+let control = new AbortController();
+
+const face = {
+  state: 'connecting',
+  error: null,
+  get pc() { return session?.pc ?? null; },
+  stats: () => (session ? read(session.pc, reading) : Promise.resolve(undefined)),
+};
+window.whipstitch = face;
+
+function become(state, label, kind = 'quiet') {
+  face.state = state;
+  $('state').textContent = label;
+  $('state').className = `badge ${kind}`;
+}
+
+/** Says something over the picture; nothing takes it away. */
+function say(...parts) {
+  $('message').replaceChildren(...parts);
+  $('over').hidden = parts.length === 0;
+}
+
+function paragraph(text) {
+  return element('p', {}, text);
+}
+
+function start() {
+  control.abort();
+  control = new AbortController();
+  keep((signal) => watch(`/whep/${stream}`, { onTrack: attach, signal }), hear, control.signal);
+}
+
+function attach(event) {
+  const media = event.streams[0] ?? new MediaStream();
+  if (!media.getTracks().includes(event.track)) media.addTrack(event.track);
+  // Both tracks of one publisher come in one stream; of two, the first is enough to add to.
+  if (!video.srcObject?.active) video.srcObject = media;
+  else if (video.srcObject !== media) video.srcObject.addTrack(event.track);
+  play();
+  showSound();
+}
+
+/** Browsers refuse sound before the first click or key; then it plays without. */
+function play() {
+  video.play().catch((error) => {
+    if (error.name !== 'NotAllowedError' || video.muted) return;
+    setMuted(true);
+  });
+}
+
+function hear(news) {
+  session = news.session ?? null;
+  reading = undefined;
+  face.error = news.error ?? null;
+  switch (news.what) {
+    case 'connecting':
+      if (face.state !== 'waiting') become('connecting', 'connecting');
+      break;
+    case 'open':
+      frames = { count: 0, at: performance.now() };
+      break;
+    case 'pause': {
+      const seconds = Math.ceil(news.seconds);
+      if (news.error instanceof Refused && news.error.status === 409) {
+        become('waiting', 'waiting');
+        say(paragraph(inWords(news.error, 'watch')));
+      } else {
+        become('retrying', 'reconnecting', 'warn');
+        const words = news.error ? inWords(news.error, 'watch') : endInWords(news.ended);
+        say(paragraph(words), paragraph(`Trying again in ${seconds} s.`));
+      }
+      break;
+    }
+    case 'final': {
+      become('failed', 'stopped', 'warn');
+      const asks = news.error.status === 401 || news.error.status === 403;
+      const again = element('button', { type: 'button' }, 'Try again');
+      again.addEventListener('click', () => { say(); start(); });
+      say(paragraph(inWords(news.error, 'watch')), asks ? tokenForm(() => { say(); start(); }) : again);
+      break;
+    }
+    default:
+  }
+}
+
+async function look() {
+  if (!session?.connected) return;
+  const pc = session.pc;
+  const now = await read(pc, reading);
+  if (pc !== session?.pc) return;
+  reading = now;
+  const count = (now.video?.frames ?? 0) + (now.audio?.packets ?? 0);
+  if (count > frames.count) {
+    frames = { count, at: performance.now() };
+    if (face.state !== 'playing') {
+      become('playing', 'live', 'live');
+      say();
+    }
+  } else if (performance.now() - frames.at > STALLED_MS && face.state !== 'stalled') {
+    become('stalled', 'no picture', 'warn');
+    say(paragraph('The publisher sends nothing at the moment. It goes on here by itself.'));
+  }
+  showSound();
+  if (!$('panel').hidden) showNumbers(now);
+}
+
+function showNumbers({ rtt, video: picture, audio: sound }) {
+  const size = picture?.width ? `${picture.width}×${picture.height}` : undefined;
+  const loss = (track) => (track?.loss === undefined ? undefined : shown(100 * track.loss, '%', 1));
+  fill($('numbers'), [
+    ['Delay', shown(picture?.delay ?? sound?.delay, 'ms')],
+    ['Behind the publisher', shown(picture?.behind ?? sound?.behind, 'ms')],
+    ['Round trip', shown(rtt, 'ms')],
+    ['Picture', size && [size, `${shown(picture.fps)} fps`, picture.codec].filter(Boolean).join(', ')],
+    ['Video', picture && shownRate(picture.bitrate)],
+    ['Video lost', loss(picture)],
+    ['Freezes', picture?.freezes?.toString()],
+    ['Audio', sound && `${shownRate(sound.bitrate)}${sound.codec ? `, ${sound.codec}` : ''}`],
+    ['Audio lost', loss(sound)],
+  ]);
+}
+
+function showSound() {
+  const sounds = (video.srcObject?.getAudioTracks().length ?? 0) > 0;
+  $('unmute').hidden = !sounds || !video.muted;
+  $('mute').hidden = !sounds || video.muted;
+}
+
+function setMuted(muted) {
+  video.muted = muted;
+  play();
+  showSound();
+}
+
+function togglePanel() {
+  $('panel').hidden = !$('panel').hidden;
+  $('statistics').setAttribute('aria-pressed', String(!$('panel').hidden));
+  fill($('numbers'), [['Statistics', 'one moment']]);
+  look();
+}
+
+function toggleFullscreen() {
+  // iPhones show only the video itself on the full screen.
+  if (document.fullscreenElement) document.exitFullscreen();
+  else if (document.documentElement.requestFullscreen) document.documentElement.requestFullscreen().catch(() => {});
+  else video.webkitEnterFullscreen?.();
+}
+
+let hiding;
+function wake() {
+  document.body.classList.remove('idle');
+  clearTimeout(hiding);
+  hiding = setTimeout(() => document.body.classList.toggle('idle', face.state === 'playing'), HIDE_CONTROLS_MS);
+}
+
+$('unmute').addEventListener('click', () => setMuted(false));
+$('mute').addEventListener('click', () => setMuted(true));
+$('statistics').addEventListener('click', togglePanel);
+$('fullscreen').addEventListener('click', toggleFullscreen);
+for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) addEventListener(event, wake);
+addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
+  if (event.key === 's') togglePanel();
+  else if (event.key === 'm') setMuted(!video.muted);
+  else if (event.key === 'f') toggleFullscreen();
+});
+addEventListener('pagehide', () => {
+  control.abort();
+  session?.close();
+  face.state = 'paused';
+});
+addEventListener('pageshow', (event) => { if (event.persisted && stream) start(); });
+
+if (stream) {
+  document.title = `${stream} · Whipstitch`;
+  $('title').textContent = stream;
+  video.muted = new URLSearchParams(location.search).get('muted') !== '0';
+  start();
+  wake();
+  setInterval(look, READ_EVERY_MS);
+} else {
+  become('failed', 'stopped', 'warn');
+  say(paragraph('This is no name of a stream: names are letters, digits and . _ -'));
+}

@@ -1,0 +1,211 @@
+//! Who may do what. Every route asks here and nowhere else, before it looks at anything a stream could be told by.
+//!
+//! With a token configured, whoever has it may do everything and nobody else may do anything but load a page.
+//! With none, watching is open, publishing and reading are for this machine, and what changes something needs the
+//! admin token from the data directory. `docs/operate.md` says the same to users.
+
+use std::net::IpAddr;
+
+use axum::http::header::{self, HeaderMap};
+use axum::http::uri::Authority;
+
+use crate::credentials::{Token, is_b64token};
+
+/// What a request wants to do, as far as access cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Send media to a stream, or end its publisher.
+    Publish,
+    /// Receive a stream.
+    Play,
+    /// Use a session URL. It is 128 random bits long and its own credential; one that comes along must still be good.
+    Session,
+    /// Read lists and statistics.
+    Observe,
+    /// End somebody else's session: everything that changes or runs something.
+    Control,
+}
+
+impl Right {
+    /// Whether `?token=` counts: where players and pages put it, and not on the API.
+    fn allows_token_in_query(self) -> bool {
+        matches!(self, Self::Publish | Self::Play | Self::Session)
+    }
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allowed,
+    /// 401 without an error code: a credential is needed and none (of scheme Bearer) came.
+    Missing,
+    /// 401 `invalid_token`.
+    Wrong,
+    /// 400 `invalid_request`: RFC 6750 3.1.
+    Malformed,
+    /// 403 `insufficient_scope`: a good token that does not carry this right.
+    Insufficient,
+}
+
+/// Who asks, as far as the request tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The other end of the TCP connection.
+    pub peer: IpAddr,
+    /// The host and port the client thinks it talks to; `None` when the request leaves that open.
+    pub authority: Option<&'a Authority>,
+    /// All header fields.
+    pub headers: &'a HeaderMap,
+    /// The query of the URL, still encoded.
+    pub query: Option<&'a str>,
+}
+
+/// The credentials of this server and what is open without one.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// The configured token: all rights.
+    pub token: Option<Token>,
+    /// The token of the data directory, in use when none is configured: [`Right::Observe`] and [`Right::Control`].
+    pub admin: Option<Token>,
+    /// `--open-publish`.
+    pub open_publish: bool,
+}
+
+impl Policy {
+    /// Decides on one request. Depends on the request and the configuration only, never on which streams exist.
+    #[must_use]
+    pub fn decide(&self, right: Right, caller: &Caller<'_>) -> Decision {
+        let open = self.is_open(right, caller);
+        // Some players send `Bearer undefined` to servers that ask for nothing.
+        if open && self.token.is_none() {
+            return Decision::Allowed;
+        }
+        match caller.credential(right) {
+            Credential::None if open => Decision::Allowed,
+            Credential::None | Credential::OtherScheme => Decision::Missing,
+            Credential::Malformed => Decision::Malformed,
+            Credential::Bearer(text) => self.judge(right, &text),
+        }
+    }
+
+    fn is_open(&self, right: Right, caller: &Caller<'_>) -> bool {
+        let configured = self.token.is_some();
+        match right {
+            Right::Session => true,
+            Right::Control => false,
+            Right::Play => !configured,
+            Right::Publish => self.open_publish || (!configured && caller.is_local()),
+            Right::Observe => !configured && caller.is_local(),
+        }
+    }
+
+    fn judge(&self, right: Right, text: &str) -> Decision {
+        // Both are compared always: which one matched must not show in the time taken.
+        let owner = self.token.as_ref().is_some_and(|token| token.matches(text));
+        let admin = self.admin.as_ref().is_some_and(|token| token.matches(text));
+        match (owner, admin, right) {
+            (true, _, _) | (_, true, Right::Observe | Right::Control) => Decision::Allowed,
+            (_, true, _) => Decision::Insufficient,
+            _ => Decision::Wrong,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Credential {
+    None,
+    OtherScheme,
+    Malformed,
+    Bearer(String),
+}
+
+impl Caller<'_> {
+    /// Whether this is somebody at this very machine and not a proxy, nor a foreign web page in a browser here.
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_on_this_machine()
+            && self.authority.is_some_and(|authority| is_local_name(authority.host()))
+            && self.is_same_origin()
+    }
+
+    /// Whether the client runs on this machine, as far as can be told: a proxy that does not name itself looks so too.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.peer.to_canonical().is_loopback() && !self.is_forwarded()
+    }
+
+    /// Whether a proxy says it passed this on.
+    fn is_forwarded(&self) -> bool {
+        let by_proxy =
+            |name: &str| name == "forwarded" || name.starts_with("x-forwarded-") || matches!(name, "x-real-ip" | "via");
+        self.headers.keys().any(|name| by_proxy(name.as_str()))
+    }
+
+    /// A browser names the page that asks. No `Origin` is no page, or a page of ours that only reads.
+    fn is_same_origin(&self) -> bool {
+        let mut origins = self.headers.get_all(header::ORIGIN).iter();
+        match (origins.next(), origins.next(), self.authority) {
+            (None, ..) => true,
+            (Some(origin), None, Some(authority)) => {
+                let host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+                host.is_some_and(|host| without_default_port(host).eq_ignore_ascii_case(written(authority)))
+            }
+            _ => false,
+        }
+    }
+
+    /// What the client shows for itself. The header wins over the query; an empty query value is none.
+    fn credential(&self, right: Right) -> Credential {
+        let mut fields = self.headers.get_all(header::AUTHORIZATION).iter();
+        match (fields.next(), fields.next()) {
+            (None, _) if right.allows_token_in_query() => self.credential_in_query(),
+            (None, _) => Credential::None,
+            (Some(_), Some(_)) => Credential::Malformed,
+            (Some(field), None) => match field.to_str() {
+                Ok(text) => bearer(text),
+                Err(_) => Credential::Malformed,
+            },
+        }
+    }
+
+    fn credential_in_query(&self) -> Credential {
+        let pairs = form_urlencoded::parse(self.query.unwrap_or_default().as_bytes());
+        let mut tokens = pairs.filter(|(name, value)| name == "token" && !value.is_empty());
+        match (tokens.next(), tokens.next()) {
+            (None, _) => Credential::None,
+            (Some((_, token)), None) if is_b64token(&token) => Credential::Bearer(token.into_owned()),
+            _ => Credential::Malformed,
+        }
+    }
+}
+
+/// RFC 6750 2.1, RFC 9110 11.1: the scheme in any letter case, one or more spaces, the token.
+fn bearer(field: &str) -> Credential {
+    let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Credential::OtherScheme;
+    }
+    let token = token.trim_start_matches(' ');
+    if is_b64token(token) { Credential::Bearer(token.to_owned()) } else { Credential::Malformed }
+}
+
+/// A host that means this machine wherever it is read, so that no DNS server can make it mean something else.
+pub(crate) fn is_local_name(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || literal(host).is_some_and(|ip| ip.is_loopback())
+}
+
+/// The address in a host that is an IP literal, brackets taken off.
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+fn written(authority: &Authority) -> &str {
+    without_default_port(authority.as_str())
+}
+
+fn without_default_port(authority: &str) -> &str {
+    authority.strip_suffix(":80").unwrap_or(authority)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! What is said at start, one fact per line, on standard output: where the server listens, the URLs to use, and what
+//! is open to whom. Scripts read the first word of a line and the last.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::config::Config;
+
+/// What the lines are made of.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) config: &'a Config,
+    /// Where HTTP really listens.
+    pub(crate) http: SocketAddr,
+    /// Where media really arrives.
+    pub(crate) rtc: &'a [SocketAddr],
+    /// Addresses of this machine that others can reach, best first.
+    pub(crate) machine: &'a [IpAddr],
+    /// The file with the generated admin token; why there is none; or nothing because a token is configured.
+    pub(crate) admin: Option<&'a Result<PathBuf, String>>,
+    /// The stream a built-in source publishes.
+    pub(crate) demo: Option<&'a str>,
+}
+
+/// The lines.
+pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
+    let mut lines = vec![format!("listening on http {}", facts.http)];
+    lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc udp {address}")));
+    for base in bases(facts) {
+        lines.push(format!("overview {base}/"));
+        match facts.demo {
+            Some(stream) => lines.push(format!("watch {base}/watch/{stream}")),
+            None => lines.push(format!("watch {base}/watch/STREAM")),
+        }
+        lines.push(format!("watch (WHEP) {base}/whep/STREAM"));
+        lines.push(format!("publish from a browser {base}/publish/STREAM"));
+        lines.push(format!("publish (WHIP: OBS, FFmpeg) {base}/whip/STREAM"));
+    }
+    lines.extend(access(facts));
+    lines
+}
+
+/// The player page of the built-in source.
+pub(crate) fn demo_page(http: SocketAddr, stream: &str) -> String {
+    format!("http://{}/watch/{stream}", local(http))
+}
+
+/// The beginnings of the URLs: on this machine, and from elsewhere.
+fn bases(facts: &Facts<'_>) -> Vec<String> {
+    let here = local(facts.http);
+    let mut bases = vec![format!("http://{here}")];
+    let elsewhere = facts.config.public_ip.first().or_else(|| {
+        facts.machine.iter().find(|ip| facts.http.ip().is_unspecified() && (facts.http.is_ipv6() || ip.is_ipv4()))
+    });
+    if facts.http.ip().is_unspecified()
+        && let Some(ip) = elsewhere
+    {
+        bases.push(format!("http://{}", SocketAddr::new(*ip, facts.http.port())));
+    }
+    bases
+}
+
+/// Host and port that reach the listener from this machine. By name where that works: browsers give camera and
+/// microphone to `localhost`, and access rules know it.
+fn local(http: SocketAddr) -> String {
+    let ip = http.ip();
+    if ip.is_unspecified() || ip == IpAddr::from([127, 0, 0, 1]) {
+        format!("localhost:{}", http.port())
+    } else {
+        http.to_string()
+    }
+}
+
+fn access(facts: &Facts<'_>) -> Vec<String> {
+    let config = facts.config;
+    let mut lines = Vec::new();
+    let mut say = |line: &str| lines.push(format!("access: {line}"));
+    match (config.token.is_some(), config.open_publish) {
+        (true, false) => say("publishing, watching, lists and statistics need the token"),
+        (true, true) => say("publishing is open to everybody; watching, lists and statistics need the token"),
+        (false, open) => {
+            say("watching is open to everybody who reaches this server");
+            if open {
+                say("publishing is open to everybody who reaches this server (--open-publish)");
+            } else {
+                say("publishing is open to this machine only; from elsewhere it needs a token (--token)");
+            }
+            say("lists and statistics are open to this machine only");
+            say("a reverse proxy in front of this server needs a token: its clients could pass for this machine");
+        }
+    }
+    match facts.admin {
+        Some(Ok(path)) => say(&format!("ending sessions of others needs the token in {}", path.display())),
+        Some(Err(error)) => say(&format!("nobody can end sessions of others: no admin token ({error})")),
+        None => {}
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Token;
+
+    fn said(config: &Config, http: &str, admin: Option<&Result<PathBuf, String>>, demo: Option<&str>) -> String {
+        let facts = Facts {
+            config,
+            http: http.parse().unwrap(),
+            rtc: &["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()],
+            machine: &["192.168.1.5".parse().unwrap()],
+            admin,
+            demo,
+        };
+        lines(&facts).join("\n")
+    }
+
+    #[test]
+    fn every_listener_and_url_and_who_may_use_it_is_said() {
+        let admin = Ok(PathBuf::from("/data/admin-token"));
+        let text = said(&Config::default(), "0.0.0.0:8555", Some(&admin), None);
+        let expected = "\
+listening on http 0.0.0.0:8555
+listening on rtc udp 0.0.0.0:8189
+listening on rtc udp [::]:8189
+overview http://localhost:8555/
+watch http://localhost:8555/watch/STREAM
+watch (WHEP) http://localhost:8555/whep/STREAM
+publish from a browser http://localhost:8555/publish/STREAM
+publish (WHIP: OBS, FFmpeg) http://localhost:8555/whip/STREAM
+overview http://192.168.1.5:8555/
+watch http://192.168.1.5:8555/watch/STREAM
+watch (WHEP) http://192.168.1.5:8555/whep/STREAM
+publish from a browser http://192.168.1.5:8555/publish/STREAM
+publish (WHIP: OBS, FFmpeg) http://192.168.1.5:8555/whip/STREAM
+access: watching is open to everybody who reaches this server
+access: publishing is open to this machine only; from elsewhere it needs a token (--token)
+access: lists and statistics are open to this machine only
+access: a reverse proxy in front of this server needs a token: its clients could pass for this machine
+access: ending sessions of others needs the token in /data/admin-token";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_urls_are_those_that_reach_the_listener() {
+        let config = Config::default();
+        for (http, url) in [
+            ("127.0.0.1:1", "http://localhost:1/"),
+            ("[::1]:1", "http://[::1]:1/"),
+            ("192.168.1.5:1", "http://192.168.1.5:1/"),
+        ] {
+            let text = said(&config, http, None, None);
+            let overviews: Vec<&str> = text.lines().filter(|line| line.starts_with("overview")).collect();
+            assert_eq!(overviews, [format!("overview {url}")], "{http}");
+        }
+        let public = Config { public_ip: vec!["203.0.113.7".parse().unwrap()], ..config };
+        assert!(said(&public, "0.0.0.0:80", None, None).contains("overview http://203.0.113.7:80/"));
+        assert!(said(&public, "[::]:80", None, Some("demo")).contains("watch http://localhost:80/watch/demo"));
+    }
+
+    #[test]
+    fn what_a_token_and_open_publish_change_is_said_and_the_token_is_not() {
+        let token = Some(Token::parse("very-secret").unwrap());
+        let with_token = Config { token, ..Config::default() };
+        let text = said(&with_token, "0.0.0.0:1", None, None);
+        assert!(text.contains("access: publishing, watching, lists and statistics need the token"));
+        assert!(!text.contains("very-secret") && !text.contains("reverse proxy"));
+        let open = Config { open_publish: true, ..with_token };
+        assert!(said(&open, "0.0.0.0:1", None, None).contains("publishing is open to everybody; watching"));
+        let open = Config { token: None, ..open };
+        let failed = Err("disk full".to_owned());
+        let text = said(&open, "0.0.0.0:1", Some(&failed), None);
+        assert!(text.contains("publishing is open to everybody who reaches this server (--open-publish)"));
+        assert!(text.contains("nobody can end sessions of others: no admin token (disk full)"));
+    }
+}

@@ -1,0 +1,170 @@
+//! Configuration: one value, made once at the edge from arguments, environment and file, that cannot be wrong
+//! afterwards.
+//!
+//! [`resolve`] is a pure function of those three texts. A flag beats the environment, the environment beats the file,
+//! and every mistake in any of them is reported together, one line each, even where a stronger source would have
+//! hidden it. What a key is called, takes and means stands once, in [`keys`].
+
+mod file;
+pub(crate) mod keys;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::cli::Arguments;
+use crate::credentials::Token;
+use keys::{KEYS, Key};
+
+/// The variables of the process, by name.
+pub type Environment = BTreeMap<String, String>;
+
+/// The variable that holds the log filter; it is no key because it must work before a file is read.
+pub(crate) const LOG_VARIABLE: &str = "WHIPSTITCH_LOG";
+
+/// Everything `serve` and `demo` need to know before they start. It binds nothing and opens nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where HTTP listens; port 0 takes any free one.
+    pub http: SocketAddr,
+    /// Where ICE, DTLS and SRTP arrive. The unspecified IPv4 address stands for all interfaces of both families.
+    pub rtc: SocketAddr,
+    /// Addresses to announce instead of the one a client used; empty when there are none to override.
+    pub public_ip: Vec<IpAddr>,
+    /// Host names of this server, lower case, under which its address may be looked up.
+    pub host_name: Vec<String>,
+    /// The one token with all rights.
+    pub token: Option<Token>,
+    /// Media threads; 0 is one per core.
+    pub workers: usize,
+    /// Where this server keeps what must survive a restart.
+    pub data: PathBuf,
+    /// Whether anybody may publish without a credential.
+    pub open_publish: bool,
+    /// Filter of the log, in the words of `tracing_subscriber::EnvFilter`; from the environment only.
+    pub log: String,
+}
+
+impl Default for Config {
+    /// The defaults of `docs/operate.md`. `data` is the last resort; [`resolve`] finds a better one where it can.
+    fn default() -> Self {
+        Self {
+            http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8555)),
+            rtc: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8189)),
+            public_ip: Vec::new(),
+            host_name: Vec::new(),
+            token: None,
+            workers: 0,
+            data: PathBuf::from("whipstitch-data"),
+            open_publish: false,
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Something the user wrote that cannot be meant. The text is one line and names the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake(String);
+
+impl Mistake {
+    /// A mistake at `place` (a flag, a variable, a line of the file).
+    pub fn at(place: impl fmt::Display, what: impl fmt::Display) -> Self {
+        // One line each is a promise to scripts; a value may hold anything.
+        Self(format!("{place}: {what}").replace(['\n', '\r'], " "))
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A configuration file: where it was found and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// For messages only.
+    pub path: &'a Path,
+    /// Its whole text, TOML.
+    pub text: &'a str,
+}
+
+/// One value as somebody wrote it, not yet judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: &'static Key,
+    pub(crate) values: Vec<String>,
+    pub(crate) place: String,
+}
+
+/// Which file to read: `--config`, else `WHIPSTITCH_CONFIG`, else none.
+pub fn path(arguments: &Arguments, environment: &Environment) -> Option<PathBuf> {
+    let named = arguments.config.clone().or_else(|| variable(environment, "WHIPSTITCH_CONFIG").map(str::to_owned));
+    named.map(PathBuf::from)
+}
+
+/// The configuration these texts amount to, or everything that is wrong with them.
+///
+/// # Errors
+/// At least one mistake; those of `arguments` are included.
+pub fn resolve(
+    arguments: &Arguments,
+    environment: &Environment,
+    file: Option<File<'_>>,
+) -> Result<Config, Vec<Mistake>> {
+    let mut config = Config { data: default_data(environment), ..Config::default() };
+    let mut mistakes = arguments.mistakes.clone();
+
+    let from_file = match file {
+        Some(file) => file::settings(file, &mut mistakes),
+        None => Vec::new(),
+    };
+    let in_order_of_strength = from_file.into_iter().chain(from_environment(environment)).chain(arguments.list());
+    for Setting { key, values, place } in in_order_of_strength {
+        if let Err(what) = (key.set)(&mut config, &values) {
+            mistakes.push(Mistake::at(place, what));
+        }
+    }
+    if let Some(filter) = variable(environment, LOG_VARIABLE) {
+        match crate::logging::filter(filter) {
+            Ok(_) => config.log = filter.to_owned(),
+            Err(error) => mistakes.push(Mistake::at(LOG_VARIABLE, error)),
+        }
+    }
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// What the environment sets. Names that are no key are left alone: container platforms add some of their own
+/// (`WHIPSTITCH_PORT` for a service of that name).
+fn from_environment(environment: &Environment) -> Vec<Setting> {
+    let set = |key: &'static Key| {
+        let place = key.variable();
+        let text = variable(environment, &place)?;
+        let values = match key.takes {
+            keys::Takes::List(_) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+            _ => vec![text.to_owned()],
+        };
+        Some(Setting { key, values, place })
+    };
+    KEYS.iter().filter_map(set).collect()
+}
+
+/// A variable that is set to something: an empty one is how a shell or a compose file says "unset".
+fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
+    environment.get(name).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// The user's state directory (XDG base directories), else one in the working directory.
+fn default_data(environment: &Environment) -> PathBuf {
+    if let Some(state) = variable(environment, "XDG_STATE_HOME").filter(|dir| dir.starts_with('/')) {
+        return Path::new(state).join("whipstitch");
+    }
+    match variable(environment, "HOME").filter(|dir| dir.starts_with('/')) {
+        Some(home) => Path::new(home).join(".local/state/whipstitch"),
+        None => Config::default().data,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+use super::*;
+use crate::cli::{self, Command};
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn resolved(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, Vec<String>> {
+    let args = std::iter::once(&"serve").chain(args);
+    let (command, arguments) = cli::parse(args).unwrap();
+    assert_eq!(command, Command::Serve);
+    let file = File { path: Path::new("w.toml"), text: file };
+    let result = resolve(&arguments, &environment(env), Some(file));
+    result.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+fn http(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+#[test]
+fn flags_beat_environment_beats_file_beats_default() {
+    let file = "http = '127.0.0.1:3'";
+    let env = [("WHIPSTITCH_HTTP", "127.0.0.1:2")];
+    assert_eq!(resolved(&["--http", "127.0.0.1:1"], &env, file).unwrap().http, http(1));
+    assert_eq!(resolved(&[], &env, file).unwrap().http, http(2));
+    assert_eq!(resolved(&[], &[], file).unwrap().http, http(3));
+    assert_eq!(resolved(&[], &[("WHIPSTITCH_HTTP", "")], file).unwrap().http, http(3), "empty is unset");
+    assert_eq!(resolved(&[], &[], "").unwrap(), Config::default());
+}
+
+#[test]
+fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
+    let expected = Config {
+        http: "127.0.0.1:1".parse().unwrap(),
+        rtc: "[::1]:2".parse().unwrap(),
+        public_ip: vec!["203.0.113.7".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        host_name: vec!["media.example.net".to_owned(), "media".to_owned()],
+        token: Some(Token::parse("secret").unwrap()),
+        workers: 3,
+        data: "/var/lib/w".into(),
+        open_publish: true,
+        ..Config::default()
+    };
+    let args = [
+        "--http=127.0.0.1:1",
+        "--rtc",
+        "[::1]:2",
+        "--public-ip",
+        "203.0.113.7",
+        "--public-ip=2001:db8::1",
+        "--host-name",
+        "Media.example.net",
+        "--host-name",
+        "media",
+        "--token",
+        "secret",
+        "--workers",
+        "3",
+        "--data",
+        "/var/lib/w",
+        "--open-publish",
+    ];
+    let env = [
+        ("WHIPSTITCH_HTTP", "127.0.0.1:1"),
+        ("WHIPSTITCH_RTC", "[::1]:2"),
+        ("WHIPSTITCH_PUBLIC_IP", "203.0.113.7, 2001:db8::1"),
+        ("WHIPSTITCH_HOST_NAME", "media.example.net,media"),
+        ("WHIPSTITCH_TOKEN", "secret"),
+        ("WHIPSTITCH_WORKERS", "3"),
+        ("WHIPSTITCH_DATA", "/var/lib/w"),
+        ("WHIPSTITCH_OPEN_PUBLISH", "true"),
+    ];
+    let file = "
+        http = '127.0.0.1:1'
+        rtc = '[::1]:2'
+        public_ip = ['203.0.113.7', '2001:db8::1']
+        host_name = ['media.example.net', 'media']
+        token = 'secret'
+        workers = 3
+        data = '/var/lib/w'
+        open_publish = true
+    ";
+    assert_eq!(resolved(&args, &[], "").unwrap(), expected);
+    assert_eq!(resolved(&[], &env, "").unwrap(), expected);
+    assert_eq!(resolved(&[], &[], file).unwrap(), expected);
+    assert_eq!(KEYS.len(), env.len(), "a new key belongs into this test");
+}
+
+#[test]
+fn a_stronger_list_replaces_a_weaker_one_and_a_later_flag_an_earlier() {
+    let file = "public_ip = ['203.0.113.7', '203.0.113.8']\nopen_publish = true";
+    let config = resolved(&["--public-ip", "192.0.2.1", "--open-publish=false"], &[], file).unwrap();
+    assert_eq!(config.public_ip, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    assert!(!config.open_publish);
+    assert_eq!(resolved(&["--workers", "1", "--workers", "2"], &[], "").unwrap().workers, 2);
+}
+
+#[test]
+fn all_mistakes_of_all_sources_are_reported_one_line_each() {
+    let args =
+        ["--http", "here", "--nonsense", "value", "stray", "--workers", "many", "-x", "--token", "--data=", "--rtc"];
+    let env = [("WHIPSTITCH_OPEN_PUBLISH", "perhaps"), ("WHIPSTITCH_LOG", "whipstitch=loud")];
+    let file = "
+        http = 8555
+        htpp = 'x'
+        public_ip = ['203.0.113.7', 'home']
+        workers = 1.5
+        token = 'two words'
+        [rtsp]
+        a = 1
+    ";
+    let mistakes = resolved(&args, &env, file).unwrap_err();
+    let expected = [
+        "--nonsense: no such flag",
+        "stray: not expected here",
+        "-x: no such flag",
+        "--token: needs a value",
+        "--rtc: needs a value",
+        "w.toml:2: http: wants a text in quotes",
+        "w.toml:3: htpp: no such key",
+        "w.toml:4: public_ip: \"home\" is not an IP address",
+        "w.toml:5: workers: wants a whole number",
+        "w.toml:6: token: a token is",
+        "w.toml:7: rtsp: no such key",
+        "WHIPSTITCH_OPEN_PUBLISH: \"perhaps\" is neither true nor false",
+        "WHIPSTITCH_LOG: ",
+        "--http: \"here\" is not an address and port",
+        "--workers: \"many\" is not a number of threads",
+        "--data: is empty",
+    ];
+    for start in expected {
+        assert_eq!(mistakes.iter().filter(|line| line.starts_with(start)).count(), 1, "{start}\n{mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+    assert!(mistakes.iter().all(|line| !line.contains('\n') && !line.contains("two words")));
+}
+
+#[test]
+fn broken_toml_names_its_line_and_the_rest_is_still_judged() {
+    let mistakes = resolved(&["--rtc", "x"], &[], "http = '127.0.0.1:1'\nworkers = = 2\ntoken = ''\n").unwrap_err();
+    assert!(mistakes.iter().any(|line| line.starts_with("w.toml:2: ")), "{mistakes:#?}");
+    assert!(mistakes.iter().any(|line| line.starts_with("w.toml:3: token: ")), "{mistakes:#?}");
+    assert!(mistakes.iter().any(|line| line.starts_with("--rtc: ")), "{mistakes:#?}");
+}
+
+#[test]
+fn values_that_could_not_work_are_refused() {
+    for args in [
+        ["--public-ip", "0.0.0.0"],
+        ["--public-ip", "224.0.0.1"],
+        ["--public-ip", "::"],
+        ["--public-ip", "203.0.113.7:8189"],
+        ["--host-name", "a b"],
+        ["--host-name", "http://x"],
+        ["--workers", "-1"],
+        ["--workers", "100000"],
+        ["--http", "localhost"],
+        ["--http", "127.0.0.1:65536"],
+        ["--http", ":8555"],
+        ["--token", ""],
+        ["--token", "käse"],
+        ["--open-publish=maybe", "--workers=1"],
+    ] {
+        assert_eq!(resolved(&args, &[], "").unwrap_err().len(), 1, "{args:?}");
+    }
+    let nine: Vec<String> = (1..=9).map(|n| format!("--public-ip=192.0.2.{n}")).collect();
+    let nine: Vec<&str> = nine.iter().map(String::as_str).collect();
+    assert_eq!(resolved(&nine, &[], "").unwrap_err().len(), 1);
+}
+
+#[test]
+fn variables_of_other_programs_are_left_alone() {
+    let env = [("WHIPSTITCH_PORT", "tcp://10.0.0.1:8555"), ("WHIPSTITCH_SERVICE_HOST", "10.0.0.1"), ("HTTP", "x")];
+    assert_eq!(resolved(&[], &env, "").unwrap(), Config::default());
+}
+
+#[test]
+fn the_file_is_named_by_flag_or_variable() {
+    let found = |args: &[&str], env: &[(&str, &str)]| {
+        let (_, arguments) = cli::parse(std::iter::once(&"check").chain(args)).unwrap();
+        path(&arguments, &environment(env))
+    };
+    let env = [("WHIPSTITCH_CONFIG", "env.toml")];
+    assert_eq!(found(&["--config", "flag.toml"], &env), Some("flag.toml".into()));
+    assert_eq!(found(&[], &env), Some("env.toml".into()));
+    assert_eq!(found(&[], &[]), None);
+}
+
+#[test]
+fn data_goes_to_the_users_state_directory_unless_told() {
+    let data = |env: &[(&str, &str)]| resolved(&[], env, "").unwrap().data;
+    assert_eq!(data(&[("HOME", "/home/u")]), Path::new("/home/u/.local/state/whipstitch"));
+    assert_eq!(data(&[("HOME", "/home/u"), ("XDG_STATE_HOME", "/s")]), Path::new("/s/whipstitch"));
+    assert_eq!(data(&[("HOME", ""), ("XDG_STATE_HOME", "relative")]), Path::new("whipstitch-data"));
+}
+
+/// Every key stands in the example file, commented out with its default (or, where there is none, with an example),
+/// so that the file as it is changes nothing and no line of it goes stale.
+#[test]
+fn the_example_file_lists_every_key_with_its_default() {
+    let text = include_str!("../../../../whipstitch.example.toml");
+    assert_eq!(resolved(&[], &[], text).unwrap(), Config::default(), "as it is, the file changes nothing");
+
+    let is_key = |line: &&str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    let lines: Vec<&str> = text.lines().filter(is_key).map(|line| &line[1..]).collect();
+    let home = [("HOME", "/home/you")];
+    let defaults = resolved(&[], &home, "").unwrap();
+    let mut named = Vec::new();
+    for line in &lines {
+        let name = line.split_once(" = ").expect("key = value").0;
+        named.push(name);
+        let config = resolved(&[], &home, line).unwrap_or_else(|mistakes| panic!("{line}: {mistakes:?}"));
+        let without_default = ["token", "public_ip", "host_name"].contains(&name);
+        assert_eq!(config == defaults, !without_default, "{line}");
+    }
+    assert_eq!(named, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_help_and_the_operators_guide_name_every_flag() {
+    let guide = include_str!("../../../../docs/operate.md");
+    for key in KEYS {
+        for text in [key.flag(), key.variable(), format!("`{}`", key.name)] {
+            assert!(guide.contains(&text), "docs/operate.md: {text}");
+        }
+        assert!(cli::help().contains(&key.flag()), "{}", key.name);
+    }
+    assert!(cli::help().lines().all(|line| line.len() <= 100), "{}", cli::help());
+}
+
+#[test]
+fn commands_are_told_apart() {
+    for (args, expected) in [
+        (&["serve"][..], Some(Command::Serve)),
+        (&["demo", "--http", "127.0.0.1:0"], Some(Command::Demo)),
+        (&["--workers", "1", "check"], Some(Command::Check)),
+        (&["--help"], Some(Command::Help)),
+        (&["serve", "--bad", "-h"], Some(Command::Help)),
+        (&["-V"], Some(Command::Version)),
+        (&[], None),
+        (&["start"], None),
+    ] {
+        assert_eq!(cli::parse(args).ok().map(|(command, _)| command), expected, "{args:?}");
+    }
+}

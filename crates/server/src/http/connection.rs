@@ -1,0 +1,238 @@
+//! The HTTP listener: accepts connections, bounds how many there are and how long each may dawdle, and ends them in
+//! order. What is said on them is `http`'s.
+//!
+//! A client that sends a head too slowly, leaves its connection idle or does not read its answers is cut off; a
+//! connection beyond the bound is closed at once. All of that costs a log line a second at most.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Sleep;
+use tracing::{debug, warn};
+
+use super::framing::Stage;
+use crate::logging::Brake;
+
+/// Connections at once. Each costs two buffers of a few KiB; browsers keep up to six to one host. Twice the file
+/// descriptors a default `ulimit` leaves would be no use.
+const MOST_CONNECTIONS: usize = 4096;
+/// From the first byte of a request head to its last, and from the connection to its first byte.
+const HEAD: Duration = Duration::from_secs(10);
+/// Between two requests on one connection (what the predecessors of this server allowed, S0-R3).
+const IDLE: Duration = Duration::from_secs(60);
+/// Without a byte of a body or, while one is being answered, without progress at all.
+const BODY: Duration = Duration::from_secs(30);
+/// For a client to take some of what was written to it.
+const WRITE: Duration = Duration::from_secs(10);
+/// Heads are below 1 KiB in practice; this also bounds what is buffered of a body.
+const LARGEST_HEAD: usize = 32 * 1024;
+/// After running out of file descriptors: time for some to come back.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What one connection knows of itself; in the extensions of its requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    /// The other end.
+    pub(crate) peer: SocketAddr,
+    stage: Arc<Mutex<Stage>>,
+}
+
+impl Connection {
+    /// Whether the request being served came with two contradicting lengths.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Opaque { ambiguous: true })
+    }
+
+    /// Whether the connection must close after the request being served.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Opaque { .. })
+    }
+}
+
+/// Serves `listener` until `stop` turns true, then lets running requests finish within `grace`.
+pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>, grace: Duration) {
+    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let (full, failing) = (Brake::default(), Brake::default());
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = stopped(&mut stop) => break,
+        };
+        match (accepted, Arc::clone(&slots).try_acquire_owned()) {
+            (Ok((stream, peer)), Ok(slot)) => {
+                connections.spawn(one(stream, peer, app.clone(), stop.clone(), slot));
+            }
+            (Ok((_, peer)), Err(_)) => {
+                if let Some(more) = full.pass(Instant::now()) {
+                    warn!(%peer, more, "HTTP connection refused: {MOST_CONNECTIONS} are open");
+                }
+            }
+            (Err(error), _) => {
+                if let Some(more) = failing.pass(Instant::now()) {
+                    warn!(%error, more, "HTTP connection could not be accepted");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Who is not done by then is cut off as the set is dropped.
+    let _ = tokio::time::timeout(grace, all).await;
+}
+
+/// Resolves when it is time to stop, or nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// One connection from its first byte to its last.
+async fn one(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    mut stop: watch::Receiver<bool>,
+    _slot: OwnedSemaphorePermit,
+) {
+    // Answers are small and complete; Nagle would hold the last segment back.
+    let _ = stream.set_nodelay(true);
+    let stage = Arc::new(Mutex::new(Stage::Idle));
+    let connection = Connection { peer, stage: Arc::clone(&stage) };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let mut app = app.clone();
+        request.extensions_mut().insert(connection.clone());
+        async move {
+            let Ok(response) = tower::Service::call(&mut app, request).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let serving = http1::Builder::new()
+        // The timeouts are `Timed`'s.
+        .header_read_timeout(None)
+        .max_buf_size(LARGEST_HEAD)
+        .half_close(true)
+        .serve_connection(TokioIo::new(Timed::new(stream, stage)), service);
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%peer, %error, "HTTP connection broken off");
+    }
+}
+
+/// A stream that gives up on the other end, by where in a request it stands.
+struct Timed<S> {
+    inner: S,
+    stage: Arc<Mutex<Stage>>,
+    reading: Pin<Box<Sleep>>,
+    in_head: bool,
+    /// Set while the other end takes nothing.
+    writing: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Timed<S> {
+    fn new(inner: S, stage: Arc<Mutex<Stage>>) -> Self {
+        // A connection that says nothing at all is no better than one that says half a head.
+        let reading = Box::pin(tokio::time::sleep(HEAD));
+        Self { inner, stage, reading, in_head: true, writing: None }
+    }
+
+    /// Follows what was read and sets the time for what comes next. A head has one deadline from its first byte on;
+    /// everything else gets new time for every byte.
+    fn follow(&mut self, bytes: &[u8]) {
+        let allowed = {
+            let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            stage.follow(bytes);
+            match *stage {
+                Stage::Head(_) if self.in_head => return,
+                Stage::Head(_) => HEAD,
+                Stage::Idle => IDLE,
+                Stage::Body(_) | Stage::Opaque { .. } => BODY,
+            }
+        };
+        self.in_head = allowed == HEAD;
+        self.reading.as_mut().reset(tokio::time::Instant::now() + allowed);
+    }
+
+    /// `poll` with a deadline that starts when the other end first takes nothing.
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut S, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = poll(&mut self.inner, cx) {
+            self.writing = None;
+            return Poll::Ready(result);
+        }
+        let deadline = self.writing.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                self.follow(buf.filled().get(before..).unwrap_or_default());
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                ready!(self.reading.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.written(cx, |inner, cx| Pin::new(inner).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.written(cx, |inner, cx| Pin::new(inner).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.written(cx, |inner, cx| Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.written(cx, |inner, cx| Pin::new(inner).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Every way a request can fail, and what the client is told: status, header fields and problem body (RFC 9457).
+//! Nothing else in this crate chooses an error status. Texts are for people, name no token, no session and no address
+//! of this machine, and do not depend on which streams exist unless the caller may know.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::header::{self, HeaderValue};
+use axum::http::{StatusCode, header::HeaderMap};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Takes;
+use crate::access::Decision;
+use crate::media::{PatchRefusal, Refusal};
+
+/// When a server that is going away may be back, or the next one in its place.
+const DRAINING: Duration = Duration::from_secs(5);
+/// When the media plane did not answer in time.
+const OVERLOADED: Duration = Duration::from_secs(2);
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// Nothing has this URL.
+    NoSuchRoute,
+    /// It has, but not this method.
+    Method { allow: &'static str },
+    /// The body's length is said twice and differently (RFC 9112 6.1), or the host is (RFC 9112 3.2).
+    Head(&'static str),
+    /// No access; never [`Decision::Allowed`].
+    Denied { decision: Decision, hint: &'static str },
+    /// The server is about to stop.
+    Draining,
+    /// The media plane did not answer in time.
+    Overloaded,
+    /// No address is known to announce to this client.
+    NoAddress,
+    /// More bytes than `limit`.
+    TooLarge { limit: usize },
+    /// The body did not come in time.
+    BodyTimeout,
+    /// The body did not come whole.
+    BodyBroken,
+    /// Not the media type wanted.
+    MediaType(&'static Takes),
+    /// The body is compressed.
+    Encoding,
+    /// An illegal stream name.
+    StreamName,
+    /// An illegal session id of the API.
+    SessionId,
+    /// A body that is not text.
+    NotText,
+    /// An SDP to a WHEP session whose exchange is complete.
+    NoCounterOffer,
+    /// No such session URL, session or live stream, for those who may know.
+    NoSuch(&'static str),
+    /// An offer the media plane refuses.
+    Offer(Refusal),
+    /// A fragment it refuses.
+    Fragment(PatchRefusal),
+    /// A broken invariant of ours; the log has the rest.
+    Internal,
+}
+
+/// The members of RFC 9457, and `error`, which players of MediaMTX read on a 400.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    error: &'a str,
+}
+
+impl Error {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchRoute | Self::NoSuch(_) | Self::Fragment(PatchRefusal::NotFound) => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Denied { decision, .. } => match decision {
+                Decision::Allowed => StatusCode::INTERNAL_SERVER_ERROR,
+                Decision::Missing | Decision::Wrong => StatusCode::UNAUTHORIZED,
+                Decision::Malformed => StatusCode::BAD_REQUEST,
+                Decision::Insufficient => StatusCode::FORBIDDEN,
+            },
+            Self::Draining
+            | Self::Overloaded
+            | Self::NoAddress
+            | Self::Offer(Refusal::Busy { .. })
+            | Self::Fragment(PatchRefusal::Busy { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::MediaType(_) | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Fragment(PatchRefusal::PreconditionRequired) => StatusCode::PRECONDITION_REQUIRED,
+            Self::Fragment(PatchRefusal::PreconditionFailed) => StatusCode::PRECONDITION_FAILED,
+            Self::Head(_)
+            | Self::BodyBroken
+            | Self::StreamName
+            | Self::SessionId
+            | Self::NotText
+            | Self::Offer(Refusal::Syntax(_))
+            | Self::Fragment(PatchRefusal::Syntax(_)) => StatusCode::BAD_REQUEST,
+            Self::NoCounterOffer
+            | Self::Offer(Refusal::Unusable(_))
+            | Self::Fragment(PatchRefusal::Unprocessable(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. }) => StatusCode::CONFLICT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn detail(&self) -> String {
+        let text = match self {
+            Self::NoSuchRoute => "nothing is at this URL",
+            Self::Method { .. } => "this URL has no such method",
+            Self::Denied { decision, hint } => return denied(*decision, hint),
+            Self::Draining => "the server is stopping",
+            Self::Overloaded | Self::Offer(Refusal::Busy { .. }) | Self::Fragment(PatchRefusal::Busy { .. }) => {
+                "the server is too busy"
+            }
+            Self::NoAddress => "the server knows no address of its own that you could send to (see --public-ip)",
+            Self::TooLarge { limit } => return format!("the body is larger than {limit} bytes"),
+            Self::BodyTimeout => "the body did not arrive in time",
+            Self::BodyBroken => "the body did not arrive whole",
+            Self::MediaType(takes) => return format!("the body must be of type {}", takes.media_type),
+            Self::Encoding => "the body must not be compressed",
+            Self::StreamName => "a stream name is 1 to 128 of the characters A-Z a-z 0-9 . _ - and not . or ..",
+            Self::SessionId => "a session id is 16 hex digits",
+            Self::NotText => "the body is not UTF-8 text",
+            Self::NoCounterOffer => "the exchange of offer and answer is complete; start a new session to change it",
+            Self::NoSuch(what) | Self::Head(what) => what,
+            Self::Offer(Refusal::Conflict { .. }) => "somebody is publishing this stream already",
+            Self::Offer(Refusal::NotLive { .. }) => "nobody is publishing this stream yet",
+            Self::Offer(Refusal::Syntax(what) | Refusal::Unusable(what)) => return what.clone(),
+            Self::Fragment(PatchRefusal::NotFound) => "no such session",
+            Self::Fragment(PatchRefusal::PreconditionRequired) => "the request needs If-Match with the session's ETag",
+            Self::Fragment(PatchRefusal::PreconditionFailed) => "If-Match names no current ETag of the session",
+            Self::Fragment(PatchRefusal::Syntax(what) | PatchRefusal::Unprocessable(what)) => return what.clone(),
+            Self::Internal => "an error of the server's own; its log says more",
+        };
+        text.to_owned()
+    }
+
+    fn add_fields(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Method { allow } => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::MediaType(takes) => takes.announce(headers),
+            Self::Denied { decision, .. } => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(*decision)));
+            }
+            _ => {}
+        }
+        if let Some(after) = self.retry_after() {
+            // RFC 9110 10.2.3: whole seconds; a zero would make clients hammer.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Draining => Some(DRAINING),
+            Self::Overloaded | Self::NoAddress => Some(OVERLOADED),
+            Self::Offer(
+                Refusal::Conflict { retry_after } | Refusal::NotLive { retry_after } | Refusal::Busy { retry_after },
+            )
+            | Self::Fragment(PatchRefusal::Busy { retry_after }) => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+/// RFC 6750 3: no error code when no credential came.
+fn challenge(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allowed | Decision::Missing => "Bearer realm=\"whipstitch\"",
+        Decision::Wrong => "Bearer realm=\"whipstitch\", error=\"invalid_token\"",
+        Decision::Malformed => "Bearer realm=\"whipstitch\", error=\"invalid_request\"",
+        Decision::Insufficient => "Bearer realm=\"whipstitch\", error=\"insufficient_scope\"",
+    }
+}
+
+fn denied(decision: Decision, hint: &str) -> String {
+    let reason = match decision {
+        Decision::Allowed | Decision::Missing => "a token is needed",
+        Decision::Wrong => "the token is wrong",
+        Decision::Malformed => "the Authorization field or token is malformed",
+        Decision::Insufficient => "this token does not allow that",
+    };
+    if hint.is_empty() { reason.to_owned() } else { format!("{reason}; {hint}") }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, detail) = (self.status(), self.detail());
+        let title = status.canonical_reason().unwrap_or("Error");
+        let problem =
+            Problem { r#type: "about:blank", title, status: status.as_u16(), detail: &detail, error: &detail };
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        self.add_fields(headers);
+        response
+    }
+}

@@ -1,0 +1,283 @@
+//! HTTP: the routes, and what holds for all of them. Each module below answers one kind of URL; which status an error
+//! has is decided in [`error`], who may ask in [`crate::access`], and what happens then in the media plane.
+//!
+//! Order of checks on every route (`protocol.md` 2): route, method, preflight, access, load, size, media type,
+//! preconditions, syntax, meaning, state.
+
+mod body;
+pub(crate) mod connection;
+mod error;
+mod framing;
+mod offer;
+mod ops;
+mod pages;
+mod request;
+mod sessions;
+mod streams;
+mod whep;
+mod whip;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request as RawRequest, State as FromState};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use tracing::{debug, info, warn};
+
+use crate::access::{Decision, Policy, Right};
+use crate::candidates::Announcer;
+use crate::logging::Brake;
+use crate::media::{Media, Role};
+use connection::Connection;
+use error::Error;
+use request::Request;
+
+/// `protocol.md` 15: from POST to answer; OBS waits 8 s and GStreamer 15.
+const MEDIA_ANSWERS: Duration = Duration::from_secs(5);
+
+/// What all routes share.
+#[derive(Clone)]
+pub struct State(Arc<Shared>);
+
+struct Shared {
+    media: Arc<dyn Media>,
+    policy: Policy,
+    announcer: Announcer,
+    draining: AtomicBool,
+    denied: Brake,
+    garbage: Brake,
+}
+
+/// One place where WHIP or WHEP is served. An alias is another line of [`MOUNTS`].
+#[derive(Debug)]
+struct Mount {
+    role: Role,
+    /// Takes offers.
+    endpoint: &'static str,
+    /// The session URLs it hands out, with `{stream}` and `{session}` to be filled in.
+    session: &'static str,
+}
+
+/// A kind of body, and the header field (lower case) that tells clients of it.
+#[derive(Debug)]
+struct Takes {
+    field: &'static str,
+    media_type: &'static str,
+}
+
+impl Takes {
+    fn announce(&self, headers: &mut HeaderMap) {
+        headers.insert(HeaderName::from_static(self.field), HeaderValue::from_static(self.media_type));
+    }
+}
+
+static MOUNTS: &[Mount] = &[
+    Mount { role: Role::Publisher, endpoint: "/whip/{stream}", session: "/whip/{stream}/{session}" },
+    Mount { role: Role::Subscriber, endpoint: "/whep/{stream}", session: "/whep/{stream}/{session}" },
+];
+
+impl State {
+    /// Routes that ask `media`, let in whom `policy` allows, and announce what the server listens on.
+    pub(crate) fn new(media: Arc<dyn Media>, policy: Policy, announcer: Announcer) -> Self {
+        Self(Arc::new(Shared {
+            media,
+            policy,
+            announcer,
+            draining: AtomicBool::new(false),
+            denied: Brake::default(),
+            garbage: Brake::default(),
+        }))
+    }
+
+    /// From now on nothing new begins: 503 with `Retry-After`.
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Access, or the error that says why not.
+    fn allow(&self, right: Right, request: &Request) -> Result<(), Error> {
+        match self.0.policy.decide(right, &request.caller()) {
+            Decision::Allowed => Ok(()),
+            decision => Err(Error::Denied { decision, hint: self.hint(right) }),
+        }
+    }
+
+    /// What would help, where it is not just another token. The same for every stream.
+    fn hint(&self, right: Right) -> &'static str {
+        match right {
+            _ if self.0.policy.token.is_some() => "",
+            Right::Publish => {
+                "without --token, publishing is for this machine at http://localhost only, and never through a proxy"
+            }
+            Right::Observe => "without --token, this is for this machine at http://localhost or the admin token",
+            Right::Control => "it is in the file admin-token of the data directory",
+            Right::Play | Right::Session => "",
+        }
+    }
+
+    /// Asks the media plane, off the threads that serve HTTP and not for ever.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Media) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let media = Arc::clone(&self.0.media);
+        let asked = tokio::task::spawn_blocking(move || question(&*media));
+        match tokio::time::timeout(MEDIA_ANSWERS, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            // The task itself never panics here on purpose; what it found broken is in the log already.
+            Ok(Err(_)) => Err(Error::Internal),
+            Err(_) => Err(Error::Overloaded),
+        }
+    }
+}
+
+/// All routes with what holds for each of them around.
+pub(crate) fn routes(state: State) -> Router {
+    let mut router = Router::new();
+    for mount in MOUNTS {
+        let endpoint = match mount.role {
+            Role::Publisher => any(move |state, request| whip::endpoint(mount, state, request)),
+            Role::Subscriber => any(move |state, request| whep::endpoint(mount, state, request)),
+        };
+        router = router
+            .route(mount.endpoint, endpoint)
+            .route(mount.session, any(move |state, request| sessions::session(mount, state, request)));
+    }
+    router
+        .route("/api/v3/webrtc/stats", any(streams::counts))
+        .route("/api/v1/streams", any(streams::list))
+        .route("/api/v1/streams/{stream}", any(streams::one))
+        .route("/api/v1/sessions/{session}", any(sessions::kick))
+        .route("/healthz", any(ops::health))
+        .route("/readyz", any(ops::ready))
+        .route("/", any(pages::dashboard))
+        .route("/watch/{stream}", any(pages::watch))
+        .route("/publish/{stream}", any(pages::publish))
+        .route("/assets/{file}", any(pages::asset))
+        .fallback(|| async { Error::NoSuchRoute })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), around))
+        .with_state(state)
+}
+
+/// Around every route: refuses what is no proper request, swallows what was left of the body, completes the header
+/// fields, and keeps the log.
+async fn around(FromState(state): FromState<State>, request: RawRequest, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let connection = request.extensions().get::<Connection>().cloned();
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    // Polling the rest would ask for a body that the client holds back until it is wanted.
+    let body_is_held_back = request.headers().contains_key(header::EXPECT);
+
+    let (request, rest) = {
+        let (parts, body) = request.into_parts();
+        let (body, rest) = body::Rest::of(body);
+        (RawRequest::from_parts(parts, body), rest)
+    };
+    let mut response = match improper(&request, connection.as_ref()) {
+        Some(error) => error.into_response(),
+        None => next.run(request).await,
+    };
+    if !body_is_held_back {
+        rest.swallow().await;
+    }
+    complete(response.headers_mut());
+    if connection.as_ref().is_some_and(Connection::is_last) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    // The path itself is never logged: a session URL is a credential, and so may be the query.
+    let (status, ms) = (response.status(), begun.elapsed().as_millis());
+    debug!(%method, route, status = status.as_u16(), ms, "HTTP");
+    state.tell_of(status, connection.as_ref(), &route);
+    response
+}
+
+impl State {
+    /// One line a second at most about what strangers get wrong.
+    fn tell_of(&self, status: StatusCode, connection: Option<&Connection>, route: &str) {
+        let peer = connection.map(|connection| connection.peer.ip().to_canonical().to_string()).unwrap_or_default();
+        let status_code = status.as_u16();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                if let Some(more) = self.0.denied.pass(Instant::now()) {
+                    info!(peer, route, status = status_code, more, "access denied");
+                }
+            }
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+                if let Some(more) = self.0.garbage.pass(Instant::now()) {
+                    info!(peer, route, status = status_code, more, "improper request");
+                }
+            }
+            status if status.is_server_error() => {
+                if let Some(more) = self.0.garbage.pass(Instant::now()) {
+                    warn!(peer, route, status = status_code, more, "request failed");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is wrong with a request whatever it asks for.
+fn improper(request: &RawRequest, connection: Option<&Connection>) -> Option<Error> {
+    if connection.is_some_and(Connection::is_ambiguous) {
+        return Some(Error::Head("Content-Length and Transfer-Encoding exclude each other"));
+    }
+    // RFC 9112 3.2: exactly one Host, unless HTTP/1.0.
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let old = request.version() < axum::http::Version::HTTP_11;
+    if hosts > 1 || (hosts == 0 && !old) {
+        return Some(Error::Head("exactly one Host is needed"));
+    }
+    None
+}
+
+/// `protocol.md` 2.4, on every answer: without these a browser shows a page no status and no error, only that
+/// something failed.
+const CORS: [(HeaderName, HeaderValue); 5] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("OPTIONS, GET, HEAD, POST, PATCH, DELETE")),
+    // ETag because Eyevinn's SDK sends it in requests.
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Authorization, Content-Type, If-Match, ETag, Accept"),
+    ),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(
+            "Location, ETag, Link, Retry-After, WWW-Authenticate, Accept-Post, Accept-Patch, \
+             Access-Control-Allow-Methods",
+        ),
+    ),
+    (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200")),
+];
+
+fn complete(headers: &mut HeaderMap) {
+    headers.extend(CORS);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A page's URL may carry a token; nobody else needs to read it.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Answers and lists are of the moment; assets say otherwise themselves.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// The answer to OPTIONS: never needs a token, because a browser's preflight cannot carry one (RFC 9725 4.7.1).
+fn options(allow: &'static str, takes: Option<&'static Takes>) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    if let Some(takes) = takes {
+        takes.announce(headers);
+    }
+    response
+}

@@ -1,0 +1,70 @@
+//! POST of an offer, the same for both protocols: read it in the order of checks, ask the media plane, answer 201.
+
+use std::net::SocketAddr;
+
+use axum::http::header::{self, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use whipstitch_stream::StreamKey;
+
+use super::error::Error;
+use super::request::Request;
+use super::{Mount, State, Takes};
+use crate::media::{Accepted, Role};
+
+/// What a POST takes.
+pub(super) static OFFER: Takes = Takes { field: "accept-post", media_type: "application/sdp" };
+/// What a PATCH takes.
+pub(super) static FRAGMENT: Takes = Takes { field: "accept-patch", media_type: "application/trickle-ice-sdpfrag" };
+
+/// `protocol.md` 15: Chrome's offers reach about 10 KiB.
+const LARGEST: usize = 64 * 1024;
+
+/// Accepts the offer of a request that has access.
+pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -> Result<Response, Error> {
+    if state.is_draining() {
+        return Err(Error::Draining);
+    }
+    let text = request.read(LARGEST, &OFFER).await?;
+    let stream = request.stream()?;
+    let offer = text.text()?;
+    let local = request.caller().is_on_this_machine();
+    let candidates = state.0.announcer.candidates(request.host(), local).await;
+    if candidates.is_empty() {
+        return Err(Error::NoAddress);
+    }
+    let accepted = ask(mount.role, state, stream.clone(), offer, candidates, request.user_agent()).await?;
+    created(mount, &stream, accepted)
+}
+
+async fn ask(
+    role: Role,
+    state: &State,
+    stream: StreamKey,
+    offer: String,
+    candidates: Vec<SocketAddr>,
+    user_agent: Option<String>,
+) -> Result<Accepted, Error> {
+    let answer = state.ask(move |media| match role {
+        Role::Publisher => media.publish(&stream, &offer, &candidates, user_agent),
+        Role::Subscriber => media.watch(&stream, &offer, &candidates, user_agent),
+    });
+    answer.await?.map_err(Error::Offer)
+}
+
+/// RFC 9725 4.2. `Location` is an absolute path without query in the prefix that was called (`protocol.md` 2.1): OBS
+/// replaces the path of its URL with it as it is.
+fn created(mount: &Mount, stream: &StreamKey, accepted: Accepted) -> Result<Response, Error> {
+    let location = mount.session.replace("{stream}", stream.as_str()).replace("{session}", &accepted.resource);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OFFER.media_type));
+    headers.insert(header::LOCATION, value(&location)?);
+    headers.insert(header::ETAG, value(&accepted.etag)?);
+    FRAGMENT.announce(&mut headers);
+    Ok((StatusCode::CREATED, headers, accepted.answer).into_response())
+}
+
+/// A header value of text that is ours. What cannot be sent would be a fault of the media plane.
+pub(super) fn value(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|_| Error::Internal)
+}

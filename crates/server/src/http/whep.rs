@@ -1,0 +1,40 @@
+//! The WHEP endpoint, `protocol.md` 3.2: takes a player's offer. An offer for a stream that nobody publishes is 409
+//! with `Retry-After`; an empty one (the server-offer mode of the first drafts) is 400, as broken SDP is.
+
+use axum::extract::State as FromState;
+use axum::http::header::{self, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::error::Error;
+use super::offer::{self, OFFER};
+use super::request::Request;
+use super::{Mount, State, options};
+use crate::access::Right;
+
+const ALLOW: &str = "OPTIONS, GET, HEAD, POST";
+
+pub(super) async fn endpoint(
+    mount: &'static Mount,
+    FromState(state): FromState<State>,
+    request: Request,
+) -> Result<Response, Error> {
+    match *request.method() {
+        Method::OPTIONS => Ok(options(ALLOW, Some(&OFFER))),
+        Method::POST => {
+            state.allow(Right::Play, &request)?;
+            offer::accept(mount, &state, request).await
+        }
+        // WHEP -04 4.2: how a player finds out that this is an endpoint.
+        Method::GET | Method::HEAD => {
+            state.allow(Right::Play, &request)?;
+            request.stream()?;
+            let mut response = StatusCode::OK.into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OFFER.media_type));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            Ok(response)
+        }
+        _ => Err(Error::Method { allow: ALLOW }),
+    }
+}

@@ -1,0 +1,42 @@
+//! The WHIP endpoint, `protocol.md` 3.1: takes a publisher's offer, and ends the current publisher on DELETE.
+
+use axum::extract::State as FromState;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::error::Error;
+use super::offer::{self, OFFER};
+use super::request::Request;
+use super::{Mount, State, options};
+use crate::access::Right;
+
+const ALLOW: &str = "OPTIONS, GET, HEAD, POST, DELETE";
+
+pub(super) async fn endpoint(
+    mount: &'static Mount,
+    FromState(state): FromState<State>,
+    request: Request,
+) -> Result<Response, Error> {
+    match *request.method() {
+        Method::OPTIONS => Ok(options(ALLOW, Some(&OFFER))),
+        Method::POST => {
+            state.allow(Right::Publish, &request)?;
+            offer::accept(mount, &state, request).await
+        }
+        // RFC 9725 4.1: success without content.
+        Method::GET | Method::HEAD => {
+            state.allow(Right::Publish, &request)?;
+            request.stream()?;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Method::DELETE => {
+            state.allow(Right::Publish, &request)?;
+            let stream = request.stream()?;
+            match state.ask(move |media| media.close_publisher(&stream)).await? {
+                true => Ok(StatusCode::OK.into_response()),
+                false => Err(Error::NoSuch("nobody is publishing this stream")),
+            }
+        }
+        _ => Err(Error::Method { allow: ALLOW }),
+    }
+}

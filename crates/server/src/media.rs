@@ -1,0 +1,121 @@
+//! The face of the media plane as HTTP sees it: [`Gateway`], or a script in tests of races and refusals. Calls are
+//! short (about a millisecond of CPU) and block; `http` makes them off its own threads.
+
+use std::net::SocketAddr;
+
+use whipstitch_stream::{SessionId, StreamKey};
+
+pub use whipstitch_webrtc::{
+    Accepted, Counts, Gateway, NotFound, PatchRefusal, Patched, Refusal, Role, SessionReport, SessionStats,
+    StreamReport,
+};
+
+/// What HTTP asks of the media plane. Each method is the one of [`Gateway`] of that name.
+#[expect(missing_docs, reason = "documented at Gateway")]
+pub trait Media: Send + Sync + 'static {
+    fn publish(
+        &self,
+        stream: &StreamKey,
+        offer: &str,
+        candidates: &[SocketAddr],
+        user_agent: Option<String>,
+    ) -> Result<Accepted, Refusal>;
+
+    fn watch(
+        &self,
+        stream: &StreamKey,
+        offer: &str,
+        candidates: &[SocketAddr],
+        user_agent: Option<String>,
+    ) -> Result<Accepted, Refusal>;
+
+    fn patch(
+        &self,
+        role: Role,
+        stream: &StreamKey,
+        resource: &str,
+        if_match: Option<&str>,
+        fragment: &str,
+    ) -> Result<Patched, PatchRefusal>;
+
+    fn delete(&self, role: Role, stream: &StreamKey, resource: &str) -> Result<(), NotFound>;
+
+    fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool;
+
+    fn close_publisher(&self, stream: &StreamKey) -> bool;
+
+    fn kick(&self, session: SessionId) -> bool;
+
+    fn streams(&self) -> Vec<StreamReport>;
+
+    fn stream(&self, stream: &StreamKey) -> Option<StreamReport>;
+
+    fn counts(&self) -> Counts;
+
+    fn local_addrs(&self) -> &[SocketAddr];
+}
+
+impl Media for Gateway {
+    fn publish(
+        &self,
+        stream: &StreamKey,
+        offer: &str,
+        candidates: &[SocketAddr],
+        user_agent: Option<String>,
+    ) -> Result<Accepted, Refusal> {
+        self.publish(stream, offer, candidates, user_agent)
+    }
+
+    fn watch(
+        &self,
+        stream: &StreamKey,
+        offer: &str,
+        candidates: &[SocketAddr],
+        user_agent: Option<String>,
+    ) -> Result<Accepted, Refusal> {
+        self.watch(stream, offer, candidates, user_agent)
+    }
+
+    fn patch(
+        &self,
+        role: Role,
+        stream: &StreamKey,
+        resource: &str,
+        if_match: Option<&str>,
+        fragment: &str,
+    ) -> Result<Patched, PatchRefusal> {
+        self.patch(role, stream, resource, if_match, fragment)
+    }
+
+    fn delete(&self, role: Role, stream: &StreamKey, resource: &str) -> Result<(), NotFound> {
+        self.delete(role, stream, resource)
+    }
+
+    fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
+        self.exists(role, stream, resource)
+    }
+
+    fn close_publisher(&self, stream: &StreamKey) -> bool {
+        self.close_publisher(stream)
+    }
+
+    fn kick(&self, session: SessionId) -> bool {
+        self.kick(session)
+    }
+
+    fn streams(&self) -> Vec<StreamReport> {
+        self.streams()
+    }
+
+    fn stream(&self, stream: &StreamKey) -> Option<StreamReport> {
+        self.stream(stream)
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts()
+    }
+
+    fn local_addrs(&self) -> &[SocketAddr] {
+        self.local_addrs()
+    }
+}

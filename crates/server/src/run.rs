@@ -1,0 +1,152 @@
+//! The life of the server: start, announce, drain, stop. `main` and the tests start the very same thing.
+//!
+//! The order matters. Media listens before HTTP, so that whoever gets an answer can use it; HTTP goes on while media
+//! stops, so that a player whose session was just ended and who comes back at once hears 503 and when to try again
+//! rather than nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use whipstitch_stream::directory;
+use whipstitch_stream::stream::Config as StreamConfig;
+use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
+
+use crate::access::Policy;
+use crate::announce;
+use crate::candidates::{self, Announcer};
+use crate::config::Config;
+use crate::credentials;
+use crate::http::{self, State};
+
+/// How long players that were just told goodbye may still ask when to come back.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// For requests that are under way then. With the farewell and what media takes, well below the 10 s of design 1.1.
+const GRACE: Duration = Duration::from_secs(2);
+/// For media to say goodbye and join its threads.
+const MEDIA_STOPS: Duration = Duration::from_secs(5);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// HTTP cannot listen there.
+    #[error("cannot listen for HTTP on TCP {address}: {source} (--http)")]
+    Http {
+        /// What the configuration says.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Media cannot listen there, or not start at all.
+    #[error("{source} (--rtc {address})")]
+    Media {
+        /// What the configuration says.
+        address: SocketAddr,
+        /// What the media plane says.
+        source: GatewayError,
+    },
+}
+
+/// A running server.
+pub struct Server {
+    config: Config,
+    http: SocketAddr,
+    rtc: Vec<SocketAddr>,
+    admin: Option<Result<PathBuf, String>>,
+    gateway: Gateway,
+    state: State,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds everything and begins to serve.
+    ///
+    /// # Errors
+    /// An address cannot be bound.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let gateway = Gateway::start(&GatewayConfig {
+            rtc: config.rtc,
+            workers: workers(config.workers),
+            directory: directory::Config::default(),
+            stream: StreamConfig::default(),
+        })
+        .map_err(|source| StartError::Media { address: config.rtc, source })?;
+        let failed = |source| StartError::Http { address: config.http, source };
+        let listener = TcpListener::bind(config.http).await.map_err(failed)?;
+        let http = listener.local_addr().map_err(failed)?;
+        let rtc = gateway.local_addrs().to_vec();
+
+        let (policy, admin) = policy(&config);
+        let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
+        let state = State::new(Arc::new(gateway.clone()), policy, announcer);
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(http::connection::serve(listener, http::routes(state.clone()), stopped, GRACE));
+        info!(%http, ?rtc, "started");
+        Ok(Self { config, http, rtc, admin, gateway, state, stop, serving })
+    }
+
+    /// Where HTTP listens.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The lines for whoever started the server. `demo` names the stream of a built-in source.
+    #[must_use]
+    pub fn announcement(&self, demo: Option<&str>) -> Vec<String> {
+        announce::lines(&announce::Facts {
+            config: &self.config,
+            http: self.http,
+            rtc: &self.rtc,
+            machine: &candidates::reachable(),
+            admin: self.admin.as_ref(),
+            demo,
+        })
+    }
+
+    /// Takes no more sessions, says goodbye to those there are, and ends. Takes less than 10 s.
+    pub async fn stop(self) {
+        info!("stopping");
+        self.state.drain();
+        let gateway = self.gateway;
+        let media = tokio::task::spawn_blocking(move || gateway.stop());
+        let (media, ()) = tokio::join!(tokio::time::timeout(MEDIA_STOPS, media), tokio::time::sleep(FAREWELL));
+        if !matches!(media, Ok(Ok(()))) {
+            warn!("media did not stop in order");
+        }
+        self.stop.send_replace(true);
+        let _ = self.serving.await;
+        info!("stopped");
+    }
+}
+
+fn workers(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        workers => workers,
+    }
+}
+
+/// Who may do what; and where the generated admin token is, when there is no configured one.
+fn policy(config: &Config) -> (Policy, Option<Result<PathBuf, String>>) {
+    let (admin, told) = match &config.token {
+        Some(_) => (None, None),
+        None => match credentials::admin_token(&config.data) {
+            Ok((token, path)) => (Some(token), Some(Ok(path))),
+            // A read-only container serves all the same; the start-up lines tell what it cannot do.
+            Err(error) => (None, Some(Err(explained(&config.data, &error)))),
+        },
+    };
+    (Policy { token: config.token.clone(), admin, open_publish: config.open_publish }, told)
+}
+
+fn explained(data: &std::path::Path, error: &io::Error) -> String {
+    format!("{}, --data {}", error, data.display())
+}
