@@ -25,7 +25,7 @@ fn seed(fixture: &str) -> Vec<u8> {
         let hex = line.rsplit(' ').next().unwrap_or_default();
         let digits = hex.as_bytes().chunks(2).filter_map(|pair| std::str::from_utf8(pair).ok());
         let payload: Vec<u8> = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).take(127).collect();
-        packets.push(0x80 * u8::from(line.contains(" 1 ")) | payload.len() as u8);
+        packets.push((u8::from(line.contains(" 1 ")) << 7) | payload.len() as u8);
         packets.extend(payload);
     }
     packets

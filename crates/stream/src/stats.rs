@@ -18,7 +18,7 @@ pub struct StreamStats {
     pub keyframe_requests: u64,
     /// Packets that were ignored because their session is not the publisher.
     pub foreign: u64,
-    /// Packets dropped because nobody took the burst away.
+    /// Packets dropped because the publisher sent more than it may, or nobody took the burst away.
     pub overflow: u64,
     /// Each track the publisher sends, or sent last.
     pub tracks: PerKind<Option<TrackStats>>,

@@ -7,6 +7,7 @@
 //!
 //! A stream lives on one worker and is `!Sync` by use; what it hands out is shared.
 
+mod budget;
 mod clock;
 mod source;
 mod tally;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 use whipstitch_media::time::Ntp;
 use whipstitch_media::{Kind, Packet};
 
+pub use self::budget::Rate;
+
+use self::budget::Budget;
 use self::clock::Report;
 use self::timeline::{Pushed, Timeline};
 use crate::cache::{self, Cache};
@@ -43,6 +47,8 @@ pub struct Config {
     pub ttl: Duration,
     /// Bounds of the keyframe cache; `None` for no cache.
     pub cache: Option<cache::Limits>,
+    /// What a publisher may send; packets beyond it are dropped.
+    pub rate: Rate,
 }
 
 impl Default for Config {
@@ -53,6 +59,7 @@ impl Default for Config {
             grace: Some(Duration::from_secs(15)),
             ttl: Duration::from_secs(60),
             cache: Some(cache::Limits::default()),
+            rate: Rate::default(),
         }
     }
 }
@@ -97,6 +104,7 @@ pub struct Stream {
 struct Publisher {
     session: SessionId,
     since: Instant,
+    budget: Budget,
     /// What turns the publisher's NTP time into ours, set by its first report; modulo 2^64.
     ntp_shift: Option<u64>,
 }
@@ -137,7 +145,8 @@ impl Stream {
     /// The session becomes the publisher, in place of whoever was: the timelines go on with the next numbers and the time
     /// that really passed, video from its first start on. The same session may publish again.
     pub fn publish(&mut self, now: Instant, session: SessionId, tracks: Tracks) {
-        self.publisher = Some(Publisher { session, since: now, ntp_shift: None });
+        let budget = Budget::new(self.config.rate, now);
+        self.publisher = Some(Publisher { session, since: now, budget, ntp_shift: None });
         self.counts.publishers += 1;
         for (kind, timeline) in self.timelines.iter_mut() {
             timeline.begin(tracks.get(kind));
@@ -171,11 +180,11 @@ impl Stream {
 
     /// Takes a packet of a publisher, numbered in the publisher's own extended numbers and times.
     pub fn push(&mut self, now: Instant, session: SessionId, kind: Kind, packet: Packet) {
-        if !self.publishes(session) {
+        let Some(publisher) = self.publisher.as_mut().filter(|publisher| publisher.session == session) else {
             self.counts.foreign += 1;
             return;
-        }
-        if self.burst.len() >= MAX_BURST {
+        };
+        if self.burst.len() >= MAX_BURST || !publisher.budget.spend(now, packet.payload.len()) {
             self.counts.overflow += 1;
             return;
         }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use whipstitch_media::Packet;
 use whipstitch_media::codec::Inspector;
 use whipstitch_media::sequence::{Seen, Window};
-use whipstitch_media::{Codec, Packet};
 
 use super::clock::{Arrival, Arrivals, Report};
 use crate::points::Points;
@@ -31,7 +31,7 @@ const POINTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) codec: Codec,
+    track: Track,
     pub(super) inspector: Inspector,
     pub(super) report: Option<Report>,
     pub(super) arrivals: Arrivals,
@@ -65,8 +65,8 @@ pub(super) enum Judgement {
 impl Source {
     pub(super) fn new(track: &Track) -> Self {
         Self {
-            codec: track.codec,
-            inspector: Inspector::new(track.codec),
+            track: track.clone(),
+            inspector: inspector(track),
             report: None,
             arrivals: Arrivals::default(),
             open: false,
@@ -77,6 +77,11 @@ impl Source {
             suspect: None,
             stash: Vec::new(),
         }
+    }
+
+    /// The codec's clock rate in Hz.
+    pub(super) fn rate(&self) -> u32 {
+        self.track.codec.clock_rate()
     }
 
     /// Whether the source has begun with a start.
@@ -96,7 +101,8 @@ impl Source {
     /// Closes again, for a sender that has begun anew; gives the packet that was suspected.
     pub(super) fn restart(&mut self) -> Option<Packet> {
         self.open = false;
-        self.inspector = Inspector::new(self.codec);
+        self.stash.clear();
+        self.inspector = inspector(&self.track);
         self.report = None;
         self.arrivals = Arrivals::default();
         self.newest = None;
@@ -178,4 +184,8 @@ impl Source {
         self.points.begin(seq, place.checked_add(1)?);
         Some(place)
     }
+}
+
+fn inspector(track: &Track) -> Inspector {
+    Inspector::with_format(track.codec, &track.format)
 }

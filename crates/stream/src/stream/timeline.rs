@@ -97,12 +97,13 @@ impl Timeline {
             self.tally.broken += 1;
             return Pushed::Dropped;
         }
-        if !found.start && !(found.bare && source.inspector.parameter_sets().is_some()) {
+        let starts = found.start || found.bare && source.inspector.parameter_sets().is_some();
+        if !starts {
             source.stash(packet);
             return Pushed::Gated;
         }
         let (seq, time) = self.newest.map_or((FIRST_SEQ, FIRST_TIME), |newest| {
-            let gap = time::ticks(packet.arrived.saturating_duration_since(newest.arrived), source.codec.clock_rate());
+            let gap = time::ticks(packet.arrived.saturating_duration_since(newest.arrived), source.rate());
             (newest.seq.wrapping_add(1), newest.time.wrapping_add(gap.max(1)))
         });
         source.open(&packet, seq, time);
@@ -175,7 +176,7 @@ impl Timeline {
         let Some(seq) = source.place(packet.seq) else { return Pushed::Dropped };
         packet.seq = seq;
         packet.time = time;
-        source.arrivals.add(Arrival { time, at: packet.arrived }, source.codec.clock_rate());
+        source.arrivals.add(Arrival { time, at: packet.arrived }, source.rate());
         self.newest = Some(match self.newest {
             Some(newest) if newest.seq >= seq => newest,
             newest => {

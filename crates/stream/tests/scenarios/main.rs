@@ -1,0 +1,22 @@
+//! The hub in virtual time: one file for each behaviour.
+
+mod kit;
+
+mod audio_at_once;
+mod clocks;
+mod duplicates;
+mod foreign_packets;
+mod idle_and_ended;
+mod joining;
+mod keyframe_cache;
+mod keyframe_requests;
+mod late_packets;
+mod padding;
+mod parameter_sets;
+mod publisher_slots;
+mod publisher_switch;
+mod random_schedules;
+mod sender_restart;
+mod skipping;
+mod statistics;
+mod wrap_around;

@@ -1,0 +1,79 @@
+//! An IDR picture that comes without its parameter sets gets the latest ones put in front.
+
+use whipstitch_media::{Codec, Kind};
+use whipstitch_stream::{Forwarded, Track, Tracks};
+
+use crate::kit::{ALICE, Scene, accept, seqs, subscription, tracks};
+
+const SPS: &[u8] = &[0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x50];
+const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
+const IDR: &[u8] = &[0x65, 0x88, 0x84];
+const SECOND_SLICE: &[u8] = &[0x65, 0x40, 0x84];
+const P: &[u8] = &[0x41, 0x9a, 0x02];
+
+fn published(format: &str) -> Scene {
+    let mut scene = Scene::empty();
+    let video = Some(Track { codec: Codec::H264, format: format.into() });
+    scene.stream.publish(scene.now, ALICE, Tracks { video, ..tracks(Codec::H264) });
+    scene
+}
+
+fn starts(packets: &[Forwarded]) -> Vec<bool> {
+    packets.iter().map(|forwarded| forwarded.start).collect()
+}
+
+#[test]
+fn sets_that_came_along_are_not_put_in_again() {
+    let mut scene = published("");
+    let packets =
+        [scene.video(1, 0, SPS), scene.video(2, 0, PPS), scene.video(3, 0, IDR), scene.video(4, 0, SECOND_SLICE)];
+    let packets = packets.concat();
+    assert_eq!(starts(&packets), [true, false, false, false]);
+}
+
+#[test]
+fn an_idr_without_them_starts_with_those_known() {
+    let mut scene = published("");
+    let before = [scene.video(1, 0, SPS), scene.video(2, 0, PPS), scene.video(3, 0, IDR)].concat();
+    let p = scene.video(4, 3000, P);
+    let idr = scene.video(5, 6000, IDR);
+    let rest = [scene.video(6, 6000, SECOND_SLICE), scene.video(7, 9000, P)].concat();
+    assert_eq!(starts(&idr), [true, false]);
+    assert_eq!(idr[0].packet.payload[0] & 0x1f, 24, "a STAP-A");
+    assert_eq!(idr[0].packet.time, idr[1].packet.time);
+    assert!(!idr[0].packet.marker);
+
+    let mut early = subscription(Kind::Video);
+    let all = [before, p, idr.clone(), rest.clone()].concat();
+    assert_eq!(accept(&mut early, &all), (1000..1008).collect::<Vec<_>>());
+    let mut late = subscription(Kind::Video);
+    assert_eq!(accept(&mut late, &[idr, rest].concat()), [1000, 1001, 1002, 1003]);
+}
+
+#[test]
+fn missing_packets_before_it_keep_their_places() {
+    let mut scene = published("");
+    let mut packets = [scene.video(1, 0, SPS), scene.video(2, 0, PPS), scene.video(3, 0, IDR)].concat();
+    packets.extend(scene.video(5, 6000, IDR)); // the sets of it, and 4, are missing
+    packets.extend(scene.video(4, 3000, P));
+    packets.extend(scene.video(6, 9000, P));
+    let first = packets[0].packet.seq;
+    assert_eq!(seqs(&packets), [0, 1, 2, 4, 5, 3, 6].map(|offset| first + offset));
+}
+
+#[test]
+fn sets_from_the_offer_are_known_from_the_beginning() {
+    let mut scene = published("packetization-mode=1;sprop-parameter-sets=Z0LAH9kAoC/5UA==,aM48gA==");
+    assert!(scene.video(1, 0, P).is_empty());
+    assert_eq!(starts(&scene.video(2, 3000, IDR)), [true, false]);
+    assert!(scene.outputs().len() <= 2);
+    assert_eq!(scene.stream.deadline(), None, "and a request for a keyframe is met by it");
+}
+
+#[test]
+fn nothing_starts_without_them() {
+    let mut scene = published("");
+    assert!(scene.video(1, 0, IDR).is_empty());
+    assert!(scene.video(2, 3000, PPS).is_empty());
+    assert_eq!(starts(&scene.video(3, 6000, SPS)), [true]);
+}
