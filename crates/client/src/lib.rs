@@ -1,1 +1,21 @@
-//! placeholder
+//! Floor 3: our own WHIP and WHEP client.
+//!
+//! [`whip::Publisher`] and [`whep::Player`] are one session each: an offer posted over HTTP, ICE, DTLS and SRTP by
+//! str0m over one UDP socket, DELETE at the end. [`source`] publishes the built-in clip until told to stop; [`load`]
+//! puts many viewers on one stream and proves what arrived. Nothing here runs on a task of its own: a session moves when
+//! its owner awaits `next` or `write`, and ends with its owner.
+
+mod clip;
+mod error;
+mod link;
+pub mod load;
+mod pace;
+mod peer;
+mod session;
+mod signalling;
+pub mod source;
+pub mod whep;
+pub mod whip;
+
+pub use error::{CloseReason, Error};
+pub use peer::VideoFormat;

@@ -1,0 +1,93 @@
+//! `whipstitch-load`: a synthetic publisher and many viewers against a running gateway; the report as `key=value` lines.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use whipstitch_client::load::{self, LoadOptions};
+
+/// Puts viewers on one stream and reports what reached them.
+#[derive(Parser)]
+#[command(name = "whipstitch-load", version)]
+struct Arguments {
+    /// WHIP endpoint for the synthetic publisher; without it the stream must exist already.
+    #[arg(long)]
+    whip: Option<String>,
+    /// WHEP endpoint of the viewers.
+    #[arg(long)]
+    whep: String,
+    /// Bearer token for both.
+    #[arg(long, env = "WHIPSTITCH_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Viewers in all.
+    #[arg(long, default_value_t = 100)]
+    viewers: usize,
+    /// Viewers that decrypt and check everything; the others count headers after their first picture.
+    #[arg(long, default_value_t = 5)]
+    full: usize,
+    /// Seconds measured after the last join.
+    #[arg(long, default_value_t = 10.0)]
+    duration: f64,
+    /// Viewers that post within a second.
+    #[arg(long, default_value_t = 20.0)]
+    joins_per_second: f64,
+    /// Threads for the viewers.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Bits a second of video.
+    #[arg(long, default_value_t = 2_500_000)]
+    bitrate: u32,
+    /// Seconds from keyframe to keyframe.
+    #[arg(long, default_value_t = 2.0)]
+    gop: f64,
+    /// Send in bursts 5 ms apart instead of a picture at once.
+    #[arg(long)]
+    paced: bool,
+    /// Ignore keyframe requests, as OBS and FFmpeg do.
+    #[arg(long)]
+    ignore_keyframe_requests: bool,
+    /// Process id of the gateway, to report its CPU time and memory.
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+impl From<Arguments> for LoadOptions {
+    fn from(arguments: Arguments) -> LoadOptions {
+        LoadOptions {
+            token: arguments.token,
+            viewers: arguments.viewers,
+            full_viewers: arguments.full,
+            duration: seconds(arguments.duration),
+            joins_per_second: arguments.joins_per_second,
+            threads: arguments.threads,
+            bitrate: arguments.bitrate,
+            gop: seconds(arguments.gop),
+            paced: arguments.paced,
+            obeys_keyframe_requests: !arguments.ignore_keyframe_requests,
+            watch_process: arguments.pid,
+            ..LoadOptions::new(arguments.whip, arguments.whep)
+        }
+    }
+}
+
+/// Negative and absurd values become zero and a day.
+fn seconds(value: f64) -> Duration {
+    const DAY: f64 = 86_400.0;
+    Duration::try_from_secs_f64(value.min(DAY)).unwrap_or_default()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(EnvFilter::from_default_env()).init();
+    match load::run(Arguments::parse().into()).await {
+        Ok(report) => {
+            print!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! One viewer of a load run: joins, waits for its first picture, then counts.
+//!
+//! A full viewer decrypts everything and opens every stamp. A light one stops decrypting at its first picture and reads
+//! only sequence numbers from then on, at a fraction of the cost; ICE goes on, so the gateway sees a live session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use str0m::config::DtlsCert;
+use tokio::sync::{mpsc, watch};
+use whipstitch_media::Kind;
+use whipstitch_media::sequence::Unwrap;
+
+use super::histogram::Histogram;
+use super::stamp::Stamp;
+use super::tally::Tally;
+use crate::error::{CloseReason, Error};
+use crate::link::{Link, LinkEvent};
+use crate::peer::{Event, Offer, VideoFormat};
+use crate::session;
+use crate::signalling::{Endpoint, Session};
+use crate::whep::{Milestones, Packet, Watch};
+
+/// From POST to the first picture. Beyond this a person has left.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a viewer waits for the answer to its DELETE.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a viewer is to do.
+pub(crate) struct Plan {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) certificate: Option<DtlsCert>,
+    /// When to post.
+    pub(crate) begins: Instant,
+    pub(crate) full: bool,
+    /// Whether the payloads carry stamps.
+    pub(crate) stamped: bool,
+    /// Zero of the stamps.
+    pub(crate) epoch: Instant,
+    /// Becomes true when it is time to leave.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Packets counted by all viewers, as they come.
+    pub(crate) packets: Arc<AtomicU64>,
+    /// One message for each viewer: it has its first picture, or never will.
+    pub(crate) joined: mpsc::Sender<()>,
+}
+
+/// What a viewer saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Whether every stamp was opened until the end.
+    pub(crate) full: bool,
+    /// Set when there was a first picture.
+    pub(crate) milestones: Option<Milestones>,
+    pub(crate) audio: TrackSeen,
+    pub(crate) video: TrackSeen,
+    /// From the sending of a picture's last packet to its arrival; full viewers of a stamped stream.
+    pub(crate) transit: Histogram,
+    /// The session ended before it was time.
+    pub(crate) closed: Option<CloseReason>,
+    pub(crate) error: Option<Error>,
+}
+
+/// What a viewer saw of one track.
+#[derive(Debug, Default)]
+pub(crate) struct TrackSeen {
+    unwrap: Unwrap,
+    /// By RTP sequence number.
+    pub(crate) sequence: Tally,
+    /// By the running number in the stamp.
+    pub(crate) numbers: Tally,
+    /// Payloads that are not what was sealed.
+    pub(crate) corrupt: u64,
+    /// Payloads whose sequence number or RTP time does not stand where the stamp says.
+    pub(crate) misplaced: u64,
+    /// Sequence number minus running number, RTP time minus stamped time: the same for every packet.
+    offsets: Option<(u64, u32)>,
+}
+
+impl TrackSeen {
+    fn header(&mut self, seq: u16) {
+        let seq = self.unwrap.extend(seq);
+        self.sequence.see(seq);
+    }
+
+    fn packet(&mut self, packet: &Packet, stamped: bool) -> Option<Stamp> {
+        let seq = self.unwrap.extend(packet.seq as u16);
+        self.sequence.see(seq);
+        if !stamped {
+            return None;
+        }
+        let Some(stamp) = Stamp::open(&packet.payload) else {
+            self.corrupt += 1;
+            return None;
+        };
+        self.numbers.see(stamp.number);
+        let offsets = (seq.wrapping_sub(stamp.number), (packet.time as u32).wrapping_sub(stamp.time));
+        if *self.offsets.get_or_insert(offsets) != offsets {
+            self.misplaced += 1;
+        }
+        Some(stamp)
+    }
+}
+
+impl Seen {
+    fn track(&mut self, kind: Kind) -> &mut TrackSeen {
+        match kind {
+            Kind::Audio => &mut self.audio,
+            Kind::Video => &mut self.video,
+        }
+    }
+}
+
+/// Lives the life of one viewer.
+pub(crate) async fn watch(plan: Plan) -> Seen {
+    let mut seen = Seen { full: plan.full, ..Seen::default() };
+    let mut stop = plan.stop.clone();
+    // A sender that is gone means that the run was abandoned.
+    let stopped = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    tokio::pin!(stopped);
+    let joined = tokio::select! {
+        () = &mut stopped => return seen,
+        joined = join(&plan) => joined,
+    };
+    let (mut link, session, watch) = match joined {
+        Ok(joined) => joined,
+        Err(error) => {
+            seen.error = Some(error);
+            let _ = plan.joined.send(()).await;
+            return seen;
+        }
+    };
+    seen.milestones = Some(watch.milestones);
+    let end = tokio::select! {
+        () = &mut stopped => Ok(None),
+        end = count(&plan, &mut link, watch, &mut seen) => end.map(Some),
+    };
+    match end {
+        Ok(closed) => seen.closed = closed,
+        Err(error) => seen.error = Some(error),
+    }
+    if let Ok(Err(error)) = tokio::time::timeout(FAREWELL, session.delete()).await {
+        tracing::debug!(%error, "viewer not deleted");
+    }
+    // The gateway has usually closed already: no news.
+    let _ = link.close().await;
+    seen
+}
+
+async fn join(plan: &Plan) -> Result<(Link, Session, Watch), Error> {
+    let video = vec![VideoFormat::H264_CONSTRAINED_BASELINE];
+    let offer = Offer { send: false, video, audio: true, rtx: true };
+    tokio::time::sleep_until(plan.begins.into()).await;
+    let joining = session::join(&plan.endpoint, &offer, plan.certificate.clone()).await?;
+    let (posted, answered) = (joining.posted, joining.answered);
+    let (link, session) = joining.connect().await?;
+    let watch = Watch::new(Milestones::new(posted, answered, Instant::now()));
+    Ok((link, session, watch))
+}
+
+/// Counts until the session ends, telling once that the first picture came or did not.
+async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) -> Result<CloseReason, Error> {
+    let kinds = [Kind::Audio, Kind::Video].map(|kind| (link.peer().payload_type(kind), kind));
+    let kind_of = |pt: u8| kinds.iter().find(|(known, _)| *known == Some(pt)).map(|(_, kind)| *kind);
+    let patience = tokio::time::sleep_until((watch.milestones.posted + JOIN_TIMEOUT).into());
+    tokio::pin!(patience);
+    let mut waiting = true;
+    loop {
+        let (arrived, event) = tokio::select! {
+            event = link.next() => event?,
+            () = &mut patience, if waiting => {
+                waiting = false;
+                let _ = plan.joined.send(()).await;
+                continue;
+            }
+        };
+        match event {
+            LinkEvent::Header(header) => {
+                if let Some(kind) = kind_of(header.pt) {
+                    plan.packets.fetch_add(1, Ordering::Relaxed);
+                    seen.track(kind).header(header.seq);
+                }
+            }
+            LinkEvent::Peer(Event::Packet(packet)) => {
+                plan.packets.fetch_add(1, Ordering::Relaxed);
+                let packet = watch.packet(arrived, packet);
+                seen.milestones = Some(watch.milestones);
+                let stamp = seen.track(packet.kind).packet(&packet, plan.stamped);
+                if let Some(stamp) = stamp.filter(|_| plan.full && packet.kind == Kind::Video && packet.marker) {
+                    let sent = plan.epoch + Duration::from_micros(stamp.sent);
+                    seen.transit.record(arrived.saturating_duration_since(sent));
+                }
+                if waiting && watch.milestones.first_picture.is_some() {
+                    waiting = false;
+                    let _ = plan.joined.send(()).await;
+                    if !plan.full {
+                        link.go_light();
+                    }
+                }
+            }
+            LinkEvent::Peer(Event::Closed(reason)) => {
+                if waiting {
+                    let _ = plan.joined.send(()).await;
+                }
+                return Ok(reason);
+            }
+            LinkEvent::Peer(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whipstitch_media::Codec;
+
+    use super::*;
+
+    fn packet(seq: u64, time: u64, stamp: Stamp) -> Packet {
+        let mut payload = vec![0x7c, 0x85];
+        stamp.seal(&mut payload);
+        Packet {
+            kind: Kind::Video,
+            codec: Codec::H264,
+            seq,
+            time,
+            marker: false,
+            payload: payload.into(),
+            arrived: Instant::now(),
+            start: false,
+        }
+    }
+
+    #[test]
+    fn packet_off_its_place_is_noticed() {
+        let stamp = |number| Stamp { sent: 0, number, time: number as u32 * 3000 };
+        let mut track = TrackSeen::default();
+        for number in 0..3 {
+            track.packet(&packet(65_535 + number, 7_000 + 3000 * number, stamp(number)), true);
+        }
+        assert_eq!((track.misplaced, track.corrupt, track.sequence.lost(), track.numbers.lost()), (0, 0, 0, 0));
+        // The gateway forgot a number of the publisher and closed the gap.
+        track.packet(&packet(65_538, 7_000 + 3000 * 4, stamp(4)), true);
+        assert_eq!((track.misplaced, track.sequence.lost(), track.numbers.lost()), (1, 0, 1));
+        // It put a packet at the wrong time.
+        track.packet(&packet(65_540, 7_000, stamp(5)), true);
+        assert_eq!(track.misplaced, 2);
+    }
+
+    #[test]
+    fn damaged_payload_is_corrupt() {
+        let mut track = TrackSeen::default();
+        let mut damaged = packet(1, 1, Stamp { sent: 0, number: 0, time: 0 });
+        damaged.payload = damaged.payload.iter().map(|byte| byte ^ 1).collect();
+        track.packet(&damaged, true);
+        assert_eq!((track.corrupt, track.sequence.received), (1, 1));
+    }
+}

@@ -1,0 +1,57 @@
+//! The load tool: silent about a faultless gateway, and not about a faulty one.
+
+use std::time::Duration;
+
+use whipstitch_client::load::{self, LoadOptions, LoadReport};
+
+use crate::gateway::{Behaviour, Fault, Gateway, WELL};
+
+async fn run(fault: Fault, paced: bool) -> LoadReport {
+    let gateway = Gateway::start(Behaviour { fault, ..WELL }).await;
+    let options = LoadOptions {
+        viewers: 4,
+        full_viewers: 2,
+        threads: 2,
+        duration: Duration::from_secs(1),
+        // All are there before the faulty packet.
+        joins_per_second: 1000.0,
+        gop: Duration::from_millis(200),
+        paced,
+        ..LoadOptions::new(Some(gateway.url("/whip/load")), gateway.url("/whep/load"))
+    };
+    let report = load::run(options).await.expect("publisher lives");
+    assert_eq!(gateway.sessions(), 0, "everyone has left");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faultless_gateway_has_a_clean_report() {
+    for paced in [false, true] {
+        let report = run(Fault::None, paced).await;
+        assert_eq!((report.viewers, report.joined, report.ended_early), (4, 4, 0), "{report}");
+        let faults = [report.lost, report.reordered, report.duplicates, report.corrupt, report.misplaced];
+        assert_eq!(faults, [0; 5], "{report}");
+        assert!(report.window >= Duration::from_secs(1));
+        // 9 packets of 30 pictures and 50 of sound, to four.
+        assert!((1000..1800).contains(&report.packets_in_window), "{report}");
+        assert!(report.transit.p99.is_some() && report.join.p95.is_some(), "{report}");
+        assert!(report.published * 4 >= report.packets);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_is_told_by_its_name() {
+    for fault in [Fault::Drops, Fault::Swallows, Fault::Corrupts, Fault::Swaps] {
+        let report = run(fault, false).await;
+        let found = [report.lost, report.reordered, report.corrupt, report.misplaced].map(|count| count > 0);
+        let expected = match fault {
+            Fault::None => [false; 4],
+            Fault::Drops => [true, false, false, false],
+            // What comes after it is one number off.
+            Fault::Swallows => [true, false, false, true],
+            Fault::Corrupts => [true, false, true, false],
+            Fault::Swaps => [false, true, false, false],
+        };
+        assert_eq!(found, expected, "{fault:?}\n{report}");
+    }
+}
