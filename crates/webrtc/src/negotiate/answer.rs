@@ -198,35 +198,37 @@ fn write<'a>(
     local: &Local<'_>,
     accept: impl Fn(&'a Section) -> Option<(String, Vec<Attribute>)>,
 ) -> String {
-    let mut accepted: Vec<&str> = Vec::new();
     let session_id = local.session_id & (u64::MAX >> 1);
     let mut session = Session::new(Origin::with_ip_addr(session_id, 2, Ipv4Addr::UNSPECIFIED), "-");
-    let mut first_accepted = None;
-    for section in offer.sections() {
+    let mut accepted: Vec<(usize, &str)> = Vec::new();
+    for (index, section) in offer.sections().iter().enumerate() {
         let answer = accept(section);
         if answer.is_some() {
-            accepted.push(&section.mid);
-            first_accepted.get_or_insert(session.medias.len());
+            accepted.push((index, &section.mid));
         }
         session.add_media(media(section, answer, offer.dtls_role(), local));
     }
     // The tagged section is the first of the group, so the offer's order of the group is kept.
-    let grouped: Vec<&str> = offer.bundle().iter().map(String::as_str).filter(|mid| accepted.contains(mid)).collect();
+    let place = |mid: &str| accepted.iter().find(|(_, other)| *other == mid).map(|(index, _)| *index);
+    let grouped: Vec<&str> = offer.bundle().iter().map(String::as_str).filter(|mid| place(mid).is_some()).collect();
     if !grouped.is_empty() {
         session.add_attribute_with_value("group", format_args!("BUNDLE {}", grouped.join(" ")));
     }
     session.add_attribute_from_str("ice-lite");
     session.add_attribute_with_value("ice-options", "trickle");
-    let candidates = host_candidates(local.candidates);
-    with_candidates(&session, first_accepted.unwrap_or_default(), &candidates)
+    // Clients look in the first accepted section; RFC 9143 7.1.3 has them in the tagged one. Mostly they are the same.
+    let first = accepted.first().map(|(index, _)| *index);
+    let mut places: Vec<usize> = first.into_iter().chain(grouped.first().and_then(|mid| place(mid))).collect();
+    places.dedup();
+    with_candidates(&session, &places, &host_candidates(local.candidates))
 }
 
 /// The text with as many candidates, the most preferred first, as stay within [`LONGEST_ANSWER`]. Only an offer made for
 /// the purpose, with sixteen sections, can lose one.
-fn with_candidates(session: &Session, place: usize, candidates: &[Candidate]) -> String {
+fn with_candidates(session: &Session, places: &[usize], candidates: &[Candidate]) -> String {
     let write = |count: usize| {
         let mut session = session.clone();
-        if let Some(media) = session.medias.get_mut(place) {
+        for (_, media) in session.medias.iter_mut().enumerate().filter(|(index, _)| places.contains(index)) {
             media.add_attributes(candidates.iter().take(count).cloned());
             media.add_attribute_from_str("end-of-candidates");
         }

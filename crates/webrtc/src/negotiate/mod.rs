@@ -8,6 +8,7 @@
 
 mod answer;
 mod candidates;
+pub mod exercise;
 mod formats;
 mod fragment;
 mod offer;

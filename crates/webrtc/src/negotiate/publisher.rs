@@ -31,8 +31,8 @@ pub struct PublisherMedia {
     pub pt: u8,
     /// The payload type of its retransmissions, where offered.
     pub rtx_pt: Option<u8>,
-    /// The SSRC the publisher announces. A hint: it may be missing (OBS with simulcast, browsers with RIDs), and is left
-    /// out if it is announced twice.
+    /// The SSRC the publisher announces, never 0. A hint: it may be missing (OBS with simulcast, browsers with RIDs), and
+    /// is left out if it is announced twice.
     pub ssrc: Option<u32>,
     /// The SSRC it announces for retransmissions; only together with `rtx_pt`.
     pub rtx_ssrc: Option<u32>,
@@ -71,6 +71,7 @@ pub fn plan_publisher(offer: &Offer) -> Result<PublisherPlan, OfferError> {
         }
         plan.media.push(media);
     }
+    check_payload_types(&plan.media)?;
     forget_doubled_ssrcs(&mut plan.media);
     Ok(plan)
 }
@@ -156,6 +157,21 @@ fn add_extension(extensions: &mut Vec<(u8, Extension)>, offered: &OfferedExtensi
             )));
         }
         None => extensions.push((offered.id, offered.extension)),
+    }
+    Ok(())
+}
+
+/// RFC 9143 9.1: on one transport a payload type means one thing.
+fn check_payload_types(media: &[PublisherMedia]) -> Result<(), OfferError> {
+    let mut taken: Vec<u8> = Vec::new();
+    for pt in media.iter().flat_map(|media| [Some(media.pt), media.rtx_pt]).flatten() {
+        if taken.contains(&pt) {
+            return Err(OfferError::Unusable(format!(
+                "payload type {pt} stands for two formats; give each its own, audio and video share one transport \
+                 (RFC 9143 9.1)"
+            )));
+        }
+        taken.push(pt);
     }
     Ok(())
 }

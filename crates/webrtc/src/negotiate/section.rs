@@ -3,7 +3,9 @@
 //! Attributes that are malformed are ignored like unknown ones unless the section cannot be understood without them;
 //! every list is bounded. Attributes that belong to the transport (ICE, DTLS) are `offer`'s business.
 
-use sdp_types::{Attribute, Direction, ExtMap, Media, RidDirection, RtcpFb, RtcpFbPt, RtpMap, Ssrc, SsrcGroup};
+use sdp_types::{
+    Attribute, Direction, ExtMap, GroupSemantics, Media, RidDirection, RtcpFb, RtcpFbPt, RtpMap, Ssrc, SsrcGroup,
+};
 use whipstitch_media::{Codec, Kind};
 
 use super::{Extension, OfferError, formats, shown};
@@ -347,15 +349,17 @@ fn inherit(mut own: Vec<OfferedExtension>, session: Vec<OfferedExtension>) -> Ve
     own
 }
 
+/// The first pair of media and RTX, else the first SSRC. 0 is nobody's: bandwidth probes use it.
 fn ssrc(own: &[Attribute]) -> Option<(u32, Option<u32>)> {
-    let lines = values(own, "ssrc").take(MOST_SSRCS * 4).filter_map(|value| value.parse::<Ssrc>().ok());
-    let first = lines.map(|line| line.ssrc_id).next()?;
     let groups = values(own, "ssrc-group").take(MOST_SSRCS).filter_map(|value| value.parse::<SsrcGroup>().ok());
-    let mut pairs = groups
-        .filter(|group| group.semantics == sdp_types::GroupSemantics::FID)
-        .filter_map(|group| Some((*group.ssrc_ids.first()?, *group.ssrc_ids.get(1)?)));
-    let pair = pairs.find(|(media, rtx)| media != rtx);
-    Some(pair.map_or((first, None), |(media, rtx)| (media, Some(rtx))))
+    let pairs = groups.filter(|group| group.semantics == GroupSemantics::FID);
+    let mut pairs = pairs.filter_map(|group| Some((*group.ssrc_ids.first()?, *group.ssrc_ids.get(1)?)));
+    let pair = pairs.find(|(media, rtx)| media != rtx && *media != 0 && *rtx != 0);
+    let mut alone = values(own, "ssrc").take(MOST_SSRCS).filter_map(|value| value.parse::<Ssrc>().ok());
+    match pair {
+        Some((media, rtx)) => Some((media, Some(rtx))),
+        None => alone.find(|line| line.ssrc_id != 0).map(|line| (line.ssrc_id, None)),
+    }
 }
 
 /// The layers of `a=simulcast:send` that have an `a=rid` line (RFC 8853 5.1), the first of each group of alternatives.

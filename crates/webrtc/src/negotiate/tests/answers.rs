@@ -103,10 +103,13 @@ fn check_group(offered: &Session, answered: &Session) {
 
 fn check_candidates(answered: &Session) {
     let first = answered.medias.iter().position(|media| media.port != 0).expect("an accepted section");
+    let group = answered.get_first_attribute_value("group").flatten().and_then(|group| group.split(' ').nth(1));
     for (index, media) in answered.medias.iter().enumerate() {
         let candidates = values(media, "candidate");
-        assert_eq!(media.has_attribute("end-of-candidates"), index == first);
-        assert!(candidates.is_empty() || index == first);
+        let is_tagged = group.is_some_and(|mid| values(media, "mid") == [mid]);
+        let has_place = index == first || is_tagged;
+        assert_eq!(media.has_attribute("end-of-candidates"), has_place);
+        assert!(candidates.is_empty() || has_place);
         for candidate in &candidates {
             let (foundation, rest) = candidate.split_once(' ').expect("words");
             assert!(
@@ -116,7 +119,7 @@ fn check_candidates(answered: &Session) {
         }
         // The end comes last, or what follows it would not count.
         let last = media.attributes.last().expect("attributes");
-        assert!(index != first || last.attribute == "end-of-candidates", "{last:?}");
+        assert!(!has_place || last.attribute == "end-of-candidates", "{last:?}");
     }
 }
 
@@ -263,7 +266,14 @@ fn a_bundle_only_section_is_answered_with_a_port() {
 #[test]
 fn the_group_is_answered_in_its_own_order_and_only_if_offered() {
     let swapped = changed(PUBLISHER, &[("BUNDLE a v", "BUNDLE v a")]);
-    assert!(publish(&swapped).contains("a=group:BUNDLE v a\r\n"));
+    let answer = publish(&swapped);
+    check(&swapped, &answer, "recvonly");
+    assert!(answer.contains("a=group:BUNDLE v a\r\n"), "{answer}");
+    assert_eq!(
+        answer.matches("a=end-of-candidates").count(),
+        2,
+        "in the first section and in the tagged one: {answer}"
+    );
     let (head, rest) = PUBLISHER.split_once("m=audio").expect("an audio section");
     let (_, video) = rest.split_once("m=video").expect("a video section");
     let alone = changed(&format!("{head}m=video{video}"), &[("a=group:BUNDLE a v\r\n", ""), ("a=mid:v\r\n", "")]);

@@ -149,6 +149,16 @@ fn a_publisher_that_cannot_be_taken_whole_is_refused() {
             changed(PUBLISHER, &[("extmap:1 ", "extmap:3 ")]),
             Unusable("a=extmap:3"),
         ),
+        (
+            "one payload type for audio and video",
+            changed(PUBLISHER, &[("111", "96")]),
+            Unusable("payload type 96 stands for two"),
+        ),
+        (
+            "one payload type for audio and RTX",
+            changed(PUBLISHER, &[("111", "97")]),
+            Unusable("payload type 97 stands for two"),
+        ),
         ("more than 8 layers", simulcast("1;2;3;4;5;6;7;8;9"), Unusable("9 layers")),
     ] {
         let outcome = Offer::parse(&offer).and_then(|offer| plan_publisher(&offer));
@@ -216,6 +226,13 @@ fn an_ssrc_announced_twice_is_no_hint() {
     let offer = changed(PUBLISHER, &[("a=ssrc:1001", "a=ssrc:1003")]);
     let hints: Vec<_> = plan(&offer).media.iter().map(|media| (media.ssrc, media.rtx_ssrc)).collect();
     assert_eq!(hints, [(None, None), (None, None)]);
+}
+
+#[test]
+fn ssrc_0_is_no_hint() {
+    let offer = changed(PUBLISHER, &[("a=ssrc:1001", "a=ssrc:0"), ("FID 1002 1003", "FID 1002 0")]);
+    let hints: Vec<_> = plan(&offer).media.iter().map(|media| (media.ssrc, media.rtx_ssrc)).collect();
+    assert_eq!(hints, [(None, None), (Some(1002), None)]);
 }
 
 /// `PUBLISHER` with these layers on its video.
