@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_skipped_was_not_seen() {
+        let mut window = Window::<1>::new();
+        for number in 0..=100 {
+            window.insert(number);
+        }
+        assert_eq!(window.insert(105), Seen::Newest);
+        for number in 101..105 {
+            assert_eq!(window.insert(number), Seen::Late, "{number}");
+        }
+    }
+
+    #[test]
     fn window_survives_the_ends_of_its_numbers() {
         let mut window = Window::<2>::new();
         assert_eq!(window.insert(0), Seen::Newest);

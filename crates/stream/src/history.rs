@@ -170,3 +170,104 @@ impl Ring {
         (number & (self.places.len() as u64).wrapping_sub(1)) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use whipstitch_media::{Extensions, Packet};
+
+    use super::*;
+
+    const SMALL: Limits = Limits { age: Duration::from_secs(2), packets: 128, bytes: 10_000 };
+
+    fn video(seq: u64, arrived: Instant, bytes: usize) -> Forwarded {
+        let payload = Arc::from(vec![0; bytes]);
+        let packet = Packet { seq, time: 0, marker: false, payload, extensions: Extensions::default(), arrived };
+        Forwarded { kind: Kind::Video, packet, start: false }
+    }
+
+    /// The numbers of `range` that are kept.
+    fn kept(history: &History, range: std::ops::Range<u64>) -> Vec<u64> {
+        range.filter(|seq| history.get(Kind::Video, *seq).is_some_and(|kept| kept.packet.seq == *seq)).collect()
+    }
+
+    #[test]
+    fn packets_are_found_by_kind_and_number() {
+        let (mut history, now) = (History::new(SMALL), Instant::now());
+        history.insert(&video(70_000, now, 1));
+        history.insert(&Forwarded { kind: Kind::Audio, ..video(70_001, now, 1) });
+        assert_eq!(kept(&history, 69_990..70_010), [70_000]);
+        assert!(history.get(Kind::Audio, 70_001).is_some());
+        for absent in [0, 70_000 - 128, 70_000 + 128, u64::MAX] {
+            assert!(history.get(Kind::Video, absent).is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_numbers_go_when_the_ring_is_full() {
+        let (mut history, now) = (History::new(SMALL), Instant::now());
+        (1000..1300).for_each(|seq| history.insert(&video(seq, now, 1)));
+        assert_eq!(kept(&history, 0..2000), (1172..1300).collect::<Vec<_>>());
+        assert_eq!(history.bytes(), 128);
+    }
+
+    #[test]
+    fn what_comes_late_is_kept_in_its_place_but_not_before_the_oldest() {
+        let (mut history, now) = (History::new(SMALL), Instant::now());
+        for seq in [1000, 1003, 1001, 999, 1001] {
+            history.insert(&video(seq, now, 10));
+        }
+        assert_eq!(kept(&history, 0..2000), [1000, 1001, 1003]);
+        assert_eq!(history.bytes(), 30);
+    }
+
+    #[test]
+    fn packets_go_when_they_are_too_old() {
+        let (mut history, now) = (History::new(SMALL), Instant::now());
+        for seq in 0..40 {
+            history.insert(&video(1000 + seq, now + Duration::from_millis(100 * seq), 1));
+        }
+        assert_eq!(kept(&history, 0..2000), (1020..1040).collect::<Vec<_>>());
+        history.expire(now + Duration::from_secs(5));
+        assert_eq!(kept(&history, 0..2000), (1031..1040).collect::<Vec<_>>());
+        history.expire(now + Duration::from_secs(9));
+        assert_eq!((kept(&history, 0..2000), history.bytes()), (vec![], 0));
+        history.insert(&video(500, now + Duration::from_secs(9), 1));
+        assert_eq!(kept(&history, 0..2000), [500], "an empty one begins anywhere");
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let (mut history, now) = (History::new(SMALL), Instant::now());
+        (0..100).for_each(|seq| history.insert(&video(1000 + seq, now, 1000)));
+        assert_eq!(kept(&history, 0..2000), (1090..1100).collect::<Vec<_>>());
+        history.insert(&video(1100, now, 10_001));
+        assert_eq!((kept(&history, 0..2000), history.bytes()), (vec![], 0));
+        history.insert(&video(1101, now, 1));
+        assert_eq!(kept(&history, 0..2000), [1101]);
+    }
+
+    #[test]
+    fn a_step_of_any_size_is_taken() {
+        let (mut history, now) = (History::new(SMALL), Instant::now());
+        for seq in [5, 132, 133, 100_000, 100_127, u64::MAX - 1, u64::MAX, 3] {
+            history.insert(&video(seq, now, 1));
+            if seq > 3 && seq < u64::MAX {
+                assert!(history.get(Kind::Video, seq).is_some(), "{seq}");
+            }
+            assert!(history.bytes() <= 3);
+        }
+    }
+
+    #[test]
+    fn a_ring_grows_with_what_it_holds() {
+        let (mut history, now) = (History::new(Limits::default()), Instant::now());
+        assert_eq!(history.rings.video.places.capacity(), 0);
+        for (numbers, places) in [(1, 64), (64, 64), (65, 128), (2048, 2048), (9000, 2048)] {
+            (0..numbers).for_each(|seq| history.insert(&video(seq, now, 1)));
+            assert_eq!(history.rings.video.places.len(), places, "{numbers} numbers");
+        }
+        assert_eq!(kept(&history, 0..9000), (9000 - 2048..9000).collect::<Vec<_>>());
+    }
+}

@@ -128,3 +128,13 @@ impl Subscription {
         self.sent.newest()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_is_small() {
+        assert!(size_of::<Subscription>() <= 512, "{} bytes, and there are thousands", size_of::<Subscription>());
+    }
+}

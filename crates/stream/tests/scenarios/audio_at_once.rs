@@ -2,7 +2,7 @@
 
 use whipstitch_media::Kind;
 
-use crate::kit::{DELTA, Scene, accept, only, seqs, subscription};
+use crate::kit::{DELTA, Scene, accept, only, subscription};
 
 #[test]
 fn audio_is_forwarded_while_video_is_held_back() {
@@ -29,6 +29,6 @@ fn gaps_of_silence_in_time_are_not_gaps_in_numbers() {
     let before = only(scene.audio(1, 960));
     scene.wait(400);
     let after = only(scene.audio(2, 960 + 19_200));
-    assert_eq!(seqs(&[after.clone()]), [before.packet.seq + 1]);
+    assert_eq!(after.packet.seq, before.packet.seq + 1);
     assert_eq!(after.packet.time - before.packet.time, 19_200);
 }

@@ -92,12 +92,13 @@ fn reports_of_both_tracks_decide() {
 #[test]
 fn reports_of_somebody_else_or_without_a_wall_clock_do_not_count() {
     let mut scene = Scene::published();
-    both(&mut scene);
+    let (_, arrived) = both(&mut scene);
     for (seq, session, ntp) in [(21, BOB, THEIRS), (22, ALICE, Ntp(0))] {
         scene.stream.sender_report(scene.now, session, Kind::Video, ntp, 0);
         scene.stream.sender_report(scene.now, session, Kind::Audio, ntp, 0);
         scene.stream.push(scene.now, ALICE, Kind::Audio, scene.packet(seq, 480_000, b"opus"));
-        assert_eq!(clocks(&mut scene).audio.map(|clock| clock.ntp), Some(WALL));
+        let clock = clocks(&mut scene).audio.expect("audio has arrived");
+        assert_eq!((clock.ntp, clock.time), (WALL, arrived), "of {session}");
     }
 }
 

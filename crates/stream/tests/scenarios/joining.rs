@@ -55,6 +55,16 @@ fn a_first_start_takes_along_what_overtook_it() {
 }
 
 #[test]
+fn what_came_long_before_a_first_start_is_not_taken_along() {
+    let mut scene = Scene::published();
+    scene.video(100, 0, DELTA);
+    for seq in 36..=40 {
+        scene.video(seq, 0, DELTA);
+    }
+    assert_eq!(scene.video(41, 0, KEY).len(), 1, "100 is from another beginning");
+}
+
+#[test]
 fn numbers_begin_below_2_to_the_15() {
     let mut scene = Scene::published();
     let packet = only(scene.video(10, 0, KEY));

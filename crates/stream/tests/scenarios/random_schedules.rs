@@ -273,7 +273,8 @@ impl World {
     /// A number that cannot be right, as from a broken retransmission.
     fn send_absurd(&mut self) {
         let publisher = &self.publishers[&self.current];
-        let seq = publisher.next + 5000 + 10 * self.random.below(2000);
+        // Even, so that no two of them look like a new beginning.
+        let seq = (publisher.next + 5000 + self.random.below(20_000)) & !1;
         let packet = publisher.made(&self.scene, seq, vec![0x10, 0x11, 0, 0]);
         self.scene.stream.push(self.scene.now, SessionId(self.current), Kind::Video, packet);
     }

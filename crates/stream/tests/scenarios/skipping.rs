@@ -29,6 +29,17 @@ fn audio_goes_on_with_its_next_packet() {
 }
 
 #[test]
+fn late_audio_fills_its_gap_and_does_not_end_a_skip() {
+    let mut scene = Scene::published();
+    let mut listener = subscription(Kind::Audio);
+    accept(&mut listener, &[scene.audio(10, 0), scene.audio(12, 1920)].concat());
+    listener.drop_to_start();
+    assert_eq!(accept(&mut listener, &scene.audio(11, 960)), [1001]);
+    assert!(listener.waiting());
+    assert_eq!(accept(&mut listener, &scene.audio(14, 3840)), [1003]);
+}
+
+#[test]
 fn time_keeps_its_offset() {
     let mut scene = Scene::published();
     let mut viewer = whipstitch_stream::Subscription::new(Kind::Video, 0, 0xffff_ff00);

@@ -37,6 +37,22 @@ fn pictures_bits_and_keyframes_are_counted() {
 }
 
 #[test]
+fn what_is_true_of_one_publisher_is_not_told_of_the_next() {
+    let mut scene = Scene::published();
+    scene.video(10, 9000, KEY);
+    scene.wait(100);
+    scene.video(11, 18_000, KEY);
+    scene.video(12, 0, DELTA);
+    assert!(video(&scene).b_frames && video(&scene).keyframe_interval.is_some());
+    scene.publish(ALICE);
+    let stats = video(&scene);
+    assert_eq!((stats.b_frames, stats.keyframe_interval, stats.size), (false, None, None));
+    scene.video(500, 0, KEY);
+    assert_eq!((video(&scene).keyframes, video(&scene).keyframe_interval), (3, None));
+    assert_eq!((video(&scene).packets, scene.stream.stats(scene.now).publishers), (4, 2), "counts go on");
+}
+
+#[test]
 fn losses_are_counted_and_taken_back_when_repaired() {
     let mut scene = Scene::published();
     scene.video(10, 0, KEY);
