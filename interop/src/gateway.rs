@@ -37,7 +37,7 @@ impl Gateway {
     /// Starts a command line of the gateway, on ports and with a data folder of its own.
     pub fn start(program: &mut Command) -> Gateway {
         let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
-        program.args(["--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data"]).arg(data.path());
+        program.args(["--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--data"]).arg(data.path());
         let process = Process::start("whipstitch", program);
         let base = process.line(START, "start-up line", |line| {
             Some(line.strip_prefix("overview ")?.trim_end_matches('/').to_owned())

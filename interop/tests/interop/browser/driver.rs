@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
+use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
 use tokio::sync::Mutex;
 use whipstitch_interop::{Process, target};
 
@@ -53,6 +53,17 @@ user_pref("services.settings.server", "data:,");
 user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
 "#;
 
+/// Says that there is an OpenH264 plugin: only then does Firefox offer H.264 on WebRTC. Mozilla's own is downloaded at
+/// run time, which tests do not do; decoding is left to the system's libavcodec by the second preference, and nobody
+/// ever loads the plugin.
+const OPENH264: &str = "\
+Name: gmpopenh264
+Description: stands for OpenH264
+Version: 2.6.0
+APIs: encode-video[h264], decode-video[h264]
+";
+const LIBAVCODEC: &str = r#"user_pref("media.navigator.mediadatadecoder_h264_enabled", true);"#;
+
 /// One browser with one page. Ends on drop.
 #[derive(Debug)]
 pub(crate) struct Browser {
@@ -72,6 +83,19 @@ enum Driver {
 impl Browser {
     /// Starts Chromium; `name` says what it is there for, in messages and file names.
     pub(crate) async fn chromium(name: &str) -> Browser {
+        Browser::chromium_with(name, |_| {}).await
+    }
+
+    /// Starts Chromium that takes itself for a telephone held upright.
+    pub(crate) async fn chromium_phone(name: &str) -> Browser {
+        let metrics = json!({ "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 2.0, "touch": true } });
+        Browser::chromium_with(name, |wanted| {
+            wanted.add_experimental_option("mobileEmulation", metrics).expect("an option");
+        })
+        .await
+    }
+
+    async fn chromium_with(name: &str, adapt: impl FnOnce(&mut ChromeCapabilities)) -> Browser {
         let process = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
         let port: u16 = process.line(START, "port", |line| {
             line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
@@ -82,6 +106,7 @@ impl Browser {
         for argument in CHROMIUM.iter().copied().chain([folder.as_str()]) {
             wanted.add_arg(argument).expect("a list of arguments");
         }
+        adapt(&mut wanted);
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await;
         let driver = driver.unwrap_or_else(|e| panic!("Chromium for the {name} does not start: {e}"));
         // Killing the process group ends the session; without this, drop would politely wait for it.
@@ -92,14 +117,27 @@ impl Browser {
     /// Starts Firefox.
     pub(crate) async fn firefox(name: &str) -> Browser {
         let profile = profile();
-        fs::write(profile.path().join("user.js"), FIREFOX).expect("the profile's folder is ours");
+        let plugin = profile.path().join("gmp-gmpopenh264").join("2.6.0");
+        fs::create_dir_all(&plugin).expect("the profile's folder is ours");
+        for (path, text) in [
+            (profile.path().join("user.js"), format!("{FIREFOX}{LIBAVCODEC}\n")),
+            (plugin.join("gmpopenh264.info"), OPENH264.to_owned()),
+            (plugin.join("libgmpopenh264.so"), String::new()),
+        ] {
+            fs::write(path, text).expect("the profile's folder is ours");
+        }
         let mut command = Command::new("firefox-esr");
         command.args(["--headless", "--marionette", "--no-remote", "--width=1280", "--height=900", "--profile"]);
-        command.arg(profile.path());
+        command.arg(profile.path()).env("MOZ_GMP_PATH", &plugin);
         let process = Process::start("firefox", &command);
         let port = process.line(START, "port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
         let driver = Driver::Firefox(Mutex::new(Marionette::connect(port).await));
         Browser { driver, name: name.to_owned(), _process: process, _profile: profile }
+    }
+
+    /// What it is there for.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Loads a page.
@@ -171,12 +209,11 @@ impl Browser {
                 answer.map(|answer| answer.json().clone()).map_err(|e| e.to_string())
             }
             Driver::Firefox(marionette) => {
-                let arguments = json!({
-                    "script": script,
-                    "args": [milliseconds],
-                    "scriptTimeout": u64::try_from(allowed.as_millis()).expect("a test's time"),
-                });
-                let answer = marionette.lock().await.command("WebDriver:ExecuteAsyncScript", arguments).await;
+                let mut marionette = marionette.lock().await;
+                let timeouts = json!({ "script": u64::try_from(allowed.as_millis()).expect("a test's time") });
+                marionette.command("WebDriver:SetTimeouts", timeouts).await.expect("a timeout");
+                let arguments = json!({ "script": script, "args": [milliseconds] });
+                let answer = marionette.command("WebDriver:ExecuteAsyncScript", arguments).await;
                 answer.map(|mut answer| answer["value"].take()).map_err(|e| e.to_string())
             }
         }

@@ -1,5 +1,9 @@
 //! Chromium and Firefox publish and watch through the gateway's own pages.
 
+mod demo;
 mod driver;
 mod equipment;
 mod marionette;
+mod publishing;
+mod reconnecting;
+mod watching;
