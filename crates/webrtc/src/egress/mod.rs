@@ -8,6 +8,7 @@
 //! What must never happen is that one key and SSRC seal two different packets with one index: see [`srtp`].
 
 mod config;
+pub mod exercise;
 mod feedback;
 mod header;
 mod keys;

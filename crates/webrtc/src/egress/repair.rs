@@ -5,10 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-/// Places of the record of resends. Packets that share one wait for each other: 512 apart within one round trip, which
-/// takes 5000 packets a second at 100 ms. Refusing costs the viewer one repetition of its NACK.
-const PLACES: usize = 512;
-
 /// The least time between two resends of a packet: a viewer so near asks again only because the answer is under way.
 const MIN_RTT: Duration = Duration::from_millis(10);
 
@@ -27,13 +23,16 @@ const FLOOR: u64 = 7_500;
 pub(super) struct Repair {
     sent: Meter,
     resent: Meter,
-    /// When a packet of this place was last resent.
+    /// When a packet of this place was last resent; empty before the first. Packets that share a place wait for each
+    /// other, which costs the viewer one repetition of its NACK.
     places: Box<[Option<Instant>]>,
+    max_places: usize,
 }
 
 impl Repair {
-    pub(super) fn new(now: Instant) -> Repair {
-        Repair { sent: Meter::new(now), resent: Meter::new(now), places: Box::default() }
+    /// `places` is how far apart two packets may be that wait for each other; at least 1; 16 bytes each.
+    pub(super) fn new(now: Instant, places: usize) -> Repair {
+        Repair { sent: Meter::new(now), resent: Meter::new(now), places: Box::default(), max_places: places }
     }
 
     /// Counts bytes that were sent for the first time.
@@ -51,24 +50,25 @@ impl Repair {
     /// Whether the last resend of this packet is a round trip ago.
     pub(super) fn is_due(&self, now: Instant, seq: u64, rtt: Option<Duration>) -> bool {
         let rtt = rtt.unwrap_or(UNKNOWN_RTT).max(MIN_RTT);
-        let last = self.places.get(place(seq)).copied().flatten();
+        let last = self.places.get(self.place(seq)).copied().flatten();
         last.is_none_or(|last| now.saturating_duration_since(last) >= rtt)
     }
 
     /// Records a resend.
     pub(super) fn resent(&mut self, now: Instant, seq: u64, bytes: usize) {
         if self.places.is_empty() {
-            self.places = vec![None; PLACES].into_boxed_slice();
+            self.places = vec![None; self.max_places].into_boxed_slice();
         }
-        if let Some(slot) = self.places.get_mut(place(seq)) {
+        let place = self.place(seq);
+        if let Some(slot) = self.places.get_mut(place) {
             *slot = Some(now);
         }
         self.resent.add(now, bytes);
     }
-}
 
-fn place(seq: u64) -> usize {
-    (seq % PLACES as u64) as usize
+    fn place(&self, seq: u64) -> usize {
+        (seq % self.max_places.max(1) as u64) as usize
+    }
 }
 
 /// Buckets of a meter: one second of them, and the one being filled.
@@ -147,7 +147,7 @@ mod tests {
     fn a_packet_is_resent_once_per_round_trip_and_never_within_10_ms() {
         let start = Instant::now();
         for (rtt, wait) in [(Some(80 * MS), 80), (Some(MS), 10), (Some(Duration::ZERO), 10), (None, 50)] {
-            let mut repair = Repair::new(start);
+            let mut repair = Repair::new(start, 512);
             assert!(repair.is_due(start, 700, rtt));
             repair.resent(start, 700, 100);
             assert!(!repair.is_due(start + (wait - 1) * MS, 700, rtt), "{rtt:?}");
@@ -160,7 +160,7 @@ mod tests {
     fn resends_are_a_fifth_of_what_was_sent_or_the_floor() {
         let start = Instant::now();
         for (bytes_per_ms, least, most) in [(0, 7_500, 7_500), (10, 7_500, 7_500), (300, 50_000, 60_000)] {
-            let mut repair = Repair::new(start);
+            let mut repair = Repair::new(start, 512);
             for at in 0..2000 {
                 repair.sent(start + at * MS, bytes_per_ms);
             }

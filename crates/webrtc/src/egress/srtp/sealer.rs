@@ -57,9 +57,9 @@ impl Sealers {
         Sealers { ciphers: Arc::new(ciphers), taken: Vec::new() }
     }
 
-    /// The one writer of `ssrc`, whose lowest index will be `first` (below 2^15). `resends` says whether packets may be
-    /// sealed again, which costs 8 KiB of memory.
-    pub fn sealer(&mut self, ssrc: u32, first: u64, resends: bool) -> Result<Sealer, NoSealer> {
+    /// The one writer of `ssrc`, whose lowest index will be `first` (below 2^15). The newest `resends` packets, no more
+    /// than [`WINDOW`], may be sealed again; each costs 8 bytes of memory.
+    pub fn sealer(&mut self, ssrc: u32, first: u64, resends: usize) -> Result<Sealer, NoSealer> {
         if first >= FIRST_LIMIT {
             return Err(NoSealer::First(first));
         }
@@ -72,7 +72,7 @@ impl Sealers {
             ssrc,
             first,
             window: Window::default(),
-            sent: resends.then(|| vec![0; WINDOW as usize].into_boxed_slice()),
+            sent: vec![0; resends.min(WINDOW as usize)].into_boxed_slice(),
             next_rtcp: FIRST_RTCP_INDEX,
         })
     }
@@ -115,15 +115,15 @@ impl From<Broken> for SealError {
 /// ```compile_fail,E0599
 /// # use whipstitch_webrtc::egress::{Keys, Profile};
 /// let (mut sealers, _) = Keys::split(Profile::Aes128Gcm, &[0; 56], true).unwrap().into_contexts();
-/// let copy = sealers.sealer(1, 0, false).unwrap().clone();
+/// let copy = sealers.sealer(1, 0, 0).unwrap().clone();
 /// ```
 pub struct Sealer {
     ciphers: Arc<Ciphers>,
     ssrc: u32,
     first: u64,
     window: Window,
-    /// First 8 bytes of the tag of every packet in the window, at `index % WINDOW`; only where packets may be resent.
-    sent: Option<Box<[u64]>>,
+    /// First 8 bytes of the tags of the newest packets, as many as may be resent, at the remainder of their index.
+    sent: Box<[u64]>,
     next_rtcp: u32,
 }
 
@@ -159,8 +159,9 @@ impl Sealer {
             Seen::TooOld => return Err(SealError::TooOld),
         }
         let sealed = self.protect(index, buffer, header, len)?;
-        if let Some(sent) = &mut self.sent {
-            sent[(index % WINDOW) as usize] = fingerprint(&buffer[..sealed], len);
+        if self.remembers(index) {
+            let place = self.place(index);
+            self.sent[place] = fingerprint(&buffer[..sealed], len);
         }
         Ok(sealed)
     }
@@ -168,17 +169,26 @@ impl Sealer {
     /// Seals a packet that was sealed before, for a resend without RTX. The same header and payload under the same
     /// nonce yield the same bytes; the tag proves it. Anything else is wiped and refused.
     pub fn seal_again(&self, index: u64, buffer: &mut [u8], header: usize, len: usize) -> Result<usize, SealError> {
-        let sent = self.sent.as_ref().ok_or(SealError::NotSealed)?;
-        if !self.window.contains(index) {
+        if !self.remembers(index) || !self.window.contains(index) {
             return Err(SealError::NotSealed);
         }
-        let before = sent[(index % WINDOW) as usize];
+        let before = self.sent[self.place(index)];
         let sealed = self.protect(index, buffer, header, len)?;
         if fingerprint(&buffer[..sealed], len) != before {
             buffer[..sealed].fill(0);
             return Err(SealError::Different);
         }
         Ok(sealed)
+    }
+
+    /// Whether the index is so new that its place is its own.
+    fn remembers(&self, index: u64) -> bool {
+        self.window.newest().is_some_and(|newest| index <= newest && newest - index < self.sent.len() as u64)
+    }
+
+    /// Of an index that is remembered, so there are places.
+    fn place(&self, index: u64) -> usize {
+        (index % self.sent.len() as u64) as usize
     }
 
     fn protect(&self, index: u64, buffer: &mut [u8], header: usize, len: usize) -> Result<usize, SealError> {

@@ -9,7 +9,7 @@ fn contexts(profile: Profile) -> (Sealers, Opener) {
     (sealers, opener)
 }
 
-fn sealer(first: u64, resends: bool) -> Sealer {
+fn sealer(first: u64, resends: usize) -> Sealer {
     contexts(Profile::Aes128Gcm).0.sealer(7, first, resends).expect("the first of its SSRC")
 }
 
@@ -28,26 +28,26 @@ fn seal(sealer: &mut Sealer, index: u64) -> Result<Vec<u8>, SealError> {
 #[test]
 fn an_ssrc_has_one_writer() {
     let (mut sealers, _) = contexts(Profile::Aes128Gcm);
-    let first = sealers.sealer(7, 0, false);
+    let first = sealers.sealer(7, 0, 0);
     assert!(first.is_ok());
-    assert!(matches!(sealers.sealer(7, 0, false), Err(NoSealer::Taken(7))));
+    assert!(matches!(sealers.sealer(7, 0, 0), Err(NoSealer::Taken(7))));
     // Not even once the first one is gone: its record is gone with it.
     drop(first);
-    assert!(matches!(sealers.sealer(7, 100, false), Err(NoSealer::Taken(7))));
-    assert!(sealers.sealer(8, 0, false).is_ok());
+    assert!(matches!(sealers.sealer(7, 100, 0), Err(NoSealer::Taken(7))));
+    assert!(sealers.sealer(8, 0, 0).is_ok());
 }
 
 #[test]
 fn the_first_sequence_number_lies_below_32768() {
     let (mut sealers, _) = contexts(Profile::Aes128Gcm);
-    assert!(matches!(sealers.sealer(1, 32768, false), Err(NoSealer::First(32768))));
-    assert!(matches!(sealers.sealer(1, 65536, false), Err(NoSealer::First(65536))));
-    assert!(sealers.sealer(1, 32767, false).is_ok());
+    assert!(matches!(sealers.sealer(1, 32768, 0), Err(NoSealer::First(32768))));
+    assert!(matches!(sealers.sealer(1, 65536, 0), Err(NoSealer::First(65536))));
+    assert!(sealers.sealer(1, 32767, 0).is_ok());
 }
 
 #[test]
 fn each_index_is_sealed_once_late_ones_within_the_window() {
-    let mut sealer = sealer(1000, false);
+    let mut sealer = sealer(1000, 0);
     for (index, expected) in [
         (1000, Ok(())),
         (1000, Err(SealError::Repeated)),
@@ -69,7 +69,7 @@ fn each_index_is_sealed_once_late_ones_within_the_window() {
 
 #[test]
 fn an_index_whose_sealing_failed_is_used_up() {
-    let mut sealer = sealer(0, false);
+    let mut sealer = sealer(0, 0);
     let mut short = packet(1);
     short.truncate(120);
     assert_eq!(sealer.seal(5, &mut short, 12, 112), Err(SealError::NoRoom));
@@ -80,7 +80,7 @@ fn an_index_whose_sealing_failed_is_used_up() {
 fn header_and_nonce_cannot_disagree() {
     for profile in Profile::ALL {
         let (mut sealers, mut opener) = contexts(profile);
-        let mut sealer = sealers.sealer(0xdead_beef, 0, false).expect("the first of its SSRC");
+        let mut sealer = sealers.sealer(0xdead_beef, 0, 0).expect("the first of its SSRC");
         // What the caller left in the header does not matter.
         let mut packet = [&[0x80, 96, 0xff, 0xff, 0, 0, 0, 9, 1, 2, 3, 4][..], &[5; 50], &[0; 16]].concat();
         let len = sealer.seal(0x1234, &mut packet, 12, 62).expect("there is room");
@@ -93,7 +93,7 @@ fn header_and_nonce_cannot_disagree() {
 #[test]
 fn sealed_again_is_byte_for_byte_what_was_sent_or_nothing() {
     for profile in Profile::ALL {
-        let mut sealer = contexts(profile).0.sealer(7, 0, true).expect("the first of its SSRC");
+        let mut sealer = contexts(profile).0.sealer(7, 0, 1024).expect("the first of its SSRC");
         let sent: Vec<_> = (0..20).map(|index| seal(&mut sealer, index).expect("each once")).collect();
 
         let mut again = packet(1);
@@ -114,7 +114,7 @@ fn sealed_again_is_byte_for_byte_what_was_sent_or_nothing() {
 
 #[test]
 fn what_was_never_sealed_or_too_long_ago_is_not_sealed_again() {
-    let mut sealer = sealer(0, true);
+    let mut sealer = sealer(0, 1024);
     seal(&mut sealer, 100).expect("once");
     seal(&mut sealer, 102).expect("once");
     for index in [99, 101, 103, 100 + (1 << 16)] {
@@ -124,7 +124,22 @@ fn what_was_never_sealed_or_too_long_ago_is_not_sealed_again() {
     assert_eq!(sealer.seal_again(100, &mut packet(1), 12, 112), Err(SealError::NotSealed));
     assert!(sealer.seal_again(102, &mut packet(1), 12, 112).is_ok());
 
-    let mut without = contexts(Profile::Aes128Gcm).0.sealer(7, 0, false).expect("the first of its SSRC");
+    // A shorter record: 16 packets, and a late one does not take the place of a newer one.
+    let mut short = contexts(Profile::Aes128Gcm).0.sealer(7, 0, 16).expect("the first of its SSRC");
+    for index in [100, 110, 99, 94] {
+        seal(&mut short, index).expect("once");
+    }
+    for (index, expected) in [
+        (110, Ok(128)),
+        (100, Ok(128)),
+        (99, Ok(128)),
+        (95, Err(SealError::NotSealed)),
+        (94, Err(SealError::NotSealed)),
+    ] {
+        assert_eq!(short.seal_again(index, &mut packet(1), 12, 112), expected, "index {index}");
+    }
+
+    let mut without = contexts(Profile::Aes128Gcm).0.sealer(7, 0, 0).expect("the first of its SSRC");
     seal(&mut without, 100).expect("once");
     assert_eq!(without.seal_again(100, &mut packet(1), 12, 112), Err(SealError::NotSealed));
 }
@@ -137,7 +152,7 @@ fn compound() -> Vec<u8> {
 fn the_rtcp_index_only_goes_up_and_never_beyond_31_bits() {
     for profile in Profile::ALL {
         let (mut sealers, mut opener) = contexts(profile);
-        let mut sealer = sealers.sealer(7, 0, false).expect("the first of its SSRC");
+        let mut sealer = sealers.sealer(7, 0, 0).expect("the first of its SSRC");
         let word = |packet: &[u8]| {
             let end = if profile == Profile::Aes128CmSha1_80 { packet.len() - 10 } else { packet.len() };
             u32::from_be_bytes(packet[end - 4..end].try_into().expect("4 bytes"))

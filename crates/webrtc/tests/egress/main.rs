@@ -1,0 +1,10 @@
+//! The egress in virtual time, against a viewer made of its own openers: one file per behaviour.
+
+mod allocations;
+mod feedback;
+mod forward;
+mod hostile;
+mod kit;
+mod repair;
+mod reports;
+mod safety;
