@@ -19,18 +19,10 @@ pub(crate) trait Script {
     fn keyframe_requested(&mut self);
 }
 
-/// Everything due at `now`, in order, on a timeline that began at `start`; and `start` itself, moved when `now` is so late
-/// that catching up would do harm.
-pub(crate) fn due(script: &mut impl Script, start: &mut Instant, now: Instant) -> Vec<Packet> {
-    let late = now.saturating_duration_since(*start + script.due());
-    if late > PATIENCE {
-        *start += late;
-    }
-    let mut burst = Vec::new();
-    while *start + script.due() <= now {
-        burst.push(script.take(*start, now));
-    }
-    burst
+/// When a performance that began at `start` has to be taken to have begun, for a sender that runs again at `now`.
+fn caught_up(script: &impl Script, start: Instant, now: Instant) -> Instant {
+    let late = now.saturating_duration_since(start + script.due());
+    if late > PATIENCE { start + late } else { start }
 }
 
 /// Performs a script until the session ends. Cancelling it leaves the publisher usable.
@@ -47,9 +39,24 @@ pub(crate) async fn perform(
                 Event::Closed(reason) => return Ok(reason),
             },
             () = tokio::time::sleep_until((start + script.due()).into()) => {
-                let burst = due(script, &mut start, Instant::now());
-                publisher.write_burst(burst).await?;
+                let now = Instant::now();
+                start = caught_up(script, start, now);
+                while start + script.due() <= now {
+                    // One by one, so that each is taken at the instant it is sent. A kind that was not accepted is left out.
+                    publisher.write_burst([script.take(start, Instant::now())]).await?;
+                }
             }
         }
     }
+}
+
+/// What [`perform`] does when it wakes at `now`, in virtual time.
+#[cfg(test)]
+pub(crate) fn wake(script: &mut impl Script, start: &mut Instant, now: Instant) -> Vec<Packet> {
+    *start = caught_up(script, *start, now);
+    let mut burst = Vec::new();
+    while *start + script.due() <= now {
+        burst.push(script.take(*start, now));
+    }
+    burst
 }

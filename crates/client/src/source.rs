@@ -175,7 +175,7 @@ mod tests {
         let mut packets = Vec::new();
         while now < begin + Duration::from_secs(25) {
             now = start + script.due();
-            packets.extend(pace::due(&mut script, &mut start, now));
+            packets.extend(pace::wake(&mut script, &mut start, now));
         }
         packets
     }
@@ -213,9 +213,9 @@ mod tests {
         let begin = Instant::now();
         let mut start = begin;
         let mut script = ClipScript::new(Clip::builtin());
-        pace::due(&mut script, &mut start, begin);
+        pace::wake(&mut script, &mut start, begin);
         let woken = begin + Duration::from_secs(60);
-        let burst = pace::due(&mut script, &mut start, woken);
+        let burst = pace::wake(&mut script, &mut start, woken);
         assert!(burst.iter().all(|packet| packet.captured == woken), "only what is due at this very instant");
         assert!(!burst.is_empty());
     }

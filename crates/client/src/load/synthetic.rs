@@ -212,7 +212,7 @@ mod tests {
         while script.due() < Duration::from_secs(10) {
             let due = script.due();
             at(due, &mut script);
-            bursts.push((due, pace::due(&mut script, &mut start, begin + due)));
+            bursts.push((due, pace::wake(&mut script, &mut start, begin + due)));
         }
         bursts
     }
