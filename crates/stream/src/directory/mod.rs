@@ -231,8 +231,10 @@ impl Directory {
 
     /// Every stream that somebody holds or held lately, by name.
     pub fn list(&self) -> Vec<StreamEntry> {
+        let latest = self.inner.latest.load(Ordering::Relaxed);
         let state = self.inner.lock();
-        let entries = state.streams.iter().map(|(key, entry)| StreamEntry {
+        let entries = state.streams.iter().filter(|(_, entry)| !entry.expired(self.inner.config.ttl, latest));
+        let entries = entries.map(|(key, entry)| StreamEntry {
             key: key.clone(),
             publisher: entry.publisher.as_ref().map(Holder::entry),
             subscribers: entry.subscribers,
@@ -255,7 +257,7 @@ impl Directory {
     }
 
     /// Forgets the entries whose time to live is over. Happens by itself when places run short; called now and then, it
-    /// keeps lists short.
+    /// keeps the directory small.
     pub fn sweep(&self, now: Instant) {
         let millis = self.inner.tell(now);
         self.inner.lock().sweep(self.inner.config.ttl, millis);
@@ -292,9 +294,7 @@ impl State {
     }
 
     fn sweep(&mut self, ttl: Duration, millis: u64) {
-        self.streams.retain(|_, entry| {
-            !entry.is_idle() || u128::from(millis.saturating_sub(entry.idle_since)) < ttl.as_millis()
-        });
+        self.streams.retain(|_, entry| !entry.expired(ttl, millis));
     }
 
     /// Forgets the entry that has been idle longest, before its time.
@@ -310,6 +310,10 @@ impl State {
 impl Entry {
     fn is_idle(&self) -> bool {
         self.publisher.is_none() && self.subscribers == 0
+    }
+
+    fn expired(&self, ttl: Duration, millis: u64) -> bool {
+        self.is_idle() && u128::from(millis.saturating_sub(self.idle_since)) >= ttl.as_millis()
     }
 }
 

@@ -153,6 +153,11 @@ fn idle_entries_vanish_after_their_time_and_no_other() {
     scene.directory.sweep(scene.now);
     assert_eq!(names(&scene), ["b"]);
     drop(bob);
+    // Nobody sweeps, but somebody tells the time.
+    let carol = scene.publisher(CAROL).expect("free");
+    scene.wait(60_000);
+    carol.touch(scene.now);
+    assert_eq!(names(&scene), ["a"]);
 }
 
 #[test]
