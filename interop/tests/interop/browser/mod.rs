@@ -4,6 +4,7 @@ mod demo;
 mod driver;
 mod equipment;
 mod marionette;
+mod pages;
 mod publishing;
 mod reconnecting;
 mod watching;

@@ -79,19 +79,18 @@ pub(crate) struct Seen {
     pub(crate) size: (u64, u64),
 }
 
-/// Waits until a page sends pictures and sound, and takes a screenshot. Codec, and size of the pictures now.
-pub(crate) async fn published(browser: &Browser, screenshot: &str) -> Seen {
+/// Waits until a page sends pictures and sound, and takes a screenshot.
+pub(crate) async fn published(browser: &Browser, screenshot: &str) {
     let outbound = statistics("outbound");
-    let script = format!(
-        "{outbound} return video.framesSent > 10 && audio.packetsSent > 10
-            && {{ codec, width: video.frameWidth, height: video.frameHeight }};"
-    );
-    let sent = browser.until("pictures and sound sent", STARTS, &script).await;
+    let script = format!("{outbound} return video.framesSent > 10 && audio.packetsSent > 10;");
+    browser.until("pictures and sound sent", STARTS, &script).await;
     browser.screenshot(screenshot).await;
-    Seen {
-        codec: sent["codec"].as_str().unwrap_or_default().to_owned(),
-        size: (number(&sent["width"]), number(&sent["height"])),
-    }
+}
+
+/// Waits until a page sends pictures as wide as its camera's: the network was found good enough for them.
+pub(crate) async fn published_in_full(browser: &Browser, width: u64) {
+    let outbound = statistics("outbound");
+    browser.until("full size", STARTS, &format!("{outbound} return video.frameWidth === {width};")).await;
 }
 
 fn number(value: &Value) -> u64 {
