@@ -87,7 +87,7 @@ impl Server {
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
         let state = State::new(Arc::new(gateway.clone()), policy, announcer);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(http::connection::serve(listener, http::routes(state.clone()), stopped, GRACE));
+        let serving = tokio::spawn(http::connection::serve(listener, http::app(state.clone()), stopped, GRACE));
         info!(%http, ?rtc, "started");
         Ok(Self { config, http, rtc, admin, gateway, state, stop, serving })
     }
@@ -113,8 +113,8 @@ impl Server {
 
     /// Takes no more sessions, says goodbye to those there are, and ends. Takes less than 10 s.
     pub async fn stop(self) {
-        info!("stopping");
         self.state.drain();
+        info!("stopping");
         let gateway = self.gateway;
         let media = tokio::task::spawn_blocking(move || gateway.stop());
         let (media, ()) = tokio::join!(tokio::time::timeout(MEDIA_STOPS, media), tokio::time::sleep(FAREWELL));

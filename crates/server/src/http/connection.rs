@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tracing::{debug, warn};
 
+use super::App;
 use super::framing::Stage;
 use crate::logging::Brake;
 
@@ -64,7 +64,7 @@ impl Connection {
 }
 
 /// Serves `listener` until `stop` turns true, then lets running requests finish within `grace`.
-pub(crate) async fn serve(listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>, grace: Duration) {
+pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Receiver<bool>, grace: Duration) {
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let (full, failing) = (Brake::default(), Brake::default());
     let mut connections = JoinSet::new();
@@ -106,7 +106,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn one(
     stream: TcpStream,
     peer: SocketAddr,
-    app: Router,
+    app: App,
     mut stop: watch::Receiver<bool>,
     _slot: OwnedSemaphorePermit,
 ) {

@@ -14,6 +14,8 @@ mod pages;
 mod request;
 mod sessions;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod whep;
 mod whip;
 
@@ -28,6 +30,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
 
 use crate::access::{Decision, Policy, Right};
@@ -141,8 +144,15 @@ impl State {
     }
 }
 
-/// All routes with what holds for each of them around.
-pub(crate) fn routes(state: State) -> Router {
+/// All routes with what holds for each of them around. A slash at the end of a path means nothing (S0).
+pub(crate) fn app(state: State) -> App {
+    NormalizePath::trim_trailing_slash(routes(state))
+}
+
+/// What the listener serves.
+pub(crate) type App = NormalizePath<Router>;
+
+fn routes(state: State) -> Router {
     let mut router = Router::new();
     for mount in MOUNTS {
         let endpoint = match mount.role {

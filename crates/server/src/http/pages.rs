@@ -15,7 +15,7 @@ use super::request::Request;
 /// `crates/server/pages`.
 #[derive(RustEmbed)]
 #[folder = "pages/"]
-struct Files;
+pub(super) struct Files;
 
 /// Nothing from elsewhere, nothing inline. A player may be shown in other sites' frames; a page that uses camera and
 /// microphone, or links to one, may not.

@@ -1,0 +1,141 @@
+//! Access over every route. The decision itself has its table in `crate::access`; here it is that every route asks,
+//! asks for the right thing, and asks before it tells anything.
+
+use super::*;
+
+/// Every route: method, target, what it needs.
+const ROUTES: &[(&str, &str, Option<Right>)] = &[
+    ("POST", "/whip/STREAM", Some(Right::Publish)),
+    ("GET", "/whip/STREAM", Some(Right::Publish)),
+    ("HEAD", "/whip/STREAM", Some(Right::Publish)),
+    ("DELETE", "/whip/STREAM", Some(Right::Publish)),
+    ("POST", "/whep/STREAM", Some(Right::Play)),
+    ("GET", "/whep/STREAM", Some(Right::Play)),
+    ("HEAD", "/whep/STREAM", Some(Right::Play)),
+    ("GET", "/whip/STREAM/secret", Some(Right::Session)),
+    ("PATCH", "/whip/STREAM/secret", Some(Right::Session)),
+    ("DELETE", "/whip/STREAM/secret", Some(Right::Session)),
+    ("PATCH", "/whep/STREAM/secret", Some(Right::Session)),
+    ("DELETE", "/whep/STREAM/secret", Some(Right::Session)),
+    ("GET", "/api/v3/webrtc/stats", Some(Right::Observe)),
+    ("GET", "/api/v1/streams", Some(Right::Observe)),
+    ("GET", "/api/v1/streams/STREAM", Some(Right::Observe)),
+    ("DELETE", "/api/v1/sessions/0000000000000007", Some(Right::Control)),
+    ("GET", "/healthz", None),
+    ("GET", "/readyz", None),
+    ("GET", "/", None),
+    ("GET", "/watch/STREAM", None),
+    ("GET", "/publish/STREAM", None),
+    ("GET", "/assets/style.css", None),
+];
+
+async fn ask(site: &Site, method: &str, target: &str, field: &str) -> Answer {
+    let media_type = if method == "PATCH" { FRAGMENT_TYPE } else { SDP_TYPE };
+    let body = if ["POST", "PATCH"].contains(&method) { OFFER } else { "" };
+    let answer = site.ask(method, &target.replace("STREAM", "live"), &[media_type, field], body).await;
+    answer.check();
+    answer
+}
+
+/// Whether access was what stopped it.
+fn is_denied(answer: &Answer) -> bool {
+    let challenged = answer.field("www-authenticate").is_some();
+    assert_eq!(challenged, [401, 403].contains(&answer.status) || (answer.status == 400 && challenged), "{answer:?}");
+    challenged
+}
+
+async fn site(policy: Policy) -> Site {
+    let site = Site::start(policy).await;
+    site.with_session(Role::Publisher, "live");
+    site.with_session(Role::Subscriber, "live");
+    site
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_right() {
+    use Right::{Control, Observe, Play, Publish, Session};
+    let foreign = "x-forwarded-for: 192.0.2.7";
+    for (policy, field, denied) in [
+        (nothing_configured(), "a: b", &[Control][..]),
+        (nothing_configured(), foreign, &[Publish, Observe, Control]),
+        (nothing_configured(), "origin: http://evil.example", &[Publish, Observe, Control]),
+        (Policy { open_publish: true, ..nothing_configured() }, foreign, &[Observe, Control]),
+        (nothing_configured(), "authorization: Bearer admin", &[]),
+        (with_token(), "a: b", &[Publish, Play, Observe, Control]),
+        (with_token(), "authorization: Bearer good", &[]),
+        (with_token(), "authorization: Bearer bad", &[Publish, Play, Session, Observe, Control]),
+        (with_token(), "authorization: Bearer ", &[Publish, Play, Session, Observe, Control]),
+        (with_token(), "authorization: Basic Zm9v", &[Publish, Play, Session, Observe, Control]),
+    ] {
+        let site = site(policy.clone()).await;
+        for (method, target, right) in ROUTES {
+            let answer = ask(&site, method, target, field).await;
+            let expected = right.is_some_and(|right| denied.contains(&right));
+            assert_eq!(is_denied(&answer), expected, "{policy:?} {field}: {method} {target} {answer:?}");
+            assert!(expected || answer.status < 300 || answer.status == 404, "{method} {target} {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_is_worded_as_rfc_6750_says() {
+    let site = site(with_token()).await;
+    for (field, status, challenge) in [
+        ("a: b", 401, "Bearer realm=\"whipstitch\""),
+        ("authorization: Basic Zm9v", 401, "Bearer realm=\"whipstitch\""),
+        ("authorization: Bearer bad", 401, "Bearer realm=\"whipstitch\", error=\"invalid_token\""),
+        ("authorization: Bearer", 400, "Bearer realm=\"whipstitch\", error=\"invalid_request\""),
+        ("authorization: Bearer a b", 400, "Bearer realm=\"whipstitch\", error=\"invalid_request\""),
+    ] {
+        let answer = ask(&site, "POST", "/whip/STREAM", field).await;
+        assert_eq!((answer.status, answer.field("www-authenticate")), (status, Some(challenge)), "{field}");
+    }
+    let site = self::site(nothing_configured()).await;
+    let fields = [SDP_TYPE, "authorization: Bearer admin", "x-forwarded-for: 192.0.2.7"];
+    let answer = site.ask("POST", "/whip/live", &fields, OFFER).await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.field("www-authenticate"), Some("Bearer realm=\"whipstitch\", error=\"insufficient_scope\""));
+}
+
+#[tokio::test]
+async fn a_token_in_the_url_works_for_media_and_not_for_the_api() {
+    let site = site(with_token()).await;
+    for (method, target, right) in ROUTES {
+        let Some(right) = right else { continue };
+        let answer = ask(&site, method, &format!("{target}?token=good"), "a: b").await;
+        assert_eq!(is_denied(&answer), [Right::Observe, Right::Control].contains(right), "{method} {target}");
+        let answer = ask(&site, method, &format!("{target}?token=bad"), "authorization: Bearer good").await;
+        assert!(!is_denied(&answer), "{method} {target}: the header wins");
+    }
+}
+
+/// The same words whether the stream or session exists, is live, or has an illegal name.
+#[tokio::test]
+async fn who_has_no_access_learns_nothing() {
+    for policy in [with_token(), nothing_configured()] {
+        let site = site(policy).await;
+        site.media.live.lock().unwrap().insert("live".to_owned());
+        let fields = [SDP_TYPE, "x-forwarded-for: 192.0.2.7", "authorization: Bearer bad"];
+        for target in ["/whip/", "/api/v1/streams/"] {
+            let method = if target == "/whip/" { "POST" } else { "GET" };
+            let mut answers = Vec::new();
+            for stream in ["live", "other", "il%20legal"] {
+                let answer = site.ask(method, &format!("{target}{stream}"), &fields, "").await;
+                let kept = answer.fields.into_iter().filter(|(name, _)| name != "date");
+                answers.push((answer.status, kept.collect::<Vec<_>>(), answer.body));
+            }
+            assert_eq!(answers[0].0, 401);
+            assert_eq!(answers[0], answers[1], "{target}");
+            assert_eq!(answers[0], answers[2], "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_the_answer_says_how_to_get_in() {
+    let site = site(nothing_configured()).await;
+    let answer = site.ask("POST", "/whip/a", &[SDP_TYPE, "host: media.example:8555"], OFFER).await;
+    assert_eq!(answer.status, 401);
+    let detail = answer.problem()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("--token") && detail.contains("localhost"), "{detail}");
+}

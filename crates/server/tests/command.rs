@@ -1,0 +1,201 @@
+//! The program from outside: what it prints, how it ends, and what a signal does to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The program with nothing of this machine's environment that could configure it.
+fn whipstitch(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whipstitch"));
+    command.args(args).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    whipstitch(args).output().unwrap()
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A running server on free ports, and a place for its data.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+    _data: tempfile::TempDir,
+    /// Everything it said at start.
+    said: Vec<String>,
+    http: SocketAddr,
+}
+
+impl Running {
+    fn start(command: &str, flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let fixed = [command, "--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data", data.path().to_str().unwrap()];
+        let mut child = whipstitch(&[&fixed, flags].concat()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said: Vec<String> = Vec::new();
+        // The access lines come last, and there are at least two kinds of them.
+        let last = if flags.contains(&"--token") { "access: " } else { "access: ending sessions" };
+        while !said.last().is_some_and(|line| line.starts_with(last)) {
+            let mut line = String::new();
+            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended after {said:?}");
+            said.push(line.trim_end().to_owned());
+        }
+        let http = said[0].strip_prefix("listening on http ").expect("the address comes first").parse().unwrap();
+        Self { child, stdout, stderr, _data: data, said, http }
+    }
+
+    /// Reads the log up to a line with `text`.
+    fn wait_for_log(&mut self, text: &str) {
+        let mut log = String::new();
+        while !log.lines().last().is_some_and(|line| line.contains(text)) {
+            assert_ne!(self.stderr.read_line(&mut log).unwrap(), 0, "the log ended before {text:?}: {log}");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// The status line and head fields of the answer, lower case, and the body.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        stream.write_all(request.replace("HOST", &self.http.to_string()).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn get(&self, target: &str) -> String {
+        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"))
+    }
+
+    fn end(mut self) -> Option<i32> {
+        let code = self.child.wait().unwrap().code();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "nothing but the announcement goes to standard output");
+        code
+    }
+}
+
+#[test]
+fn help_and_version_are_answers_and_not_errors() {
+    for flag in ["--help", "-h", "--version", "-V"] {
+        let output = run(&[flag]);
+        assert_eq!(output.status.code(), Some(0), "{flag}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{flag}");
+    }
+    assert_eq!(lines(&run(&["--version"]).stdout), [concat!("whipstitch ", env!("CARGO_PKG_VERSION"))]);
+}
+
+#[test]
+fn wrong_usage_is_one_line_per_mistake_and_code_2() {
+    for (args, mistakes) in [
+        (&[][..], 1),
+        (&["start"], 1),
+        (&["serve", "--http", "x", "--rtc", "y", "--nonsense"], 3),
+        (&["demo", "--workers", "many"], 1),
+        (&["check", "--config", "/nonexistent/file", "--token", "a b"], 2),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(lines(&output.stderr).len(), mistakes, "{args:?}: {:?}", lines(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn check_judges_a_file_without_starting_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("w.toml");
+    std::fs::write(&file, "http = '127.0.0.1:1'\nworkers = 2\n").unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(run(&["check", "--config", path]).status.code(), Some(0));
+    let by_variable = whipstitch(&["check"]).env("WHIPSTITCH_CONFIG", path).output().unwrap();
+    assert_eq!(by_variable.status.code(), Some(0));
+
+    std::fs::write(&file, "http = 'here'\nworkers = -2\nrtsp = 'off'\n").unwrap();
+    let output = run(&["check", "--config", path]);
+    assert_eq!(output.status.code(), Some(2));
+    let mistakes = lines(&output.stderr);
+    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+    for (line, key) in [(1, "http"), (2, "workers"), (3, "rtsp")] {
+        assert!(mistakes.iter().any(|mistake| mistake.starts_with(&format!("{path}:{line}: {key}: "))), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named_with_its_flag_and_code_1() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let (tcp, udp) = (tcp.local_addr().unwrap().to_string(), udp.local_addr().unwrap().to_string());
+    for (http, rtc, named) in [(tcp.as_str(), "127.0.0.1:0", "--http"), ("127.0.0.1:0", udp.as_str(), "--rtc")] {
+        let output = run(&["serve", "--http", http, "--rtc", rtc, "--data", data.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{named}");
+        let said = lines(&output.stderr);
+        let line = said.last().unwrap();
+        let address = if named == "--http" { &tcp } else { &udp };
+        assert!(line.contains(named) && line.contains(address), "{said:?}");
+        assert!(output.stdout.is_empty(), "it announced an address it does not have");
+    }
+}
+
+#[test]
+fn it_announces_serves_refuses_while_stopping_and_ends_with_0() {
+    let mut server = Running::start("serve", &[]);
+    for start in ["listening on http 127.0.0.1:", "listening on rtc udp 127.0.0.1:", "watch http://localhost:"] {
+        assert!(server.said.iter().any(|line| line.starts_with(start)), "{start}: {:?}", server.said);
+    }
+    assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/api/v3/webrtc/stats").contains("\"udp_ports_in_use\":1"));
+
+    let begun = Instant::now();
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("stopping");
+    let offer = "POST /whep/a HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/sdp\r\nConnection: close\r\n\
+                 Content-Length: 5\r\n\r\nv=0\r\n";
+    let answer = server.ask(offer);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nretry-after: "), "{answer}");
+    assert_eq!(server.end(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_stalled_client_does_not_hold_up_the_end() {
+    let mut server = Running::start("serve", &["--token", "t"]);
+    let mut stalled = TcpStream::connect(server.http).unwrap();
+    stalled.write_all(b"POST /whip/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n").unwrap();
+    let _idle = TcpStream::connect(server.http).unwrap();
+    let begun = Instant::now();
+    server.signal(Signal::SIGINT);
+    server.wait_for_log("stopped");
+    assert_eq!(server.end(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn the_demo_publishes_over_its_own_front_door_with_and_without_a_token() {
+    for flags in [&[][..], &["--token", "secret"]] {
+        let mut server = Running::start("demo", flags);
+        let player = format!("watch http://localhost:{}/watch/demo", server.http.port());
+        assert!(server.said.contains(&player), "{:?}", server.said);
+        server.wait_for_log("test source is publishing");
+        let request = "GET /api/v1/streams/demo HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer secret\r\n\
+                       Connection: close\r\n\r\n";
+        let answer = server.ask(request);
+        assert!(answer.contains("\"name\":\"demo\"") && answer.contains("\"codecs\":[\"H264\",\"opus\"]"), "{answer}");
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.end(), Some(0));
+    }
+}
