@@ -1,8 +1,8 @@
 //! Answers to publishers and viewers, by the rules real clients hold us to (RFC 3264 6, RFC 9143 7.3, RFC 9429 5.3).
 //!
-//! Every section is complete, refused ones too, because GStreamer and aiortc refuse an answer in which any section lacks
-//! its transport attributes. Numbers are the offer's: payload types, header extension IDs, mids. The text is written by
-//! `sdp-types`, ends every line in CRLF and stays below [`LONGEST_ANSWER`].
+//! Every section is complete, refused ones too, because GStreamer and aiortc refuse an answer in which any section
+//! lacks its transport attributes. Numbers are the offer's: payload types, header extension IDs, mids. The text is
+//! written by `sdp-types`, ends every line in CRLF and stays within [`LONGEST_ANSWER`].
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -64,8 +64,9 @@ pub fn answer_publisher(offer: &Offer, plan: &PublisherPlan, local: &Local<'_>) 
     })
 }
 
-/// The answer to a viewer: every planned section `sendonly` with the SSRCs of `senders`, the others refused. `msid` names
-/// the one media stream (1 to 64 token characters), `cname` the one source, so that audio and video are played in step.
+/// The answer to a viewer: every planned section `sendonly` with the SSRCs of `senders`, the others refused. `msid`
+/// names the one media stream (1 to 64 token characters), `cname` the one source, so that audio and video are played in
+/// step.
 pub fn answer_viewer(
     offer: &Offer,
     plan: &ViewerPlan,
@@ -223,8 +224,8 @@ fn write<'a>(
     with_candidates(&session, &places, &host_candidates(local.candidates))
 }
 
-/// The text with as many candidates, the most preferred first, as stay within [`LONGEST_ANSWER`]. Only an offer made for
-/// the purpose, with sixteen sections, can lose one.
+/// The text with as many candidates, the most preferred first, as stay within [`LONGEST_ANSWER`]. Only an offer made
+/// for the purpose, with sixteen sections, can lose one.
 fn with_candidates(session: &Session, places: &[usize], candidates: &[Candidate]) -> String {
     let write = |count: usize| {
         let mut session = session.clone();
@@ -240,7 +241,7 @@ fn with_candidates(session: &Session, places: &[usize], candidates: &[Candidate]
 
 /// One section of the answer. What stands in every section, refused ones too, stands here.
 fn media(section: &Section, answer: Option<(String, Vec<Attribute>)>, role: DtlsRole, local: &Local<'_>) -> Media {
-    // RFC 9143 7.3: the bundle address, never 0 for an accepted section; 9 because candidates say where (RFC 8840 4.1.1).
+    // RFC 9143 7.3: an accepted section never has port 0; it is 9 because candidates say where (RFC 9429 5.2.1).
     let (port, formats, own) = match answer {
         Some((formats, attributes)) => (9, formats, attributes),
         None => (0, section.first_format.clone(), vec![Direction::Inactive.into()]),

@@ -45,7 +45,7 @@ pub(super) fn packetization_mode(format: &str) -> u32 {
     number(format, "packetization-mode", 0)
 }
 
-/// How well a viewer's `offered` format takes a stream of `published` format: `None` not at all, else smaller is better.
+/// How well a viewer's `offered` format takes a stream of `published` format: `None` is not at all, else less is more.
 pub(super) fn fit(codec: Codec, published: &str, offered: &str) -> Option<u32> {
     let same = |name, default| (number(published, name, default) == number(offered, name, default)).then_some(0);
     match codec {

@@ -20,8 +20,8 @@ const MOST_CANDIDATES: usize = 64;
 pub struct Fragment {
     /// The peer's credentials: which generation the fragment belongs to, or a new one.
     pub credentials: Credentials,
-    /// How many usable candidates came along: UDP, component 1, a numeric address, of this generation. The number is all
-    /// that a lite agent needs.
+    /// How many usable candidates came along: UDP, component 1, a numeric address, of this generation. A lite agent
+    /// needs no more than the number.
     pub candidates: usize,
 }
 
@@ -29,7 +29,8 @@ pub struct Fragment {
 /// (RFC 9725 4.3.2). Credentials of a section win over those of the session part.
 ///
 /// # Errors
-/// [`OfferError::Syntax`] if a line is not `x=…`, if `a=ice-ufrag` or `a=ice-pwd` is missing or malformed, or over a limit.
+/// [`OfferError::Syntax`] if a line is not `x=…`, if `a=ice-ufrag` or `a=ice-pwd` is missing or malformed, or if a limit
+/// is passed.
 pub fn parse_fragment(text: &str) -> Result<Fragment, OfferError> {
     if text.len() > MOST_BYTES {
         return Err(syntax(format!("the fragment has {} bytes; no more than {MOST_BYTES} are taken", text.len())));

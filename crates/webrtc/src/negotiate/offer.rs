@@ -1,8 +1,8 @@
 //! An offer as a whole: its text, its sections, and the one transport they must share.
 //!
 //! What is judged here holds for publishers and viewers alike: limits, BUNDLE (RFC 9143; max-bundle is mandatory, RFC
-//! 9725 4.4.1), rtcp-mux, encrypted profiles, ICE credentials, a SHA-256 fingerprint, `a=setup`. `sdp-types` takes LF as
-//! well as CRLF, a missing last newline and blank lines, so the text needs no rewriting before it.
+//! 9725 4.4.1), rtcp-mux, encrypted profiles, ICE credentials, a SHA-256 fingerprint, `a=setup`. `sdp-types` takes LF
+//! as well as CRLF, a missing last newline and blank lines, so the text needs no rewriting before it.
 
 use sdp_types::{Attribute, Fingerprint, HashFunc, Session, Setup};
 use whipstitch_media::Kind;
@@ -36,8 +36,8 @@ impl Offer {
     /// Parses and judges the text of an offer.
     ///
     /// # Errors
-    /// [`OfferError::Syntax`] if the text is not SDP or is over a limit, [`OfferError::Unusable`] if no transport can be
-    /// agreed on, or if there is not one audio or video section, or more than one of a kind (RFC 9725 4.4.2).
+    /// [`OfferError::Syntax`] if the text is not SDP or is over a limit, [`OfferError::Unusable`] if no transport can
+    /// be agreed on, or if there is no audio or video section, or more than one of a kind (RFC 9725 4.4.2).
     pub fn parse(text: &str) -> Result<Offer, OfferError> {
         check_text(text)?;
         let session = Session::parse(text.trim_end().as_bytes())

@@ -31,8 +31,8 @@ pub struct PublisherMedia {
     pub pt: u8,
     /// The payload type of its retransmissions, where offered.
     pub rtx_pt: Option<u8>,
-    /// The SSRC the publisher announces, never 0. A hint: it may be missing (OBS with simulcast, browsers with RIDs), and
-    /// is left out if it is announced twice.
+    /// The SSRC the publisher announces, never 0. A hint: it may be missing (OBS with simulcast, browsers with RIDs),
+    /// and is left out if it is announced twice.
     pub ssrc: Option<u32>,
     /// The SSRC it announces for retransmissions; only together with `rtx_pt`.
     pub rtx_ssrc: Option<u32>,
@@ -55,8 +55,8 @@ pub struct PublisherMedia {
 /// Judges an offer as a publisher's and chooses what to receive.
 ///
 /// # Errors
-/// [`OfferError::Unusable`] if a section does not send, has no codec that can be forwarded (there is no partial success,
-/// RFC 9725 4.4.3), or contradicts the other one.
+/// [`OfferError::Unusable`] if a section does not send, has no codec that can be forwarded (there is no partial
+/// success, RFC 9725 4.4.3), or contradicts the other one.
 pub fn plan_publisher(offer: &Offer) -> Result<PublisherPlan, OfferError> {
     let mut plan = PublisherPlan { tracks: Tracks::default(), media: Vec::new(), extensions: Vec::new() };
     for (kind, section) in offer.active() {
@@ -115,7 +115,7 @@ fn plan_section(kind: Kind, section: &Section) -> Result<PublisherMedia, OfferEr
     })
 }
 
-/// The first codec of the offer's order that is carried. Of H.264, mode 1 if there is one: mode 0 cannot split a picture
+/// The first codec of the offer's order that is carried. Of H.264, mode 1 if there is one: mode 0 cannot split a slice
 /// over packets (RFC 6184 5.4).
 fn choose(section: &Section) -> Option<(Codec, &Format)> {
     let first = section.carried().next()?;
@@ -145,13 +145,13 @@ pub(super) fn extensions<'a>(section: &'a Section, media: &PublisherMedia) -> Ve
         .collect()
 }
 
-/// RFC 9143 9.2: sections that share a transport share the meaning of IDs.
+/// RFC 9143 12: sections that share a transport share the meaning of IDs.
 fn add_extension(extensions: &mut Vec<(u8, Extension)>, offered: &OfferedExtension) -> Result<(), OfferError> {
     match extensions.iter().find(|(id, _)| *id == offered.id) {
         Some((_, extension)) if *extension == offered.extension => {}
         Some((id, extension)) => {
             return Err(OfferError::Unusable(format!(
-                "a=extmap:{id} is {} in one section and {} in the other; give each its own ID (RFC 9143 9.2)",
+                "a=extmap:{id} is {} in one section and {} in the other; give each its own ID (RFC 9143 12)",
                 extension.uri(),
                 offered.extension.uri()
             )));
@@ -161,14 +161,14 @@ fn add_extension(extensions: &mut Vec<(u8, Extension)>, offered: &OfferedExtensi
     Ok(())
 }
 
-/// RFC 9143 9.1: on one transport a payload type means one thing.
+/// RFC 9143 9.1.1: on one transport a payload type means one thing.
 fn check_payload_types(media: &[PublisherMedia]) -> Result<(), OfferError> {
     let mut taken: Vec<u8> = Vec::new();
     for pt in media.iter().flat_map(|media| [Some(media.pt), media.rtx_pt]).flatten() {
         if taken.contains(&pt) {
             return Err(OfferError::Unusable(format!(
                 "payload type {pt} stands for two formats; give each its own, audio and video share one transport \
-                 (RFC 9143 9.1)"
+                 (RFC 9143 9.1.1)"
             )));
         }
         taken.push(pt);

@@ -141,7 +141,7 @@ fn check_sources(answered: &Session) {
     assert_eq!(all.len(), count, "an SSRC stands in two lines");
 }
 
-/// str0m knows one profile, wants a mid and BUNDLE in order, and an rtpmap for what is refused; the rest is as we write it.
+/// str0m knows one profile, wants a mid, BUNDLE in order, and an rtpmap for what is refused; the rest is as written.
 fn check_with_another_parser(answer: &str) {
     let mut session = parse(answer);
     if session.medias.iter().any(|media| !media.has_attribute("mid")) || !session.has_attribute("group") {

@@ -209,6 +209,13 @@ fn extensions_are_only_taken_in_the_direction_of_the_media() {
 }
 
 #[test]
+fn extensions_that_need_the_two_byte_form_are_left_out() {
+    let offer = changed(PUBLISHER, &[("a=extmap:3 ", "a=extmap:15 "), ("a=extmap:1 ", "a=extmap:16 ")]);
+    assert_eq!(plan(&offer).extensions, [(4, Extension::Mid)]);
+    assert!(!video_of(&offer).transport_cc);
+}
+
+#[test]
 fn extensions_of_the_session_part_hold_for_every_section() {
     let offer = changed(
         PUBLISHER,
@@ -241,7 +248,8 @@ fn simulcast(layers: &str) -> String {
     let rids: String = ids.map(|id| format!("a=rid:{id} send\r\n")).collect();
     let lines = format!(
         "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
-         a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r\n{rids}a=simulcast:send {layers}\r\na=rtpmap:96"
+         a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r\n\
+         {rids}a=simulcast:send {layers}\r\na=rtpmap:96"
     );
     changed(PUBLISHER, &[("a=rtpmap:96", &lines)])
 }
@@ -276,8 +284,12 @@ fn without_simulcast_a_rid_means_nothing() {
         assert!(video_of(&offer).rids.is_empty(), "{rule}");
         assert!(plan(&offer).extensions.iter().all(|(_, extension)| *extension != Extension::Rid), "{rule}");
     }
-    // A layer without an a=rid line does not exist.
-    assert_eq!(video_of(&changed(&with_layers, &[("a=rid:h send\r\n", "")])).rids, ["l"]);
+    for (rule, changes) in [
+        ("a layer without an a=rid line does not exist", ("a=rid:h send\r\n", "")),
+        ("nor does one the publisher would receive", ("a=rid:h send", "a=rid:h recv")),
+    ] {
+        assert_eq!(video_of(&changed(&with_layers, &[changes])).rids, ["l"], "{rule}");
+    }
 }
 
 #[test]
@@ -288,6 +300,9 @@ fn sections_without_a_mid_get_a_name_of_their_own() {
     let plan = plan(&offer);
     assert_eq!(plan.media[0].mid, "1");
     assert!(plan.extensions.iter().all(|(_, extension)| *extension != Extension::Mid), "there is no mid to carry");
+    let viewer = Offer::parse(&changed(&offer, &[("a=sendonly", "a=recvonly")])).expect("an offer");
+    let plan = plan_viewer(&viewer, &tracks()).expect("a viewer");
+    assert_eq!((plan.media[0].mid.as_str(), plan.media[0].mid_extension), ("1", None));
 }
 
 #[test]
