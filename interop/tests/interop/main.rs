@@ -3,5 +3,4 @@
 //! Everything in `browser` starts browsers and is run alone (`cargo xtask test` does so).
 
 mod browser;
-mod commands;
 mod load;
