@@ -95,7 +95,7 @@ impl Plane {
         }
         let mut threads = Vec::new();
         for (index, ((poll, inbox), sockets)) in polls.into_iter().zip(sockets).enumerate() {
-            let worker = Worker::new(index, poll, sockets, inbox, mailboxes.clone(), config.stream.clone())?;
+            let worker = Worker::new(index, poll, sockets, inbox, mailboxes.clone(), config.stream)?;
             let name = format!("media-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run())?);
         }
@@ -140,11 +140,12 @@ impl Plane {
 
     /// Everything the workers have to tell. Blocks for as long as the slowest needs, at most half a second.
     pub fn report(&self) -> Report {
-        let (sender, receiver) = mpsc::channel();
+        // One answer from each: none ever waits for room.
+        let (sender, receiver) = mpsc::sync_channel(self.shared.mailboxes.len());
         let mut asked = 0;
         for mailbox in &self.shared.mailboxes {
             let sender = sender.clone();
-            let reply = Box::new(move |report| drop(sender.send(report)));
+            let reply = Box::new(move |report| drop(sender.try_send(report)));
             asked += usize::from(mailbox.send(Command::Report(reply)).is_ok());
         }
         let mut all = Report::default();

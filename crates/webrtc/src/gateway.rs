@@ -353,6 +353,7 @@ impl Gateway {
     /// All streams, with everything known of them. Asks the workers: call it off the async threads.
     pub fn streams(&self) -> Vec<StreamReport> {
         let report = self.shared.plane.report();
+        self.shared.directory.sweep(Instant::now());
         let entries = self.shared.directory.list();
         let streams = entries.into_iter().map(|entry| {
             let sessions = report.sessions.iter().filter(|session| session.stream == entry.key);

@@ -151,8 +151,12 @@ impl Session {
         let tapped = self.engine.take_keys();
         match &mut self.role {
             RoleState::Publisher { slot, tracks } => {
-                slot.go_live(tracks.clone(), cx.now);
-                cx.act(Action::Publish(tracks.clone()));
+                // Silent for too long during its handshake, it may have lost the stream to another.
+                if slot.go_live(tracks.clone(), cx.now) {
+                    cx.act(Action::Publish(tracks.clone()));
+                } else {
+                    cx.act(Action::Close(CloseReason::Replaced));
+                }
             }
             RoleState::Subscriber { plan, egress, .. } => {
                 let keys = tapped.and_then(|tapped| {

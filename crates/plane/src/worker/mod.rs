@@ -274,7 +274,10 @@ impl Worker {
                 continue;
             }
             match socket {
-                Some(socket) => self.refused += socket.send(batch).refused as u64,
+                Some(socket) => {
+                    let sent = socket.send(batch);
+                    self.refused += sent.refused + sent.dropped;
+                }
                 None => batch.clear(),
             }
         }

@@ -279,6 +279,17 @@ fn a_publisher_connects_and_its_packets_are_pushed_in_order() {
 }
 
 #[test]
+fn a_publisher_whose_slot_was_taken_during_its_handshake_is_closed() {
+    let mut world = World::new(Role::Publisher);
+    let later = world.now + Duration::from_secs(3);
+    let other = world.directory.reserve_publisher(&stream(), SessionId(2), later).unwrap();
+    assert_eq!(other.replaces, Some(SessionId(1)));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.closed(), Some(CloseReason::Replaced));
+    assert!(!world.asked.iter().any(|action| matches!(action, Action::Publish(_))));
+}
+
+#[test]
 fn a_publisher_is_asked_for_a_keyframe() {
     let mut world = World::new(Role::Publisher);
     world.run(Duration::from_secs(1));
