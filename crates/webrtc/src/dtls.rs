@@ -716,7 +716,7 @@ mod tests {
             end.instance.handle_timeout(wake).unwrap();
             end.poll();
             at.push(wake);
-            assert_eq!(end.outgoing.drain(..).collect::<Vec<_>>(), [hello.clone()]);
+            assert_eq!(end.outgoing.drain(..).collect::<Vec<_>>(), std::slice::from_ref(&hello));
         }
         let gaps: Vec<_> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
         assert_eq!(gaps, [800, 1600, 3200, 3200, 3200]);
