@@ -80,8 +80,8 @@ fn binary() -> &'static PathBuf {
             return path.into();
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        // The whole workspace's binaries: the same features, hence the same dependencies as the tests were built with.
-        let status = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins"]).status();
+        // With all tests of the workspace: the same features, hence the same dependencies as this test was built with.
+        let status = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins", "--tests"]).status();
         assert!(status.is_ok_and(|status| status.success()), "whipstitch does not build");
         target().join("debug/whipstitch")
     })

@@ -3,6 +3,9 @@
 //! One profile and one set of packages throughout (`--workspace` always, tests picked by name): another selection would
 //! mean other features, and so a second build of every dependency.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::Outcome;
 use crate::check;
 use crate::packages;
@@ -21,9 +24,17 @@ pub(crate) fn run(_: ()) -> Outcome {
     if !steps.command("build", 25, &cargo(&["build", "--workspace", "--all-targets", "--locked"])) {
         return steps.finish();
     }
-    let tests = ["test", "--workspace", "--locked", "--", "--skip", BROWSERS];
-    steps.command("tests", 12, &cargo(&tests));
-    let browsers = ["test", "--workspace", "--locked", "--test", "interop", "--", "--test-threads=1", BROWSERS];
-    steps.command("browsers", 9, &cargo(&browsers));
+    steps.command("tests", 12, &tests(&["--", "--skip", BROWSERS]));
+    steps.command("browsers", 9, &tests(&["--test", "interop", "--", "--test-threads=1", BROWSERS]));
     steps.finish()
+}
+
+fn tests(args: &[&str]) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--locked"]);
+    // It lies beside this program, built by the part before.
+    if let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+        command.env("WHIPSTITCH_BIN", folder.join("whipstitch"));
+    }
+    command.args(args);
+    command
 }
