@@ -60,17 +60,24 @@ function deny() {
   face.state = 'denied';
   const why = token()
     ? 'This token does not allow you to see the list of streams.'
-    : 'The list of streams is shown on the server itself (http://localhost) or to those who have the token.';
+    : 'The list of streams is shown on the server itself (http://localhost), or with a token.';
   $('note').replaceChildren(
-    element('p', {}, `${why} Watching works without it when you know the name.`),
-    tokenForm(() => { face.state = 'loading'; look(); }),
+    element('p', {}, `${why} You can open a stream below when you know its name.`),
+    tokenForm(() => { face.state = 'loading'; look(); explain(); }),
   );
+  explain();
 }
 
 /** A page of ours; a token in this page's URL is meant to go along. */
 function page(kind, name) {
   const inUrl = new URLSearchParams(location.search).get('token');
   return `/${kind}/${encodeURIComponent(name)}${inUrl ? `?token=${encodeURIComponent(inUrl)}` : ''}`;
+}
+
+/** What OBS wants as its token. From elsewhere than the server itself, publishing needs one. */
+function bearer() {
+  if (token()) return copyable(token(), 'token');
+  return face.state === 'denied' ? 'the token of the server' : 'leave it empty';
 }
 
 function explain() {
@@ -89,7 +96,7 @@ function explain() {
     + '-bf 0 -g 60 -b:v 2500k -c:a libopus -ar 48000 -ac 2 -b:a 128k';
   $('obs').replaceChildren(
     element('dt', {}, 'Server'), element('dd', {}, copyable(whip, 'server')),
-    element('dt', {}, 'Bearer token'), element('dd', {}, token() ? copyable(token(), 'token') : 'leave it empty'),
+    element('dt', {}, 'Bearer token'), element('dd', {}, bearer()),
   );
   $('ffmpeg-file').replaceChildren(
     copyable(`ffmpeg -re -i FILE ${encode} -f whip${auth} ${whip}`, 'FFmpeg command for a file'),

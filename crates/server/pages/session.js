@@ -1,6 +1,6 @@
 // One WHIP or WHEP session: offer and answer over HTTP, trickle, and the end. whip.js and whep.js add what differs.
 
-import { call } from './api.js';
+import { Unreachable, call } from './api.js';
 
 const SDP = 'application/sdp';
 const FRAGMENT = 'application/trickle-ice-sdpfrag';
@@ -23,6 +23,7 @@ export class Session {
   #url;
   #candidates = [];
   #trickling = false;
+  #checking = false;
   #finish;
   #timer;
 
@@ -78,6 +79,21 @@ export class Session {
     this.#finish(reason);
   }
 
+  /**
+   * Asks the server whether it still has this session, and ends it here if not. A server that was killed says no
+   * goodbye, and browsers take a quarter of a minute to notice.
+   */
+  async check() {
+    if (!this.#url || this.#checking) return;
+    this.#checking = true;
+    try {
+      await call('GET', this.#url);
+    } catch (error) {
+      if (error.status === 404 || error instanceof Unreachable) this.#end(Ended.LOST);
+    }
+    this.#checking = false;
+  }
+
   #end(reason) {
     if (this.pc.signalingState !== 'closed') this.close(reason);
   }
@@ -87,6 +103,9 @@ export class Session {
       case 'connected':
         this.connected = true;
         clearTimeout(this.#timer);
+        break;
+      case 'disconnected':
+        this.check();
         break;
       case 'failed':
         this.#end(this.connected ? Ended.LOST : Ended.NEVER);

@@ -124,9 +124,12 @@ async function look() {
       become('playing', 'live', 'live');
       say();
     }
-  } else if (performance.now() - frames.at > STALLED_MS && face.state !== 'stalled') {
-    become('stalled', 'no picture', 'warn');
-    say(paragraph('The publisher sends nothing at the moment. It goes on here by itself.'));
+  } else if (performance.now() - frames.at > STALLED_MS) {
+    if (face.state !== 'stalled') {
+      become('stalled', 'no picture', 'warn');
+      say(paragraph('The publisher sends nothing at the moment. It goes on here by itself.'));
+    }
+    session.check();
   }
   showSound();
   if (!$('panel').hidden) showNumbers(now);

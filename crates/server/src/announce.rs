@@ -26,15 +26,18 @@ pub(crate) struct Facts<'a> {
 pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     let mut lines = vec![format!("listening on http {}", facts.http)];
     lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc udp {address}")));
-    for base in bases(facts) {
-        lines.push(format!("overview {base}/"));
-        match facts.demo {
-            Some(stream) => lines.push(format!("watch {base}/watch/{stream}")),
-            None => lines.push(format!("watch {base}/watch/STREAM")),
+    let here = format!("http://{}", local(facts.http));
+    lines.push(format!("overview {here}/"));
+    lines.extend(watching(&here, facts.demo));
+    lines.push(format!("publish from a browser {here}/publish/STREAM"));
+    lines.push(format!("publish (WHIP: OBS, FFmpeg) {here}/whip/STREAM"));
+    if let Some(there) = elsewhere(facts) {
+        lines.push(format!("overview {there}/"));
+        lines.extend(watching(&there, facts.demo));
+        // No browser gives a camera to a page of that URL, and without either of these nobody may publish there.
+        if facts.config.token.is_some() || facts.config.open_publish {
+            lines.push(format!("publish (WHIP: OBS, FFmpeg) {there}/whip/STREAM"));
         }
-        lines.push(format!("watch (WHEP) {base}/whep/STREAM"));
-        lines.push(format!("publish from a browser {base}/publish/STREAM"));
-        lines.push(format!("publish (WHIP: OBS, FFmpeg) {base}/whip/STREAM"));
     }
     lines.extend(access(facts));
     lines
@@ -45,19 +48,18 @@ pub(crate) fn demo_page(http: SocketAddr, stream: &str) -> String {
     format!("http://{}/watch/{stream}", local(http))
 }
 
-/// The beginnings of the URLs: on this machine, and from elsewhere.
-fn bases(facts: &Facts<'_>) -> Vec<String> {
-    let here = local(facts.http);
-    let mut bases = vec![format!("http://{here}")];
-    let elsewhere = facts.config.public_ip.first().or_else(|| {
-        facts.machine.iter().find(|ip| facts.http.ip().is_unspecified() && (facts.http.is_ipv6() || ip.is_ipv4()))
-    });
-    if facts.http.ip().is_unspecified()
-        && let Some(ip) = elsewhere
-    {
-        bases.push(format!("http://{}", SocketAddr::new(*ip, facts.http.port())));
+fn watching(base: &str, demo: Option<&str>) -> [String; 2] {
+    [format!("watch {base}/watch/{}", demo.unwrap_or("STREAM")), format!("watch (WHEP) {base}/whep/STREAM")]
+}
+
+/// The beginning of the URLs for other machines, where the listener can be reached from those.
+fn elsewhere(facts: &Facts<'_>) -> Option<String> {
+    if !facts.http.ip().is_unspecified() {
+        return None;
     }
-    bases
+    let fits = |ip: &&IpAddr| facts.http.is_ipv6() || ip.is_ipv4();
+    let ip = facts.config.public_ip.iter().chain(facts.machine).find(fits)?;
+    Some(format!("http://{}", SocketAddr::new(*ip, facts.http.port())))
 }
 
 /// Host and port that reach the listener from this machine. By name where that works: browsers give camera and
@@ -130,8 +132,6 @@ publish (WHIP: OBS, FFmpeg) http://localhost:8555/whip/STREAM
 overview http://192.168.1.5:8555/
 watch http://192.168.1.5:8555/watch/STREAM
 watch (WHEP) http://192.168.1.5:8555/whep/STREAM
-publish from a browser http://192.168.1.5:8555/publish/STREAM
-publish (WHIP: OBS, FFmpeg) http://192.168.1.5:8555/whip/STREAM
 access: watching is open to everybody who reaches this server
 access: publishing is open to this machine only; from elsewhere it needs a token (--token)
 access: lists and statistics are open to this machine only
@@ -164,6 +164,7 @@ access: ending sessions of others needs the token in /data/admin-token";
         let text = said(&with_token, "0.0.0.0:1", None, None);
         assert!(text.contains("access: publishing, watching, lists and statistics need the token"));
         assert!(!text.contains("very-secret") && !text.contains("reverse proxy"));
+        assert!(text.contains("publish (WHIP: OBS, FFmpeg) http://192.168.1.5:1/whip/STREAM"));
         let open = Config { open_publish: true, ..with_token };
         assert!(said(&open, "0.0.0.0:1", None, None).contains("publishing is open to everybody; watching"));
         let open = Config { token: None, ..open };

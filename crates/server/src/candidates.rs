@@ -18,6 +18,8 @@ use crate::access;
 const MOST: usize = 12;
 /// A looked-up name stays true this long; a join must not wait for DNS each time.
 const NAME_LIFE: Duration = Duration::from_secs(60);
+/// After a look-up that failed. Each one may hold a thread for as long as the resolver likes, and joins need those too.
+const NAME_RETRY: Duration = Duration::from_secs(10);
 /// An offer must be answered within 2 s in the usual case (OBS gives up after 8).
 const LOOK_UP: Duration = Duration::from_secs(1);
 
@@ -116,7 +118,15 @@ pub(crate) struct Announcer {
     names: Vec<String>,
     listeners: Vec<SocketAddr>,
     /// What was looked up; holds `names` at most.
-    looked_up: Mutex<HashMap<String, (Instant, Vec<IpAddr>)>>,
+    looked_up: Mutex<HashMap<String, Known>>,
+}
+
+/// What is known of a name.
+#[derive(Debug)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    /// When to look it up again; until then nobody else does.
+    next: Instant,
 }
 
 impl Announcer {
@@ -153,20 +163,42 @@ impl Announcer {
         if !self.names.contains(&host) {
             return Vec::new();
         }
-        let known = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner).get(&host).cloned();
-        match known {
-            Some((at, addresses)) if at.elapsed() < NAME_LIFE => addresses,
-            // An answer that does not come leaves the last good one in place.
-            known => match look_up(&host).await {
+        match self.claim(&host, Instant::now()) {
+            Claim::Known(addresses) => addresses,
+            Claim::LookUp(last) => match look_up(&host).await {
                 Some(addresses) => {
-                    let entry = (Instant::now(), addresses.clone());
-                    self.looked_up.lock().unwrap_or_else(PoisonError::into_inner).insert(host, entry);
+                    let known = Known { addresses: addresses.clone(), next: Instant::now() + NAME_LIFE };
+                    self.looked_up.lock().unwrap_or_else(PoisonError::into_inner).insert(host, known);
                     addresses
                 }
-                None => known.map(|(_, addresses)| addresses).unwrap_or_default(),
+                // An answer that does not come leaves the last good one in place.
+                None => last,
             },
         }
     }
+
+    /// What is known, or the task of finding out. One caller at a time gets that; the others go on with what there is.
+    fn claim(&self, host: &str, now: Instant) -> Claim {
+        let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        match looked_up.get_mut(host) {
+            Some(known) if now < known.next => Claim::Known(known.addresses.clone()),
+            Some(known) => {
+                known.next = now + NAME_RETRY;
+                Claim::LookUp(known.addresses.clone())
+            }
+            None => {
+                looked_up.insert(host.to_owned(), Known { addresses: Vec::new(), next: now + NAME_RETRY });
+                Claim::LookUp(Vec::new())
+            }
+        }
+    }
+}
+
+/// See [`Announcer::claim`].
+#[derive(Debug, PartialEq)]
+enum Claim {
+    Known(Vec<IpAddr>),
+    LookUp(Vec<IpAddr>),
 }
 
 async fn look_up(host: &str) -> Option<Vec<IpAddr>> {
@@ -324,6 +356,21 @@ mod tests {
         assert_eq!(announcer.addresses_of("LOCALHOST").await, ips(&["127.0.0.1", "::1"]));
         assert_eq!(announcer.addresses_of("stranger.example").await, ips(&[]));
         assert!(announcer.looked_up.lock().unwrap().is_empty(), "a stranger's name reached the resolver");
+    }
+
+    #[test]
+    fn one_client_looks_a_name_up_while_the_others_go_on_and_a_failure_is_not_repeated_at_once() {
+        let announcer = Announcer::new(Vec::new(), Vec::new(), Vec::new());
+        let now = Instant::now();
+        let claim = |seconds| announcer.claim("a", now + Duration::from_secs(seconds));
+        assert_eq!(claim(0), Claim::LookUp(ips(&[])));
+        assert_eq!(claim(1), Claim::Known(ips(&[])));
+        assert_eq!(claim(10), Claim::LookUp(ips(&[])));
+        let known = Known { addresses: ips(&["192.0.2.1"]), next: now + Duration::from_secs(70) };
+        announcer.looked_up.lock().unwrap().insert("a".to_owned(), known);
+        assert_eq!(claim(69), Claim::Known(ips(&["192.0.2.1"])));
+        assert_eq!(claim(70), Claim::LookUp(ips(&["192.0.2.1"])));
+        assert_eq!(claim(71), Claim::Known(ips(&["192.0.2.1"])), "the last good answer holds");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The `whipstitch` command. Exit codes: 0 stopped in order, 1 failed while running, 2 wrong usage or configuration.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,9 +73,7 @@ async fn run(config: Config, with_demo: bool) -> Result<(), Box<dyn std::error::
     let token = config.token.clone();
     let server = Server::start(config).await?;
     let demo = with_demo.then(|| Demo::start(server.http(), token.as_ref()));
-    for line in server.announcement(demo.as_ref().map(|_| demo::STREAM)) {
-        println!("{line}");
-    }
+    print(&server.announcement(demo.as_ref().map(|_| demo::STREAM)));
     if demo.is_some() {
         demo::show(server.http());
     }
@@ -95,8 +94,17 @@ async fn run(config: Config, with_demo: bool) -> Result<(), Box<dyn std::error::
     }
 }
 
+/// Whoever closed standard output does not want to read it; that is no reason to end.
+fn print(lines: &[String]) {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = out.flush();
+}
+
 fn printed(text: &str) -> ExitCode {
-    println!("{}", text.trim_end());
+    print(&[text.trim_end().to_owned()]);
     ExitCode::SUCCESS
 }
 

@@ -23,6 +23,7 @@ use crate::announce;
 use crate::candidates::{self, Announcer};
 use crate::config::Config;
 use crate::credentials;
+use crate::http::connection::Bounds;
 use crate::http::{self, State};
 
 /// How long players that were just told goodbye may still ask when to come back.
@@ -87,7 +88,12 @@ impl Server {
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
         let state = State::new(Arc::new(gateway.clone()), policy, announcer);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(http::connection::serve(listener, http::app(state.clone()), stopped, GRACE));
+        let serving = tokio::spawn(http::connection::serve(
+            listener,
+            http::app(state.clone()),
+            stopped,
+            Bounds::of_this_process(GRACE),
+        ));
         info!(%http, ?rtc, "started");
         Ok(Self { config, http, rtc, admin, gateway, state, stop, serving })
     }

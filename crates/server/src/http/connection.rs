@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -27,8 +28,8 @@ use super::App;
 use super::framing::Stage;
 use crate::logging::Brake;
 
-/// Connections at once. Each costs two buffers of a few KiB; browsers keep up to six to one host. Twice the file
-/// descriptors a default `ulimit` leaves would be no use.
+/// Connections at once, where the machine has file descriptors for them. Each costs two buffers of a few KiB; browsers
+/// keep up to six to one host, and players none after their session began.
 const MOST_CONNECTIONS: usize = 4096;
 /// From the first byte of a request head to its last, and from the connection to its first byte.
 const HEAD: Duration = Duration::from_secs(10);
@@ -63,9 +64,36 @@ impl Connection {
     }
 }
 
-/// Serves `listener` until `stop` turns true, then lets running requests finish within `grace`.
-pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Receiver<bool>, grace: Duration) {
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+/// What a listener allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// For requests that are being served when it is time to stop.
+    pub(crate) grace: Duration,
+}
+
+impl Bounds {
+    /// Takes as much of the file descriptors this process may have as HTTP needs, and leaves it half of them.
+    pub(crate) fn of_this_process(grace: Duration) -> Self {
+        let connections = match raise_descriptors() {
+            Ok(descriptors) => usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
+            Err(_) => MOST_CONNECTIONS,
+        };
+        Self { connections, grace }
+    }
+}
+
+/// Many systems start a process with 1024 descriptors and let it have more for the asking.
+fn raise_descriptors() -> nix::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(4 * MOST_CONNECTIONS as u64).max(soft);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map(|()| wanted).or(Ok(soft))
+}
+
+/// Serves `listener` until `stop` turns true.
+pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Receiver<bool>, bounds: Bounds) {
+    let slots = Arc::new(Semaphore::new(bounds.connections));
     let (full, failing) = (Brake::default(), Brake::default());
     let mut connections = JoinSet::new();
     loop {
@@ -80,7 +108,7 @@ pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Rece
             }
             (Ok((_, peer)), Err(_)) => {
                 if let Some(more) = full.pass(Instant::now()) {
-                    warn!(%peer, more, "HTTP connection refused: {MOST_CONNECTIONS} are open");
+                    warn!(%peer, more, "HTTP connection refused: {} are open", bounds.connections);
                 }
             }
             (Err(error), _) => {
@@ -94,7 +122,7 @@ pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Rece
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
     // Who is not done by then is cut off as the set is dropped.
-    let _ = tokio::time::timeout(grace, all).await;
+    let _ = tokio::time::timeout(bounds.grace, all).await;
 }
 
 /// Resolves when it is time to stop, or nobody is left to say so.

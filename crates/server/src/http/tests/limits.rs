@@ -79,6 +79,20 @@ async fn chunked_bodies_are_read_and_bounded() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_is_told_so() {
+    let site = Site::open().await;
+    let mut client = site.connect().await;
+    client.send(&site.request("POST", "/whip/a", &[SDP_TYPE, "content-length: 5"], "")).await;
+    // From here on time passes whenever nobody has anything to do.
+    tokio::time::pause();
+    let answer = client.answer("POST").await;
+    assert_eq!(answer.status, 408);
+    answer.check();
+    answer.problem();
+    assert!(site.media.asked().is_empty());
+}
+
+#[tokio::test]
 async fn a_client_that_asks_first_is_told_before_it_sends() {
     let site = Site::open().await;
     let mut client = site.connect().await;
@@ -160,6 +174,31 @@ async fn garbage_is_answered_or_dropped_and_nobody_else_notices() {
     assert_eq!(site.ask("GET", "/healthz", &[], "").await.status, 200);
 }
 
+#[tokio::test]
+async fn connections_beyond_the_bound_are_closed_and_room_comes_back() {
+    let site = Site::open().await;
+    let request = site.request("GET", "/healthz", &[], "");
+    let mut clients = Vec::new();
+    for _ in 0..BOUNDS.connections {
+        let mut client = site.connect().await;
+        client.send(&request).await;
+        assert_eq!(client.answer("GET").await.status, 200);
+        clients.push(client);
+    }
+    let mut one_too_many = site.connect().await;
+    assert!(one_too_many.is_closed().await);
+    // A client that goes gives its place to the next; until the server has noticed, the next is closed like the other.
+    drop(clients.pop());
+    loop {
+        let mut client = site.connect().await;
+        let _ = client.stream.write_all(request.as_bytes()).await;
+        let mut first = [0; 1];
+        if client.stream.read(&mut first).await.is_ok_and(|read| read == 1) {
+            break;
+        }
+    }
+}
+
 /// A media plane that hangs costs a request its answer and not the server its life.
 #[tokio::test]
 async fn a_media_plane_that_hangs_is_503() {
@@ -192,15 +231,8 @@ async fn a_media_plane_that_hangs_is_503() {
 
 #[tokio::test]
 async fn no_address_to_announce_is_said() {
-    let media = Arc::new(Script::default());
-    // Bound to an address no client of this machine's other addresses can be told.
     let announcer = Announcer::new(Vec::new(), Vec::new(), Vec::new());
-    let state = State::new(Arc::clone(&media) as Arc<dyn Media>, nothing_configured(), announcer);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(connection::serve(listener, app(state.clone()), stopped, Duration::from_secs(2)));
-    let site = Site { address, media, state, stop };
+    let site = Site::announcing(nothing_configured(), announcer).await;
     let answer = site.ask("POST", "/whep/a", &[SDP_TYPE], OFFER).await;
     assert_eq!(answer.status, 503);
     assert!(answer.problem()["detail"].as_str().unwrap().contains("--public-ip"));

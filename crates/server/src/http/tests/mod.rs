@@ -28,6 +28,9 @@ const FRAGMENT: &str = "a=ice-ufrag:abcd\r\n";
 const SDP_TYPE: &str = "content-type: application/sdp";
 const FRAGMENT_TYPE: &str = "content-type: application/trickle-ice-sdpfrag";
 
+/// Fewer connections than any test but that of the bound opens.
+const BOUNDS: connection::Bounds = connection::Bounds { connections: 8, grace: Duration::from_secs(2) };
+
 /// A media plane that does as it is told and remembers what it was asked.
 #[derive(Default)]
 struct Script {
@@ -156,14 +159,19 @@ struct Site {
 impl Site {
     /// With this policy, on a free port.
     async fn start(policy: Policy) -> Self {
-        let media = Arc::new(Script::default());
         // An address set by hand is announced to everybody, and nothing of the machine the test runs on is.
-        let announcer = Announcer::new(vec![[127, 0, 0, 1].into()], Vec::new(), media.local_addrs().to_vec());
+        let announcer =
+            Announcer::new(vec![[127, 0, 0, 1].into()], Vec::new(), vec!["127.0.0.1:4000".parse().unwrap()]);
+        Self::announcing(policy, announcer).await
+    }
+
+    async fn announcing(policy: Policy, announcer: Announcer) -> Self {
+        let media = Arc::new(Script::default());
         let state = State::new(Arc::clone(&media) as Arc<dyn Media>, policy, announcer);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(connection::serve(listener, app(state.clone()), stopped, Duration::from_secs(2)));
+        tokio::spawn(connection::serve(listener, app(state.clone()), stopped, BOUNDS));
         Self { address, media, state, stop }
     }
 
