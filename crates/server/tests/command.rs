@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -23,11 +24,50 @@ fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// What the server writes to standard error. It is read all the time: a full pipe would stop the server.
+struct Log(Arc<(Mutex<LogState>, Condvar)>);
+
+#[derive(Default)]
+struct LogState {
+    text: String,
+    ended: bool,
+}
+
+impl Log {
+    fn of(stderr: ChildStderr) -> Self {
+        let shared = Arc::new((Mutex::new(LogState::default()), Condvar::new()));
+        let (theirs, mut stderr) = (Arc::clone(&shared), BufReader::new(stderr));
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            loop {
+                line.clear();
+                let ended = stderr.read_line(&mut line).is_ok_and(|read| read == 0);
+                let mut state = theirs.0.lock().unwrap();
+                state.text += &line;
+                state.ended = ended;
+                theirs.1.notify_all();
+                if ended {
+                    return;
+                }
+            }
+        });
+        Self(shared)
+    }
+
+    /// Waits for `text`, and returns all there is then.
+    fn wait_for(&self, text: &str) -> String {
+        let state = self.0.0.lock().unwrap();
+        let state = self.0.1.wait_while(state, |state| !state.text.contains(text) && !state.ended).unwrap();
+        assert!(state.text.contains(text), "the log ended before {text:?}: {}", state.text);
+        state.text.clone()
+    }
+}
+
 /// A running server on free ports, and a place for its data.
 struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
+    log: Log,
     _data: tempfile::TempDir,
     /// Everything it said at start.
     said: Vec<String>,
@@ -36,11 +76,15 @@ struct Running {
 
 impl Running {
     fn start(command: &str, flags: &[&str]) -> Self {
+        Self::start_in(command, flags, &[])
+    }
+
+    fn start_in(command: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let fixed = [command, "--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data", data.path().to_str().unwrap()];
-        let mut child = whipstitch(&[&fixed, flags].concat()).spawn().unwrap();
+        let mut child = whipstitch(&[&fixed, flags].concat()).envs(environment.iter().copied()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Log::of(child.stderr.take().unwrap());
         let mut said: Vec<String> = Vec::new();
         // The access lines come last, and there are at least two kinds of them.
         let last = if flags.contains(&"--token") { "access: " } else { "access: ending sessions" };
@@ -50,15 +94,7 @@ impl Running {
             said.push(line.trim_end().to_owned());
         }
         let http = said[0].strip_prefix("listening on http ").expect("the address comes first").parse().unwrap();
-        Self { child, stdout, stderr, _data: data, said, http }
-    }
-
-    /// Reads the log up to a line with `text`.
-    fn wait_for_log(&mut self, text: &str) {
-        let mut log = String::new();
-        while !log.lines().last().is_some_and(|line| line.contains(text)) {
-            assert_ne!(self.stderr.read_line(&mut log).unwrap(), 0, "the log ended before {text:?}: {log}");
-        }
+        Self { child, stdout, log, _data: data, said, http }
     }
 
     fn signal(&self, signal: Signal) {
@@ -152,7 +188,7 @@ fn an_address_in_use_is_named_with_its_flag_and_code_1() {
 
 #[test]
 fn it_announces_serves_refuses_while_stopping_and_ends_with_0() {
-    let mut server = Running::start("serve", &[]);
+    let server = Running::start("serve", &[]);
     for start in ["listening on http 127.0.0.1:", "listening on rtc udp 127.0.0.1:", "watch http://localhost:"] {
         assert!(server.said.iter().any(|line| line.starts_with(start)), "{start}: {:?}", server.said);
     }
@@ -162,7 +198,7 @@ fn it_announces_serves_refuses_while_stopping_and_ends_with_0() {
 
     let begun = Instant::now();
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("stopping");
+    server.log.wait_for("stopping");
     let offer = "POST /whep/a HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/sdp\r\nConnection: close\r\n\
                  Content-Length: 5\r\n\r\nv=0\r\n";
     let answer = server.ask(offer);
@@ -173,13 +209,13 @@ fn it_announces_serves_refuses_while_stopping_and_ends_with_0() {
 
 #[test]
 fn a_stalled_client_does_not_hold_up_the_end() {
-    let mut server = Running::start("serve", &["--token", "t"]);
+    let server = Running::start("serve", &["--token", "t"]);
     let mut stalled = TcpStream::connect(server.http).unwrap();
     stalled.write_all(b"POST /whip/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n").unwrap();
     let _idle = TcpStream::connect(server.http).unwrap();
     let begun = Instant::now();
     server.signal(Signal::SIGINT);
-    server.wait_for_log("stopped");
+    server.log.wait_for("stopped");
     assert_eq!(server.end(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
@@ -187,10 +223,10 @@ fn a_stalled_client_does_not_hold_up_the_end() {
 #[test]
 fn the_demo_publishes_over_its_own_front_door_with_and_without_a_token() {
     for flags in [&[][..], &["--token", "secret"]] {
-        let mut server = Running::start("demo", flags);
+        let server = Running::start("demo", flags);
         let player = format!("watch http://localhost:{}/watch/demo", server.http.port());
         assert!(server.said.contains(&player), "{:?}", server.said);
-        server.wait_for_log("test source is publishing");
+        server.log.wait_for("test source is publishing");
         let request = "GET /api/v1/streams/demo HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer secret\r\n\
                        Connection: close\r\n\r\n";
         let answer = server.ask(request);
@@ -198,4 +234,39 @@ fn the_demo_publishes_over_its_own_front_door_with_and_without_a_token() {
         server.signal(Signal::SIGTERM);
         assert_eq!(server.end(), Some(0));
     }
+}
+
+#[test]
+fn tokens_and_session_urls_are_never_logged_and_strangers_cannot_fill_the_log() {
+    let begun = Instant::now();
+    let flags = ["--token", "tokentokentoken"];
+    let server = Running::start_in("demo", &flags, &[("WHIPSTITCH_LOG", "trace")]);
+    server.log.wait_for("test source is publishing");
+    for token in ["tokentokentoken", "wrongwrongwrong"] {
+        for (method, target) in [
+            ("POST", "/whip/a?token=TOKEN"),
+            ("POST", "/whep/demo?token=TOKEN"),
+            ("GET", "/watch/demo?token=TOKEN"),
+            ("GET", "/nowhere/TOKEN"),
+            ("DELETE", "/whip/demo/sessionsecret"),
+            ("DELETE", "/whip/a"),
+        ] {
+            let target = target.replace("TOKEN", token);
+            server.ask(&format!("{method} {target} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"));
+            server.ask(&format!(
+                "{method} /whip/a HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            ));
+        }
+    }
+    server.signal(Signal::SIGTERM);
+    let log = server.log.wait_for("stopped");
+    let seconds = begun.elapsed().as_secs() as usize;
+    assert!(log.contains("/whip/{stream}"), "requests are logged by their route: {log}");
+    for secret in ["tokentokentoken", "wrongwrongwrong", "sessionsecret", "/whip/demo/"] {
+        let told = log.lines().find(|line| line.contains(secret));
+        assert!(told.is_none(), "{secret}: {told:?}");
+    }
+    let denials = log.matches("access denied").count();
+    assert!((1..=seconds + 1).contains(&denials), "{denials} lines in {seconds} s");
+    assert_eq!(server.end(), Some(0));
 }
