@@ -3,7 +3,7 @@
 //!
 //! [`resolve`] is a pure function of those three texts. A flag beats the environment, the environment beats the file,
 //! and every mistake in any of them is reported together, one line each, even where a stronger source would have
-//! hidden it. What a key is called, takes and means stands once, in [`keys`].
+//! hidden it. What a key is called, takes and means stands once, in `keys.rs`.
 
 mod file;
 pub(crate) mod keys;

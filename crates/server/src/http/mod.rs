@@ -1,5 +1,5 @@
 //! HTTP: the routes, and what holds for all of them. Each module below answers one kind of URL; which status an error
-//! has is decided in [`error`], who may ask in [`crate::access`], and what happens then in the media plane.
+//! has is decided in `error.rs`, who may ask in [`crate::access`], and what happens then in the media plane.
 //!
 //! Order of checks on every route (`protocol.md` 2): route, method, preflight, access, load, size, media type,
 //! preconditions, syntax, meaning, state.
