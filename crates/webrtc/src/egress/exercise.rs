@@ -19,12 +19,12 @@ const VIDEO_RTX: u32 = 3;
 const VIEWER: u32 = 4;
 
 /// Packets of each track that can be asked for, numbered from 0.
-const SENT: u64 = 40;
+const SENT: u64 = 12;
 
 /// Bytes that may be resent of each track at once: the budget's floor, which is all that so few packets allow.
 const BUDGET: usize = 7_500;
 
-/// Gives a viewer's bytes to an egress that has sent 40 packets of each track. The first byte says what the rest is: a
+/// Gives a viewer's bytes to an egress that has sent a dozen packets of each track. The first byte says what the rest is: a
 /// datagram as it came, or a compound that the viewer sealed, to be handled twice, a second apart. Says whether it was
 /// accepted.
 ///
@@ -87,7 +87,7 @@ fn sender(keys: Keys) -> (Instant, History, Egress) {
                 seq: 1000 + n / 2,
                 time: 5000 + n,
                 marker: false,
-                payload: Arc::from(&[n as u8; 200][..]),
+                payload: Arc::from(&[n as u8; 60][..]),
                 extensions: Extensions::default(),
                 arrived: now,
             };

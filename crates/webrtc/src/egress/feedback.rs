@@ -179,3 +179,19 @@ fn open<'a>(opener: &mut Opener, datagram: &'a mut [u8]) -> Result<Compound<'a>,
 fn smooth(rtt: Option<Duration>, measured: Duration) -> Duration {
     rtt.map_or(measured, |rtt| (rtt * 7 + measured) / 8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_of_firs_are_forgotten_the_oldest_first() {
+        let mut requests = Requests::default();
+        for sender in 0..100 {
+            assert!(requests.is_new_fir(sender, 1));
+        }
+        assert_eq!(requests.fir_senders.len(), MAX_FIR_SENDERS);
+        assert!(!requests.is_new_fir(99, 1) && !requests.is_new_fir(92, 1));
+        assert!(requests.is_new_fir(91, 1));
+    }
+}

@@ -139,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn a_round_trip_of_more_than_10_s_is_a_broken_clock() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut reports = Reports::default();
+        reports.sent(start, Ntp(1 << 40));
+        let bytes = block(Ntp(1 << 40).middle(), 0, 0);
+        let block = ReportBlock::parse(&bytes).expect("24 bytes");
+        assert_eq!(reports.received(start + 10 * second, &block, 90_000), Some(10 * second));
+        assert_eq!(reports.received(start + 11 * second, &block, 90_000), None);
+    }
+
+    #[test]
     fn loss_and_jitter_are_kept() {
         let mut reports = Reports::default();
         for (lost, expected) in [(5, 5), (0xff_fffe, -2)] {
