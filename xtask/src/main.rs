@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod floors;
 mod fuzz;
+mod links;
 mod options;
 mod packages;
 mod soak;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask <command>
 
-  check                    formatting, lints, floors, documentation; licences when cargo-deny is installed
+  check                    formatting, floors, lints, documentation, links; licences when cargo-deny is installed
   test                     installs missing Debian packages, then: check, every test, real browsers; one summary
   bench [--viewers N] [--full N] [--seconds N] [--joins-per-second N] [--keyframe-seconds N]
                            release server and N viewers: CPU per packet against this machine's floor, loss, transit,
