@@ -44,8 +44,8 @@ pub(crate) enum Command {
     TracksChanged { stream: StreamKey, tracks: Tracks },
     /// From the home of a stream: it is over.
     Ended { stream: StreamKey },
-    /// Datagrams from this address belong to that worker.
-    Route { remote: std::net::SocketAddr, worker: usize },
+    /// Datagrams from this address belong to that worker, which has checked it at this instant.
+    Route { remote: std::net::SocketAddr, worker: usize, at: std::time::Instant },
     /// No longer.
     Unroute { remote: std::net::SocketAddr, worker: usize },
     /// Tell about everything.

@@ -167,22 +167,18 @@ impl Plane {
 
 impl Shared {
     fn stop(&self) {
-        for mailbox in &self.mailboxes {
-            // A full mailbox is emptied by its worker in no time; a gone worker refuses for ever, and is joined below.
-            while mailbox.send(Command::Stop).is_err() && !self.is_finished() {
+        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        for (mailbox, thread) in self.mailboxes.iter().zip(&threads) {
+            // A full mailbox is emptied by its worker in no time; that of a worker that has ended refuses for ever.
+            while mailbox.send(Command::Stop).is_err() && !thread.is_finished() {
                 std::thread::yield_now();
             }
         }
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a media worker ended in a panic");
             }
         }
-    }
-
-    fn is_finished(&self) -> bool {
-        self.threads.lock().is_ok_and(|threads| threads.iter().all(JoinHandle::is_finished))
     }
 }
 

@@ -32,6 +32,9 @@ const BURSTS_A_TURN: usize = 8;
 /// Commands and misplaced datagrams in one turn.
 const MAIL_A_TURN: usize = 512;
 
+/// The least time between two calls of one session's or stream's timer. The poll waits in milliseconds anyway.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// Addresses of other workers' sessions that reach us. Every one was authenticated by its worker.
 const MAX_ROUTES: usize = 65_536;
 
@@ -71,7 +74,8 @@ pub(crate) struct Worker {
     slots: Slab<Slot>,
     sessions: HashMap<SessionId, usize>,
     ufrags: HashMap<String, usize>,
-    remotes: HashMap<SocketAddr, Owner>,
+    /// Whose an address is, and since when.
+    remotes: HashMap<SocketAddr, (Owner, Instant)>,
     streams: Streams,
     timers: Timers,
     stream_timers: Timers,
@@ -192,8 +196,10 @@ impl Worker {
                 }
             }
             Command::Burst { stream, burst } => {
-                if let Some(index) = self.streams.find(&stream) {
-                    self.deliver(index, &burst);
+                match self.streams.find(&stream) {
+                    Some(index) => self.deliver(index, &burst),
+                    // Said before, but not heard: the home's mailbox was full.
+                    None => self.tell_home(Command::Leave { stream, worker: self.index }),
                 }
             }
             Command::TracksChanged { stream, tracks } => {
@@ -206,13 +212,13 @@ impl Worker {
                     self.end_subscribers(index);
                 }
             }
-            Command::Route { remote, worker } => {
-                if self.remotes.len() < MAX_ROUTES && !matches!(self.remotes.get(&remote), Some(Owner::Here(_))) {
-                    self.remotes.insert(remote, Owner::Worker(worker));
+            Command::Route { remote, worker, at } => {
+                if self.remotes.len() < MAX_ROUTES || self.remotes.contains_key(&remote) {
+                    self.own(remote, Owner::Worker(worker), at);
                 }
             }
             Command::Unroute { remote, worker } => {
-                if matches!(self.remotes.get(&remote), Some(Owner::Worker(owner)) if *owner == worker) {
+                if matches!(self.remotes.get(&remote), Some((Owner::Worker(owner), _)) if *owner == worker) {
                     self.remotes.remove(&remote);
                 }
             }
@@ -253,6 +259,9 @@ impl Worker {
         }
         while let Some(index) = self.stream_timers.pop(self.now) {
             let Some(stream) = self.streams.get_mut(index) else { continue };
+            if stream.scheduled.is_none_or(|scheduled| scheduled > self.now) {
+                continue;
+            }
             stream.scheduled = None;
             if let Some(hub) = &mut stream.hub
                 && hub.deadline().is_some_and(|deadline| deadline <= self.now)

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use whipstitch_net::Path;
 use whipstitch_net::socket::RecvBuffer;
@@ -9,7 +10,7 @@ use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
 use whipstitch_stream::CloseReason;
 
-use super::{BURSTS_A_TURN, Owner, Worker};
+use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Worker};
 use crate::mailbox::{Command, Misplaced};
 use crate::peer::{Action, Context, Peer};
 use crate::plane::worker_of;
@@ -66,7 +67,7 @@ impl Worker {
                 let elsewhere = || worker_of(ufrag).filter(|worker| *worker != self.index).map(Owner::Worker);
                 self.ufrags.get(ufrag).map(|key| Owner::Here(*key)).or_else(elsewhere)
             }
-            Sort::Dtls | Sort::Rtp | Sort::Rtcp => self.remotes.get(&path.remote).copied(),
+            Sort::Dtls | Sort::Rtp | Sort::Rtcp => self.remotes.get(&path.remote).map(|(owner, _)| *owner),
             Sort::Other => None,
         }
     }
@@ -86,8 +87,7 @@ impl Worker {
         let closed = match outcome {
             Ok(()) => self.act(key, via, &mut actions),
             Err(_) => {
-                self.panics += 1;
-                tracing::error!(session = %slot.session, "a session broke an invariant and was dropped");
+                self.broke(key);
                 Some(None)
             }
         };
@@ -99,25 +99,34 @@ impl Worker {
         }
     }
 
+    pub(super) fn broke(&mut self, key: usize) {
+        self.panics += 1;
+        if let Some(slot) = self.slots.get(key) {
+            tracing::error!(session = %slot.session, "a session broke an invariant and was dropped");
+        }
+    }
+
     /// Does what a session asked for. `Some` when it is over.
     pub(super) fn act(&mut self, key: usize, via: usize, actions: &mut Vec<Action>) -> Option<Option<CloseReason>> {
         let mut closed = None;
         for action in actions.drain(..) {
+            // What one action led to may have ended the session: a subscriber is told of tracks that do not fit it.
+            let Some(slot) = self.slots.get_mut(key) else { break };
             match action {
                 Action::Checked(remote) => self.checked(key, via, remote),
                 Action::Forgotten(remote) => self.forgotten(key, remote),
                 Action::Ufrag(ufrag) => {
-                    self.slots[key].ufrags.push(ufrag.clone());
+                    slot.ufrags.push(ufrag.clone());
                     self.ufrags.insert(ufrag, key);
                 }
                 Action::Retired(ufrag) => {
-                    self.slots[key].ufrags.retain(|own| *own != ufrag);
+                    slot.ufrags.retain(|own| *own != ufrag);
                     self.ufrags.remove(&ufrag);
                 }
                 Action::Publish(tracks) => self.publish(key, tracks),
                 Action::Push(kind, packet) => {
-                    let session = self.slots[key].session;
-                    if let Some(stream) = self.slots[key].stream.and_then(|index| self.streams.get_mut(index))
+                    let session = slot.session;
+                    if let Some(stream) = slot.stream.and_then(|index| self.streams.get_mut(index))
                         && let Some(hub) = &mut stream.hub
                     {
                         hub.push(self.now, session, kind, packet);
@@ -125,8 +134,8 @@ impl Worker {
                     }
                 }
                 Action::SenderReport(kind, ntp, time) => {
-                    let session = self.slots[key].session;
-                    if let Some(stream) = self.slots[key].stream.and_then(|index| self.streams.get_mut(index))
+                    let session = slot.session;
+                    if let Some(stream) = slot.stream.and_then(|index| self.streams.get_mut(index))
                         && let Some(hub) = &mut stream.hub
                     {
                         hub.sender_report(self.now, session, kind, ntp, time);
@@ -134,7 +143,7 @@ impl Worker {
                 }
                 Action::Subscribe => self.subscribe(key),
                 Action::RequestKeyframe => {
-                    if let Some(index) = self.slots[key].stream {
+                    if let Some(index) = slot.stream {
                         self.request_keyframe(index);
                     }
                 }
@@ -145,28 +154,39 @@ impl Worker {
     }
 
     pub(super) fn checked(&mut self, key: usize, via: usize, remote: SocketAddr) {
-        // A NAT may give a port of a dead session to a new one: the newest authenticated owner has it.
-        if let Some(Owner::Here(other)) = self.remotes.insert(remote, Owner::Here(key))
-            && other != key
-            && let Some(slot) = self.slots.get_mut(other)
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.remotes.push((remote, via));
+        // Not the turn's time: of two workers' checks the later one counts.
+        let at = Instant::now();
+        self.own(remote, Owner::Here(key), at);
+        if via != self.index {
+            let _ = self.mailboxes[via].send(Command::Route { remote, worker: self.index, at });
+        }
+    }
+
+    /// A NAT may give a port of a dead session to a new one: the newest authenticated owner has it, wherever it lives.
+    pub(super) fn own(&mut self, remote: SocketAddr, owner: Owner, at: Instant) {
+        if self.remotes.get(&remote).is_some_and(|(_, since)| *since > at) {
+            return;
+        }
+        let Some((Owner::Here(before), _)) = self.remotes.insert(remote, (owner, at)) else { return };
+        if !matches!(owner, Owner::Here(key) if key == before)
+            && let Some(slot) = self.slots.get_mut(before)
         {
             slot.remotes.retain(|(own, _)| *own != remote);
-        }
-        self.slots[key].remotes.push((remote, via));
-        if via != self.index {
-            let _ = self.mailboxes[via].send(Command::Route { remote, worker: self.index });
         }
     }
 
     pub(super) fn forgotten(&mut self, key: usize, remote: SocketAddr) {
-        let remotes = &mut self.slots[key].remotes;
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let remotes = &mut slot.remotes;
         let Some(index) = remotes.iter().position(|(own, _)| *own == remote) else { return };
         let (_, via) = remotes.swap_remove(index);
         self.unroute(key, remote, via);
     }
 
     pub(super) fn unroute(&mut self, key: usize, remote: SocketAddr, via: usize) {
-        if matches!(self.remotes.get(&remote), Some(Owner::Here(owner)) if *owner == key) {
+        if matches!(self.remotes.get(&remote), Some((Owner::Here(owner), _)) if *owner == key) {
             self.remotes.remove(&remote);
         }
         if via != self.index {
@@ -176,7 +196,10 @@ impl Worker {
 
     pub(super) fn reschedule(&mut self, key: usize) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        let Some(deadline) = slot.peer.deadline() else { return };
+        // Never in the past: a deadline that does not move must not keep the worker from everything else.
+        let Some(deadline) = slot.peer.deadline().map(|deadline| deadline.max(self.now + SHORTEST_WAIT)) else {
+            return;
+        };
         if slot.scheduled.is_none_or(|scheduled| deadline < scheduled) {
             slot.scheduled = Some(deadline);
             self.timers.schedule(deadline, key);

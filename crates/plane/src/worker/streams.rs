@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use whipstitch_stream::stream::Output;
 use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 
-use super::Worker;
+use super::{SHORTEST_WAIT, Worker};
 use crate::fanout::LocalStream;
 use crate::mailbox::Command;
 use crate::peer::{Delivery, PeerCommand};
@@ -20,11 +20,10 @@ impl Worker {
     }
 
     pub(super) fn publish(&mut self, key: usize, tracks: Tracks) {
-        let slot = &mut self.slots[key];
-        let stream_key = slot.peer.stream().clone();
-        let session = slot.session;
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let (stream_key, session) = (slot.peer.stream().clone(), slot.session);
         let index = self.streams.ensure(&stream_key, true, self.config, self.now);
-        self.slots[key].stream = Some(index);
+        slot.stream = Some(index);
         if let Some(hub) = self.streams.get_mut(index).and_then(|stream| stream.hub.as_mut()) {
             hub.publish(self.now, session, tracks);
         }
@@ -32,18 +31,23 @@ impl Worker {
     }
 
     pub(super) fn subscribe(&mut self, key: usize) {
-        let stream_key = self.slots[key].peer.stream().clone();
+        let Some(stream_key) = self.slots.get(key).map(|slot| slot.peer.stream().clone()) else { return };
         let is_home = self.is_home(&stream_key);
         let index = self.streams.ensure(&stream_key, is_home, self.config, self.now);
-        self.slots[key].stream = Some(index);
         let Some(stream) = self.streams.get_mut(index) else { return };
-        let first = stream.subscribers.is_empty();
         stream.subscribers.push(key);
-        match &mut stream.hub {
-            Some(hub) => hub.subscriber_joined(self.now),
-            None if first => self.tell_home(Command::Join { stream: stream_key, worker: self.index }),
-            None => self.tell_home(Command::RequestKeyframe { stream: stream_key }),
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.stream = Some(index);
         }
+        let Some(hub) = &mut stream.hub else {
+            // Said for each, although one would do: were it lost, nobody here would ever see a picture.
+            self.tell_home(Command::Join { stream: stream_key, worker: self.index });
+            return;
+        };
+        hub.subscriber_joined(self.now);
+        // They may have changed since this subscriber's answer was made.
+        let tracks = hub.tracks().clone();
+        self.with(key, |peer, cx| peer.tracks_changed(cx, &tracks));
         self.poll_stream(index);
     }
 
@@ -65,6 +69,9 @@ impl Worker {
         }
         if let Some(hub) = &mut stream.hub {
             hub.subscriber_joined(self.now);
+            // They may have changed since the answer to the worker's new subscriber was made.
+            let tracks = hub.tracks().clone();
+            let _ = self.mailboxes[worker].send(Command::TracksChanged { stream: stream_key.clone(), tracks });
         }
         self.poll_stream(index);
     }
@@ -161,7 +168,7 @@ impl Worker {
             }
         }
         for key in broken {
-            self.panics += 1;
+            self.broke(key);
             self.close(key, None);
         }
         if wants_keyframe {
@@ -191,6 +198,7 @@ impl Worker {
         }
         if let Some(stream) = self.streams.get_mut(index)
             && let Some(deadline) = stream.hub.as_ref().and_then(|hub| hub.deadline())
+            && let deadline = deadline.max(self.now + SHORTEST_WAIT)
             && stream.scheduled.is_none_or(|scheduled| deadline < scheduled)
         {
             stream.scheduled = Some(deadline);
