@@ -48,6 +48,8 @@ pub(crate) enum Error {
     Encoding,
     /// An illegal stream name.
     StreamName,
+    /// A query that should name the stream and does not, or does twice.
+    StreamQuery,
     /// An illegal session id of the API.
     SessionId,
     /// A body that is not text.
@@ -98,6 +100,7 @@ impl Error {
             Self::Head(_)
             | Self::BodyBroken
             | Self::StreamName
+            | Self::StreamQuery
             | Self::SessionId
             | Self::NotText
             | Self::Offer(Refusal::Syntax(_))
@@ -126,6 +129,7 @@ impl Error {
             Self::MediaType(takes) => return format!("the body must be of type {}", takes.media_type),
             Self::Encoding => "the body must not be compressed",
             Self::StreamName => "a stream name is 1 to 128 of the characters A-Z a-z 0-9 . _ - and not . or ..",
+            Self::StreamQuery => "the URL must name the stream, and once: ?app=live&stream=NAME",
             Self::SessionId => "a session id is 16 hex digits",
             Self::NotText => "the body is not UTF-8 text",
             Self::NoCounterOffer => "the exchange of offer and answer is complete; start a new session to change it",

@@ -8,6 +8,7 @@ mod body;
 pub(crate) mod connection;
 mod error;
 mod framing;
+mod mounts;
 mod offer;
 mod ops;
 mod pages;
@@ -39,6 +40,7 @@ use crate::logging::Brake;
 use crate::media::{Media, Role};
 use connection::Connection;
 use error::Error;
+use mounts::{MOUNTS, Mount};
 use request::Request;
 
 /// `protocol.md` 15: from POST to answer; OBS waits 8 s and GStreamer 15.
@@ -57,16 +59,6 @@ struct Shared {
     garbage: Brake,
 }
 
-/// One place where WHIP or WHEP is served. An alias is another line of [`MOUNTS`].
-#[derive(Debug)]
-struct Mount {
-    role: Role,
-    /// Takes offers.
-    endpoint: &'static str,
-    /// The session URLs it hands out, with `{stream}` and `{session}` to be filled in.
-    session: &'static str,
-}
-
 /// A kind of body, and the header field (lower case) that tells clients of it.
 #[derive(Debug)]
 struct Takes {
@@ -79,11 +71,6 @@ impl Takes {
         headers.insert(HeaderName::from_static(self.field), HeaderValue::from_static(self.media_type));
     }
 }
-
-static MOUNTS: &[Mount] = &[
-    Mount { role: Role::Publisher, endpoint: "/whip/{stream}", session: "/whip/{stream}/{session}" },
-    Mount { role: Role::Subscriber, endpoint: "/whep/{stream}", session: "/whep/{stream}/{session}" },
-];
 
 impl State {
     /// Routes that ask `media`, let in whom `policy` allows, and announce what the server listens on.

@@ -26,7 +26,7 @@ pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -
         return Err(Error::Draining);
     }
     let text = request.read(LARGEST, &OFFER).await?;
-    let stream = request.stream()?;
+    let stream = mount.stream(&request)?;
     let offer = text.text()?;
     let local = request.caller().is_on_this_machine();
     let candidates = state.0.announcer.candidates(request.host(), local).await;
@@ -52,10 +52,9 @@ async fn ask(
     answer.await?.map_err(Error::Offer)
 }
 
-/// RFC 9725 4.2. `Location` is an absolute path without query in the prefix that was called (`protocol.md` 2.1): OBS
-/// replaces the path of its URL with it as it is.
+/// RFC 9725 4.2. OBS replaces the path of its URL with `Location` as it is.
 fn created(mount: &Mount, stream: &StreamKey, accepted: Accepted) -> Result<Response, Error> {
-    let location = mount.session.replace("{stream}", stream.as_str()).replace("{session}", &accepted.resource);
+    let location = mount.location(stream, &accepted.resource);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OFFER.media_type));
     headers.insert(header::LOCATION, value(&location)?);

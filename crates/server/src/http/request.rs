@@ -91,6 +91,21 @@ impl Request {
         StreamKey::parse(self.name("stream")).map_err(|_| Error::StreamName)
     }
 
+    /// A parameter of the query, decoded; an empty one is none.
+    ///
+    /// # Errors
+    /// It is there twice: nobody could say which is meant.
+    pub(crate) fn parameter(&self, wanted: &str) -> Result<Option<String>, Error> {
+        let query = self.parts.uri.query().unwrap_or_default();
+        let mut values = form_urlencoded::parse(query.as_bytes())
+            .filter(|(name, value)| name == wanted && !value.is_empty())
+            .map(|(_, value)| value.into_owned());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Error::StreamQuery),
+            (value, None) => Ok(value),
+        }
+    }
+
     /// The secret part of a session URL; what it may look like is the media plane's.
     pub(crate) fn resource(&self) -> &str {
         self.name("session")

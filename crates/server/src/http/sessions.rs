@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use whipstitch_stream::StreamKey;
 
 use super::error::Error;
+use super::mounts::Manners;
 use super::offer::{FRAGMENT, OFFER, value};
 use super::request::Request;
 use super::{Mount, State, options};
@@ -46,10 +47,11 @@ pub(super) async fn session(
     match *request.method() {
         Method::PATCH => {
             exists(&state, url.clone()).await?;
-            patch(&state, url, request).await
+            patch(mount, &state, url, request).await
         }
         // `If-Match` is ignored (RFC 9725 4.3.1), and the status is exactly 200: OBS calls 204 an error.
         Method::DELETE => match state.ask(move |media| media.delete(url.role, &url.stream, &url.resource)).await? {
+            _ if mount.manners == Manners::Core => Ok(StatusCode::NO_CONTENT.into_response()),
             Ok(()) => Ok(StatusCode::OK.into_response()),
             Err(NotFound) => Err(Error::NoSuch(NO_SESSION)),
         },
@@ -68,7 +70,7 @@ async fn exists(state: &State, url: SessionUrl) -> Result<(), Error> {
     }
 }
 
-async fn patch(state: &State, url: SessionUrl, mut request: Request) -> Result<Response, Error> {
+async fn patch(mount: &Mount, state: &State, url: SessionUrl, mut request: Request) -> Result<Response, Error> {
     let text = match request.read(LARGEST, &FRAGMENT).await {
         // WHEP -04 4.5.1: an SDP is what would complete a counter-offer, and there is none.
         Err(Error::MediaType(_)) if url.role == Role::Subscriber && request.is_of(OFFER.media_type) => {
@@ -76,7 +78,10 @@ async fn patch(state: &State, url: SessionUrl, mut request: Request) -> Result<R
         }
         text => text?,
     };
-    let if_match = if_match(&request);
+    let if_match = match (if_match(&request), mount.manners) {
+        (None, Manners::Core) => Some("*".to_owned()),
+        (if_match, _) => if_match,
+    };
     // Bytes that are no text cannot be a fragment; that is for the media plane to say, after the preconditions.
     let fragment = text.lossy();
     let patched =

@@ -28,7 +28,7 @@ pub(super) async fn endpoint(
         // WHEP -04 4.2: how a player finds out that this is an endpoint.
         Method::GET | Method::HEAD => {
             state.allow(Right::Play, &request)?;
-            request.stream()?;
+            mount.stream(&request)?;
             let mut response = StatusCode::OK.into_response();
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OFFER.media_type));

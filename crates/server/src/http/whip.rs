@@ -5,6 +5,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::error::Error;
+use super::mounts::Manners;
 use super::offer::{self, OFFER};
 use super::request::Request;
 use super::{Mount, State, options};
@@ -26,13 +27,14 @@ pub(super) async fn endpoint(
         // RFC 9725 4.1: success without content.
         Method::GET | Method::HEAD => {
             state.allow(Right::Publish, &request)?;
-            request.stream()?;
+            mount.stream(&request)?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Method::DELETE => {
             state.allow(Right::Publish, &request)?;
-            let stream = request.stream()?;
+            let stream = mount.stream(&request)?;
             match state.ask(move |media| media.close_publisher(&stream)).await? {
+                _ if mount.manners == Manners::Core => Ok(StatusCode::NO_CONTENT.into_response()),
                 true => Ok(StatusCode::OK.into_response()),
                 false => Err(Error::NoSuch("nobody is publishing this stream")),
             }

@@ -1,38 +1,43 @@
 //! Access over every route. The decision itself has its table in `crate::access`; here it is that every route asks,
 //! asks for the right thing, and asks before it tells anything.
 
+use super::aliases::{SHAPES, Shape};
 use super::*;
 
-/// Every route: method, target, what it needs.
+/// Every route but those of WHIP and WHEP: method, target, what it needs.
 const ROUTES: &[(&str, &str, Option<Right>)] = &[
-    ("POST", "/whip/STREAM", Some(Right::Publish)),
-    ("GET", "/whip/STREAM", Some(Right::Publish)),
-    ("HEAD", "/whip/STREAM", Some(Right::Publish)),
-    ("DELETE", "/whip/STREAM", Some(Right::Publish)),
-    ("POST", "/whep/STREAM", Some(Right::Play)),
-    ("GET", "/whep/STREAM", Some(Right::Play)),
-    ("HEAD", "/whep/STREAM", Some(Right::Play)),
-    ("GET", "/whip/STREAM/secret", Some(Right::Session)),
-    ("PATCH", "/whip/STREAM/secret", Some(Right::Session)),
-    ("DELETE", "/whip/STREAM/secret", Some(Right::Session)),
-    ("PATCH", "/whep/STREAM/secret", Some(Right::Session)),
-    ("DELETE", "/whep/STREAM/secret", Some(Right::Session)),
     ("GET", "/api/v3/webrtc/stats", Some(Right::Observe)),
     ("GET", "/api/v1/streams", Some(Right::Observe)),
-    ("GET", "/api/v1/streams/STREAM", Some(Right::Observe)),
+    ("GET", "/api/v1/streams/a", Some(Right::Observe)),
     ("DELETE", "/api/v1/sessions/0000000000000007", Some(Right::Control)),
     ("GET", "/healthz", None),
     ("GET", "/readyz", None),
     ("GET", "/", None),
-    ("GET", "/watch/STREAM", None),
-    ("GET", "/publish/STREAM", None),
+    ("GET", "/watch/a", None),
+    ("GET", "/publish/a", None),
     ("GET", "/assets/style.css", None),
 ];
+
+/// Every route, those of WHIP and WHEP in all their shapes.
+fn routes() -> Vec<(&'static str, String, Option<Right>)> {
+    let mut routes: Vec<_> =
+        ROUTES.iter().map(|(method, target, right)| (*method, (*target).to_owned(), *right)).collect();
+    for Shape { role, endpoint, sessions, .. } in SHAPES {
+        let (right, methods) = match role {
+            Role::Publisher => (Right::Publish, &["POST", "GET", "HEAD", "DELETE"][..]),
+            Role::Subscriber => (Right::Play, &["POST", "GET", "HEAD"][..]),
+        };
+        routes.extend(methods.iter().map(|method| (*method, (*endpoint).to_owned(), Some(right))));
+        let session = ["GET", "HEAD", "PATCH", "DELETE"].into_iter();
+        routes.extend(session.map(|method| (method, format!("{sessions}/secret"), Some(Right::Session))));
+    }
+    routes
+}
 
 async fn ask(site: &Site, method: &str, target: &str, field: &str) -> Answer {
     let media_type = if method == "PATCH" { FRAGMENT_TYPE } else { SDP_TYPE };
     let body = if ["POST", "PATCH"].contains(&method) { OFFER } else { "" };
-    let answer = site.ask(method, &target.replace("STREAM", "live"), &[media_type, field], body).await;
+    let answer = site.ask(method, target, &[media_type, field], body).await;
     answer.check();
     answer
 }
@@ -46,8 +51,8 @@ fn is_denied(answer: &Answer) -> bool {
 
 async fn site(policy: Policy) -> Site {
     let site = Site::start(policy).await;
-    site.with_session(Role::Publisher, "live");
-    site.with_session(Role::Subscriber, "live");
+    site.with_session(Role::Publisher, "a");
+    site.with_session(Role::Subscriber, "a");
     site
 }
 
@@ -68,7 +73,7 @@ async fn every_route_asks_for_its_right() {
         (with_token(), "authorization: Basic Zm9v", &[Publish, Play, Session, Observe, Control]),
     ] {
         let site = site(policy.clone()).await;
-        for (method, target, right) in ROUTES {
+        for (method, target, right) in &routes() {
             let answer = ask(&site, method, target, field).await;
             let expected = right.is_some_and(|right| denied.contains(&right));
             assert_eq!(is_denied(&answer), expected, "{policy:?} {field}: {method} {target} {answer:?}");
@@ -87,7 +92,7 @@ async fn a_challenge_is_worded_as_rfc_6750_says() {
         ("authorization: Bearer", 400, "Bearer realm=\"whipstitch\", error=\"invalid_request\""),
         ("authorization: Bearer a b", 400, "Bearer realm=\"whipstitch\", error=\"invalid_request\""),
     ] {
-        let answer = ask(&site, "POST", "/whip/STREAM", field).await;
+        let answer = ask(&site, "POST", "/whip/a", field).await;
         assert_eq!((answer.status, answer.field("www-authenticate")), (status, Some(challenge)), "{field}");
     }
     let site = self::site(nothing_configured()).await;
@@ -100,11 +105,12 @@ async fn a_challenge_is_worded_as_rfc_6750_says() {
 #[tokio::test]
 async fn a_token_in_the_url_works_for_media_and_not_for_the_api() {
     let site = site(with_token()).await;
-    for (method, target, right) in ROUTES {
+    for (method, target, right) in &routes() {
         let Some(right) = right else { continue };
-        let answer = ask(&site, method, &format!("{target}?token=good"), "a: b").await;
+        let target = if target.contains('?') { format!("{target}&") } else { format!("{target}?") };
+        let answer = ask(&site, method, &format!("{target}token=good"), "a: b").await;
         assert_eq!(is_denied(&answer), [Right::Observe, Right::Control].contains(right), "{method} {target}");
-        let answer = ask(&site, method, &format!("{target}?token=bad"), "authorization: Bearer good").await;
+        let answer = ask(&site, method, &format!("{target}token=bad"), "authorization: Bearer good").await;
         assert!(!is_denied(&answer), "{method} {target}: the header wins");
     }
 }
@@ -116,8 +122,10 @@ async fn who_has_no_access_learns_nothing() {
         let site = site(policy).await;
         site.media.live.lock().unwrap().insert("live".to_owned());
         let fields = [SDP_TYPE, "x-forwarded-for: 192.0.2.7", "authorization: Bearer bad"];
-        for target in ["/whip/", "/api/v1/streams/"] {
-            let method = if target == "/whip/" { "POST" } else { "GET" };
+        let places =
+            ["/whip/", "/api/v3/whip/", "/rtc/v1/whip/?stream=", "/rtc/v1/whip/?app=%2F&stream=", "/api/v1/streams/"];
+        for target in places {
+            let method = if target == "/api/v1/streams/" { "GET" } else { "POST" };
             let mut answers = Vec::new();
             for stream in ["live", "other", "il%20legal"] {
                 let answer = site.ask(method, &format!("{target}{stream}"), &fields, "").await;

@@ -2,6 +2,7 @@
 //! media plane itself does is proven with the real one, in `crates/server/tests` and `interop`.
 
 mod access;
+mod aliases;
 mod limits;
 mod pages;
 mod sessions;
