@@ -299,7 +299,8 @@ enum Pending {
 /// The last flight, kept until the handshake moves on: OpenSSL's own timer reads the wall clock and starts at 1 s.
 struct Resend {
     flight: Vec<Vec<u8>>,
-    at: Instant,
+    /// When it is repeated. None until the engine tells the time: datagrams come without it.
+    at: Option<Instant>,
     interval: Duration,
     /// How often it may still be sent again.
     left: u32,
@@ -387,12 +388,8 @@ impl Instance {
         if written.is_empty() {
             return;
         }
-        self.resend = (resends > 0).then(|| Resend {
-            flight: written.clone(),
-            at: self.now + RESEND_FIRST,
-            interval: RESEND_FIRST,
-            left: resends,
-        });
+        self.resend =
+            (resends > 0).then(|| Resend { flight: written.clone(), at: None, interval: RESEND_FIRST, left: resends });
         self.pending.extend(written.into_iter().map(Pending::Packet));
     }
 
@@ -411,7 +408,7 @@ impl Instance {
         }
         resend.left -= 1;
         resend.interval = (resend.interval * 2).min(RESEND_MAX);
-        resend.at = self.now + resend.interval;
+        resend.at = Some(self.now + resend.interval);
         if self.pending.len() < MAX_DATAGRAMS {
             self.pending.extend(resend.flight.iter().cloned().map(Pending::Packet));
         }
@@ -501,15 +498,18 @@ impl DtlsInstance for Instance {
             Some(Pending::CloseNotify) => DtlsOutput::CloseNotify,
             None => {
                 let idle = self.now + Duration::from_secs(3600);
-                DtlsOutput::Timeout(self.resend.as_ref().map_or(idle, |resend| resend.at))
+                // A time that has passed makes the engine tell the present one.
+                DtlsOutput::Timeout(self.resend.as_ref().map_or(idle, |resend| resend.at.unwrap_or(self.now)))
             }
         }
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
         self.now = self.now.max(now);
-        if self.resend.as_ref().is_some_and(|resend| resend.at <= now) {
-            self.repeat();
+        match &mut self.resend {
+            Some(resend) if resend.at.is_none() => resend.at = Some(self.now + resend.interval),
+            Some(resend) if resend.at.is_some_and(|at| at <= now) => self.repeat(),
+            _ => {}
         }
         Ok(())
     }
@@ -578,6 +578,7 @@ mod tests {
         outgoing: VecDeque<Vec<u8>>,
         told: Vec<&'static str>,
         peer: Vec<u8>,
+        now: Instant,
         wake: Option<Instant>,
     }
 
@@ -587,14 +588,21 @@ mod tests {
             let (instance, tap) = Identity::tap(|| {
                 provider.dtls_provider.new_dtls(&identity.certificate(), now, DtlsVersion::Dtls12, None).unwrap()
             });
-            let mut end =
-                End { instance, tap, outgoing: VecDeque::new(), told: Vec::new(), peer: Vec::new(), wake: None };
+            let (outgoing, told, peer) = (VecDeque::new(), Vec::new(), Vec::new());
+            let mut end = End { instance, tap, outgoing, told, peer, now, wake: None };
             end.instance.set_active(active);
-            end.instance.handle_timeout(now).unwrap();
             if active {
                 end.instance.handle_packet(&[]).unwrap();
             }
             end
+        }
+
+        /// As the engine does: the instance hears the time only when it is due.
+        fn pass(&mut self, now: Instant) {
+            self.now = now;
+            if self.wake.is_none_or(|wake| wake <= now) {
+                self.instance.handle_timeout(now).unwrap();
+            }
         }
 
         fn poll(&mut self) {
@@ -611,7 +619,10 @@ mod tests {
                     DtlsOutput::CloseNotify => self.told.push("closed"),
                     DtlsOutput::Timeout(at) => {
                         self.wake = Some(at);
-                        return;
+                        if at > self.now {
+                            return;
+                        }
+                        self.pass(self.now);
                     }
                     other => panic!("unexpected {other:?}"),
                 }
@@ -641,8 +652,8 @@ mod tests {
                 if !self.carry() {
                     let wake = [self.client.wake, self.server.wake].into_iter().flatten().min();
                     self.now = wake.unwrap_or(end);
-                    self.client.instance.handle_timeout(self.now).unwrap();
-                    self.server.instance.handle_timeout(self.now).unwrap();
+                    self.client.pass(self.now);
+                    self.server.pass(self.now);
                 }
             }
         }
@@ -713,13 +724,30 @@ mod tests {
         let mut at = Vec::new();
         for _ in 0..6 {
             let wake = end.wake.unwrap();
-            end.instance.handle_timeout(wake).unwrap();
+            end.pass(wake);
             end.poll();
             at.push(wake);
             assert_eq!(end.outgoing.drain(..).collect::<Vec<_>>(), std::slice::from_ref(&hello));
         }
         let gaps: Vec<_> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
         assert_eq!(gaps, [800, 1600, 3200, 3200, 3200]);
+    }
+
+    #[test]
+    fn a_flight_is_sent_once_however_late_the_peer_comes() {
+        let (a, b) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let mut pair = Pair::new(&a, &b, 0, 0);
+        pair.server.poll();
+        pair.server.pass(pair.now + Duration::from_secs(5));
+        pair.client.poll();
+        pair.server.instance.handle_packet(&pair.client.outgoing.pop_front().unwrap()).unwrap();
+        pair.server.poll();
+        let flight: Vec<_> = pair.server.outgoing.drain(..).collect();
+        let mut once = flight.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(flight.len(), once.len(), "nothing of it is sent twice");
+        assert_eq!(pair.server.wake, Some(pair.server.now + RESEND_FIRST));
     }
 
     #[test]
