@@ -114,17 +114,14 @@ impl Edge {
     /// over. Returns the ufrag of a generation that was still waiting to go and is now gone.
     pub(crate) fn restart(&mut self, now: Instant, local: Credentials, remote: Credentials) -> Option<String> {
         let current = std::mem::replace(&mut self.current, Generation { local, remote });
-        match self.older.take() {
-            // Two restarts in a row: media still flows on the oldest one, which is the one worth keeping.
-            Some((oldest, _)) if self.bound.is_some() => {
-                self.older = Some((oldest, now + OLDER_LIVES));
-                Some(current.local.ufrag)
-            }
-            _ => {
-                self.older = Some((current, now + OLDER_LIVES));
-                None
-            }
-        }
+        let expires = now + OLDER_LIVES;
+        // Two restarts in a row: media still flows on the oldest one, which is the one worth keeping.
+        let (kept, gone) = match self.older.take() {
+            Some((oldest, _)) if self.bound.is_some() => (oldest, Some(current)),
+            older => (current, older.map(|(oldest, _)| oldest)),
+        };
+        self.older = Some((kept, expires));
+        gone.map(|generation| generation.local.ufrag)
     }
 
     /// When [`Edge::handle_timeout`] has something to do.
@@ -394,6 +391,14 @@ mod tests {
         assert_eq!(scene.edge.handle_timeout(scene.now + OLDER_LIVES - Duration::from_millis(1)), None);
         assert_eq!(scene.edge.handle_timeout(scene.now + OLDER_LIVES).as_deref(), Some("Lufrag01"));
         assert_eq!(scene.edge.deadline(), None);
+    }
+
+    #[test]
+    fn before_anybody_came_the_oldest_of_three_generations_goes() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.edge.restart(scene.now, credentials("Lufrag02"), credentials("Rufrag02")), None);
+        let dropped = scene.edge.restart(scene.now, credentials("Lufrag03"), credentials("Rufrag03"));
+        assert_eq!(dropped.as_deref(), Some("Lufrag01"), "or the worker would keep its ufrag");
     }
 
     #[test]
