@@ -5,6 +5,8 @@
 //! ignored. It is never told of an SSRC that we send, and never given a stream to send, so it cannot write under the
 //! key and SSRC of an egress.
 
+mod layers;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +21,7 @@ use whipstitch_media::time::Ntp;
 use whipstitch_media::{Codec, Extensions, Kind, Packet};
 use whipstitch_net::stun;
 
+use self::layers::{Choice, Layers};
 use crate::dtls::{Identity, Tap, Tapped};
 use crate::negotiate::{DtlsRole, Extension, PublisherPlan};
 
@@ -43,6 +46,8 @@ const MAX_SSRCS: usize = 32;
 pub(crate) enum EngineEvent {
     /// DTLS is done and the fingerprint was right.
     Connected,
+    /// Packets come from another simulcast layer from now on, with numbers and times of its own.
+    Switched,
     /// A packet of a publisher, authenticated and in the order of arrival.
     Packet(Kind, Packet),
     /// The publisher's sender report: NTP time of an extended RTP time.
@@ -75,6 +80,8 @@ struct Section {
     keyframe_request: Option<KeyframeRequestKind>,
     /// Packets are told apart by payload type because negotiation named neither SSRC nor MID extension.
     by_payload_type: bool,
+    /// The layers of a simulcast publisher; without simulcast every SSRC is the same sender's.
+    layers: Option<Layers>,
     /// The last sender report handed on, to hand on each but once.
     reported: Option<SystemTime>,
     counters: EngineCounters,
@@ -177,6 +184,7 @@ impl Engine {
                 rtx_pt: media.rtx_pt,
                 keyframe_request,
                 by_payload_type: media.ssrc.is_none() && !has_mid,
+                layers: (!media.rids.is_empty()).then(Layers::default),
                 reported: None,
                 counters: EngineCounters::default(),
             });
@@ -296,6 +304,16 @@ impl Engine {
             return;
         };
         let kind = section.kind;
+        if let Some(layers) = &mut section.layers {
+            match layers.take(packet.timestamp, *packet.header.ssrc, packet.payload.len()) {
+                Choice::Forward => {}
+                Choice::LeaveOut => return,
+                Choice::Switch => {
+                    section.reported = None;
+                    tell(EngineEvent::Switched);
+                }
+            }
+        }
         if let Some(info) = packet.last_sender_info
             && section.reported != Some(info.ntp_time)
         {
@@ -324,8 +342,13 @@ impl Engine {
     pub(crate) fn request_keyframe(&mut self) -> bool {
         let Some(section) = self.sections.iter().find(|section| section.kind == Kind::Video) else { return false };
         let (mid, Some(kind)) = (section.mid, section.keyframe_request) else { return false };
+        let layer = section.layers.as_ref().and_then(Layers::chosen);
         let mut api = self.rtc.direct_api();
-        let Some(stream) = api.stream_rx_by_mid(mid, None) else { return false };
+        let stream = match layer {
+            Some(ssrc) => api.stream_rx(&ssrc.into()),
+            None => api.stream_rx_by_mid(mid, None),
+        };
+        let Some(stream) = stream else { return false };
         stream.request_keyframe(kind);
         true
     }

@@ -138,6 +138,15 @@ impl Session {
                     cx.act(Action::Push(kind, packet));
                 }
             }
+            EngineEvent::Switched => {
+                // Begun anew, the stream joins the new layer's numbers to the old one's. Not if it is another's by now.
+                if let RoleState::Publisher { slot, tracks } = &self.role
+                    && self.connected.is_some()
+                    && slot.holds()
+                {
+                    cx.act(Action::Publish(tracks.clone()));
+                }
+            }
             EngineEvent::SenderReport(kind, ntp, time) => cx.act(Action::SenderReport(kind, ntp, time)),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use str0m::change::SdpAnswer;
 use str0m::crypto::from_feature_flags;
-use str0m::media::{Direction, MediaKind, Mid};
+use str0m::media::{Direction, MediaKind, Mid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
@@ -78,6 +78,10 @@ fn registered(role: Role) -> Identified {
 
 impl World {
     fn new(role: Role) -> World {
+        World::offering(role, None)
+    }
+
+    fn offering(role: Role, mut simulcast: Option<Simulcast>) -> World {
         let now = Instant::now();
         let identity = Identity::generate().unwrap();
         let directory = Directory::new(DirectoryConfig::default(), now);
@@ -85,7 +89,10 @@ impl World {
         let direction = if role == Role::Publisher { Direction::SendOnly } else { Direction::RecvOnly };
         let mut changes = client.sdp_api();
         let mids = [MediaKind::Audio, MediaKind::Video]
-            .map(|kind| changes.add_media(kind, direction, None, None, None))
+            .map(|kind| {
+                let simulcast = if kind == MediaKind::Video { simulcast.take() } else { None };
+                changes.add_media(kind, direction, None, None, simulcast)
+            })
             .to_vec();
         let (sdp, pending) = changes.apply().unwrap();
         let offer = Offer::parse(&sdp.to_sdp_string()).unwrap();
@@ -276,6 +283,34 @@ fn a_publisher_connects_and_its_packets_are_pushed_in_order() {
     assert_eq!(pushed.len(), 5);
     assert!(pushed.iter().enumerate().all(|(n, (kind, _, payload))| *kind == Kind::Video && *payload == [n as u8; 50]));
     assert!(pushed.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1));
+}
+
+#[test]
+fn of_a_simulcast_publisher_one_layer_at_a_time_is_pushed() {
+    let mut simulcast = Simulcast::new();
+    simulcast.send = vec![SimulcastLayer::new("lo"), SimulcastLayer::new("hi")];
+    let mut world = World::offering(Role::Publisher, Some(simulcast));
+    world.run(Duration::from_secs(1));
+    let mid = world.mids[1];
+    for seq in 0..100_u64 {
+        // Numbers of their own. As browsers do, the better layer comes a little later.
+        for (rid, first, size) in [("lo", 100, 50), ("hi", 30_000, 500)].into_iter().take(1 + seq.min(5) as usize / 5) {
+            let (now, pt) = (world.now, world.client.media(mid).unwrap().remote_pts()[0]);
+            let mut api = world.client.direct_api();
+            let tx = api.stream_tx_by_mid(mid, Some(rid.into())).unwrap();
+            let time = seq as u32 * 3000;
+            tx.write_rtp(RtpWrite::new(pt, (first + seq).into(), time, now, vec![1; size]).marker(true));
+        }
+        world.run(Duration::from_millis(33));
+    }
+    let pushed = world.pushed();
+    let changes = pushed.windows(2).filter(|pair| pair[0].2.len() != pair[1].2.len()).count();
+    assert_eq!(changes, 1, "from the first layer to the better one, once");
+    assert_eq!(pushed.last().unwrap().2.len(), 500);
+    let published = world.asked.iter().filter(|action| matches!(action, Action::Publish(_))).count();
+    assert_eq!(published, 2, "the stream begins anew with the other layer's numbers");
+    world.with(|session, cx| session.request_keyframe(cx));
+    assert_eq!(world.batches.of(World::path()).datagrams().count(), 1, "the chosen layer is asked");
 }
 
 #[test]
