@@ -17,6 +17,29 @@ export const Ended = Object.freeze({
   NEVER: 'never', // HTTP worked and media never did
 });
 
+/**
+ * STUN and TURN servers of the last answer, for `RTCPeerConnection`. They come too late for the connection that asked,
+ * whose candidates are being gathered by then; the next one has them, so where media did not get through, the page's
+ * next attempt goes over TURN.
+ */
+let iceServers = [];
+
+/** A connection for a session. */
+export function connection() {
+  return new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers });
+}
+
+/** The servers in the `Link` fields of an answer (RFC 9725 4.6); the server puts no comma into a value. */
+function iceServersOf(response) {
+  const links = (response.headers.get('Link') ?? '').split(', ');
+  const server = (link) => {
+    const urls = link.match(/^<([^>]+)>; rel="ice-server"/)?.[1];
+    const value = (name) => link.match(new RegExp(`; ${name}="([^"]*)"`))?.[1];
+    return urls && { urls, username: value('username'), credential: value('credential') };
+  };
+  return links.map(server).filter(Boolean);
+}
+
 /** An open session. */
 export class Session {
   #etag;
@@ -53,6 +76,7 @@ export class Session {
       const response = await call('POST', url, { headers, body: this.pc.localDescription.sdp, signal });
       this.#url = new URL(response.headers.get('Location'), response.url).href;
       this.#etag = response.headers.get('ETag');
+      iceServers = iceServersOf(response);
       const answer = await response.text();
       signal?.throwIfAborted();
       await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });

@@ -1,10 +1,10 @@
 // Watching over WHEP (draft-ietf-wish-whep-04).
 
-import { Session } from './session.js';
+import { Session, connection } from './session.js';
 
 /** Watches `url`. Tracks arrive at the returned session's `pc`, and at `onTrack` before anything can be missed. */
 export function watch(url, { onTrack, signal } = {}) {
-  const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+  const pc = connection();
   pc.addEventListener('track', onTrack);
   pc.addTransceiver('video', { direction: 'recvonly' });
   pc.addTransceiver('audio', { direction: 'recvonly' });

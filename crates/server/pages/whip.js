@@ -1,6 +1,6 @@
 // Publishing over WHIP (RFC 9725).
 
-import { Session } from './session.js';
+import { Session, connection } from './session.js';
 
 /** The codecs a person may choose from, by the name in the page's URL; null leaves it to the browser. */
 export const CODECS = { default: null, H264: 'video/H264', VP8: 'video/VP8', VP9: 'video/VP9', AV1: 'video/AV1' };
@@ -17,7 +17,7 @@ export function canSend(codec) {
  * last when the network or the processor is short.
  */
 export function publish(url, media, { codec = 'default', maxBitrate, prefer = 'smooth', signal } = {}) {
-  const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+  const pc = connection();
   for (const track of media.getTracks()) {
     const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
     if (track.kind === 'video') {

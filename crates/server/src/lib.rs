@@ -13,6 +13,7 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod http;
+pub mod ice_servers;
 pub mod logging;
 pub mod media;
 pub mod run;

@@ -86,7 +86,7 @@ impl Server {
 
         let (policy, admin) = policy(&config);
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
-        let state = State::new(Arc::new(gateway.clone()), policy, announcer);
+        let state = State::new(Arc::new(gateway.clone()), policy, announcer, config.ice_server.clone());
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
             listener,

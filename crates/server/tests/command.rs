@@ -240,7 +240,9 @@ fn the_demo_publishes_over_its_own_front_door_with_and_without_a_token() {
 fn tokens_and_session_urls_are_never_logged_and_strangers_cannot_fill_the_log() {
     let begun = Instant::now();
     let flags = ["--token", "tokentokentoken"];
-    let server = Running::start_in("demo", &flags, &[("WHIPSTITCH_LOG", "trace")]);
+    let ice_servers = "turn:a username=u credential=credentialcredential, turn:b secret=sharedshared";
+    let variables = [("WHIPSTITCH_LOG", "trace"), ("WHIPSTITCH_ICE_SERVER", ice_servers)];
+    let server = Running::start_in("demo", &flags, &variables);
     server.log.wait_for("test source is publishing");
     for token in ["tokentokentoken", "wrongwrongwrong"] {
         for (method, target) in [
@@ -250,6 +252,7 @@ fn tokens_and_session_urls_are_never_logged_and_strangers_cannot_fill_the_log() 
             ("GET", "/nowhere/TOKEN"),
             ("DELETE", "/whip/demo/sessionsecret"),
             ("DELETE", "/whip/a"),
+            ("OPTIONS", "/whep/demo?token=TOKEN"),
         ] {
             let target = target.replace("TOKEN", token);
             server.ask(&format!("{method} {target} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"));
@@ -262,7 +265,9 @@ fn tokens_and_session_urls_are_never_logged_and_strangers_cannot_fill_the_log() 
     let log = server.log.wait_for("stopped");
     let seconds = begun.elapsed().as_secs() as usize;
     assert!(log.contains("/whip/{stream}"), "requests are logged by their route: {log}");
-    for secret in ["tokentokentoken", "wrongwrongwrong", "sessionsecret", "/whip/demo/"] {
+    let secrets =
+        ["tokentokentoken", "wrongwrongwrong", "sessionsecret", "/whip/demo/", "credentialcredential", "sharedshared"];
+    for secret in secrets {
         let told = log.lines().find(|line| line.contains(secret));
         assert!(told.is_none(), "{secret}: {told:?}");
     }

@@ -9,9 +9,12 @@ use whipstitch_plane::MAX_WORKERS;
 
 use super::Config;
 use crate::credentials::Token;
+use crate::ice_servers::IceServer;
 
 /// An answer carries every announced address as a candidate, and FFmpeg reads at most 8191 bytes of it.
 const MOST_PUBLIC_IPS: usize = 8;
+/// Every answer carries all of them, and browsers slow down with more than a handful.
+const MOST_ICE_SERVERS: usize = 8;
 
 /// What may be written for a key; the text is the placeholder in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +37,8 @@ pub(crate) struct Key {
     pub(crate) takes: Takes,
     /// One line for `--help`.
     pub(crate) help: &'static str,
-    /// Judges what was written and stores it.
-    pub(crate) set: fn(&mut Config, &[String]) -> Result<(), String>,
+    /// Judges what was written and stores it, or says everything that is wrong with it.
+    pub(crate) set: fn(&mut Config, &[String]) -> Result<(), Vec<String>>,
 }
 
 impl Key {
@@ -56,55 +59,67 @@ pub(crate) static KEYS: &[Key] = &[
         name: "http",
         takes: Takes::Text("A:P"),
         help: "address and port of WHIP, WHEP, API and pages [0.0.0.0:8555]",
-        set: |config, values| address(values).map(|address| config.http = address),
+        set: |config, values| address(values).map(|address| config.http = address).map_err(single),
     },
     Key {
         name: "rtc",
         takes: Takes::Text("A:P"),
         help: "address and UDP port of all media; 0.0.0.0 is IPv6 too [0.0.0.0:8189]",
-        set: |config, values| address(values).map(|address| config.rtc = address),
+        set: |config, values| address(values).map(|address| config.rtc = address).map_err(single),
     },
     Key {
         name: "public_ip",
         takes: Takes::List("IP"),
         help: "address clients reach this machine at (behind NAT, in Docker); repeatable",
-        set: |config, values| public_ips(values).map(|ips| config.public_ip = ips),
+        set: |config, values| public_ips(values).map(|ips| config.public_ip = ips).map_err(single),
     },
     Key {
         name: "host_name",
         takes: Takes::List("NAME"),
         help: "host name of this server, looked up to announce its address; repeatable",
-        set: |config, values| names(values).map(|names| config.host_name = names),
+        set: |config, values| names(values).map(|names| config.host_name = names).map_err(single),
+    },
+    Key {
+        name: "ice_server",
+        takes: Takes::List("SERVER"),
+        help: "STUN or TURN server to tell clients of, with its credentials; repeatable",
+        set: |config, values| ice_servers(values).map(|servers| config.ice_server = servers),
     },
     Key {
         name: "token",
         takes: Takes::Text("T"),
         help: "token that publishing, watching, lists and statistics then need",
-        set: |config, values| Token::parse(one(values)?).map(|token| config.token = Some(token)),
+        set: |config, values| {
+            one(values).and_then(Token::parse).map(|token| config.token = Some(token)).map_err(single)
+        },
     },
     Key {
         name: "workers",
         takes: Takes::Number("N"),
         help: "media threads; 0 is one per core [0]",
-        set: |config, values| workers(values).map(|workers| config.workers = workers),
+        set: |config, values| workers(values).map(|workers| config.workers = workers).map_err(single),
     },
     Key {
         name: "data",
         takes: Takes::Text("DIR"),
         help: "directory for what survives a restart [~/.local/state/whipstitch]",
-        set: |config, values| directory(values).map(|data| config.data = data),
+        set: |config, values| directory(values).map(|data| config.data = data).map_err(single),
     },
     Key {
         name: "open_publish",
         takes: Takes::Switch,
         help: "let anybody who reaches this server publish",
-        set: |config, values| switch(values).map(|open| config.open_publish = open),
+        set: |config, values| switch(values).map(|open| config.open_publish = open).map_err(single),
     },
 ];
 
 /// The key of that name in TOML.
 pub(crate) fn named(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
+}
+
+fn single(mistake: String) -> Vec<String> {
+    vec![mistake]
 }
 
 fn one(values: &[String]) -> Result<&str, String> {
@@ -135,13 +150,30 @@ fn public_ip(text: &str) -> Result<IpAddr, String> {
 }
 
 fn names(values: &[String]) -> Result<Vec<String>, String> {
-    let legal = |name: &str| {
-        (1..=253).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-    };
     let judged = values.iter().map(|text| {
-        if legal(text) { Ok(text.to_ascii_lowercase()) } else { Err(format!("{text:?} is not a host name")) }
+        if is_host_name(text) { Ok(text.to_ascii_lowercase()) } else { Err(format!("{text:?} is not a host name")) }
     });
     judged.collect()
+}
+
+/// Whether a text could be a host name or IPv4 address.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+}
+
+fn ice_servers(values: &[String]) -> Result<Vec<IceServer>, Vec<String>> {
+    if values.len() > MOST_ICE_SERVERS {
+        return Err(vec![format!("at most {MOST_ICE_SERVERS} servers can be told of")]);
+    }
+    let mut servers = Vec::new();
+    let mut mistakes = Vec::new();
+    for (at, text) in values.iter().enumerate() {
+        match IceServer::parse(text) {
+            Ok(server) => servers.push(server),
+            Err(all) => mistakes.extend(all.into_iter().map(|what| format!("server {}: {what}", at + 1))),
+        }
+    }
+    if mistakes.is_empty() { Ok(servers) } else { Err(mistakes) }
 }
 
 fn workers(values: &[String]) -> Result<usize, String> {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::Arguments;
 use crate::credentials::Token;
+use crate::ice_servers::IceServer;
 use keys::{KEYS, Key};
 
 /// The variables of the process, by name.
@@ -34,6 +35,8 @@ pub struct Config {
     pub public_ip: Vec<IpAddr>,
     /// Host names of this server, lower case, under which its address may be looked up.
     pub host_name: Vec<String>,
+    /// STUN and TURN servers that clients are told of.
+    pub ice_server: Vec<IceServer>,
     /// The one token with all rights.
     pub token: Option<Token>,
     /// Media threads; 0 is one per core.
@@ -54,6 +57,7 @@ impl Default for Config {
             rtc: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8189)),
             public_ip: Vec::new(),
             host_name: Vec::new(),
+            ice_server: Vec::new(),
             token: None,
             workers: 0,
             data: PathBuf::from("whipstitch-data"),
@@ -122,8 +126,8 @@ pub fn resolve(
     };
     let in_order_of_strength = from_file.into_iter().chain(from_environment(environment)).chain(arguments.list());
     for Setting { key, values, place } in in_order_of_strength {
-        if let Err(what) = (key.set)(&mut config, &values) {
-            mistakes.push(Mistake::at(place, what));
+        if let Err(all) = (key.set)(&mut config, &values) {
+            mistakes.extend(all.into_iter().map(|what| Mistake::at(&place, what)));
         }
     }
     if let Some(filter) = variable(environment, LOG_VARIABLE) {

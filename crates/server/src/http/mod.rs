@@ -36,6 +36,7 @@ use tracing::{debug, info, warn};
 
 use crate::access::{Decision, Policy, Right};
 use crate::candidates::Announcer;
+use crate::ice_servers::IceServer;
 use crate::logging::Brake;
 use crate::media::{Media, Role};
 use connection::Connection;
@@ -54,6 +55,7 @@ struct Shared {
     media: Arc<dyn Media>,
     policy: Policy,
     announcer: Announcer,
+    ice_servers: Vec<IceServer>,
     draining: AtomicBool,
     denied: Brake,
     garbage: Brake,
@@ -73,12 +75,19 @@ impl Takes {
 }
 
 impl State {
-    /// Routes that ask `media`, let in whom `policy` allows, and announce what the server listens on.
-    pub(crate) fn new(media: Arc<dyn Media>, policy: Policy, announcer: Announcer) -> Self {
+    /// Routes that ask `media`, let in whom `policy` allows, announce what the server listens on, and tell of
+    /// `ice_servers`.
+    pub(crate) fn new(
+        media: Arc<dyn Media>,
+        policy: Policy,
+        announcer: Announcer,
+        ice_servers: Vec<IceServer>,
+    ) -> Self {
         Self(Arc::new(Shared {
             media,
             policy,
             announcer,
+            ice_servers,
             draining: AtomicBool::new(false),
             denied: Brake::default(),
             garbage: Brake::default(),

@@ -1,6 +1,7 @@
 //! POST of an offer, the same for both protocols: read it in the order of checks, ask the media plane, answer 201.
 
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,7 +10,8 @@ use whipstitch_stream::StreamKey;
 
 use super::error::Error;
 use super::request::Request;
-use super::{Mount, State, Takes};
+use super::{Mount, State, Takes, options};
+use crate::access::Right;
 use crate::media::{Accepted, Role};
 
 /// What a POST takes.
@@ -19,6 +21,33 @@ pub(super) static FRAGMENT: Takes = Takes { field: "accept-patch", media_type: "
 
 /// `protocol.md` 15: Chrome's offers reach about 10 KiB.
 const LARGEST: usize = 64 * 1024;
+
+/// OPTIONS on an endpoint. Clients ask before they offer to learn of ICE servers; who could not offer, and a browser's
+/// preflight, which is nobody's question, is not told (`protocol.md` 3.1).
+pub(super) fn endpoint_options(
+    state: &State,
+    right: Right,
+    allow: &'static str,
+    request: &Request,
+) -> Result<Response, Error> {
+    let mut response = options(allow, Some(&OFFER));
+    if !request.is_preflight() && state.allow(right, request).is_ok() {
+        tell_of_ice_servers(state, response.headers_mut())?;
+    }
+    Ok(response)
+}
+
+/// RFC 9725 4.6, one field for each URL. Answers that may carry credentials are `no-store` already, as all answers
+/// without a word of their own are.
+fn tell_of_ice_servers(state: &State, headers: &mut HeaderMap) -> Result<(), Error> {
+    let now = SystemTime::now();
+    for link in state.0.ice_servers.iter().flat_map(|server| server.links(now)) {
+        let mut link = value(&link)?;
+        link.set_sensitive(true);
+        headers.append(header::LINK, link);
+    }
+    Ok(())
+}
 
 /// Accepts the offer of a request that has access.
 pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -> Result<Response, Error> {
@@ -34,7 +63,9 @@ pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -
         return Err(Error::NoAddress);
     }
     let accepted = ask(mount.role, state, stream.clone(), offer, candidates, request.user_agent()).await?;
-    created(mount, &stream, accepted)
+    let mut response = created(mount, &stream, accepted)?;
+    tell_of_ice_servers(state, response.headers_mut())?;
+    Ok(response)
 }
 
 async fn ask(

@@ -71,6 +71,12 @@ impl Request {
         &self.parts.headers
     }
 
+    /// Whether this is a browser that asks on behalf of a page whether the page may ask (Fetch 3.2.2).
+    pub(crate) fn is_preflight(&self) -> bool {
+        let has = |name| self.parts.headers.contains_key(name);
+        self.parts.method == Method::OPTIONS && has(header::ORIGIN) && has(header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
     /// Who asks.
     pub(crate) fn caller(&self) -> Caller<'_> {
         Caller {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::Error;
 use super::offer::{self, OFFER};
 use super::request::Request;
-use super::{Mount, State, options};
+use super::{Mount, State};
 use crate::access::Right;
 
 const ALLOW: &str = "OPTIONS, GET, HEAD, POST";
@@ -20,7 +20,7 @@ pub(super) async fn endpoint(
     request: Request,
 ) -> Result<Response, Error> {
     match *request.method() {
-        Method::OPTIONS => Ok(options(ALLOW, Some(&OFFER))),
+        Method::OPTIONS => offer::endpoint_options(&state, Right::Play, ALLOW, &request),
         Method::POST => {
             state.allow(Right::Play, &request)?;
             offer::accept(mount, &state, request).await

@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::Error;
 use super::mounts::Manners;
-use super::offer::{self, OFFER};
+use super::offer;
 use super::request::Request;
-use super::{Mount, State, options};
+use super::{Mount, State};
 use crate::access::Right;
 
 const ALLOW: &str = "OPTIONS, GET, HEAD, POST, DELETE";
@@ -19,7 +19,7 @@ pub(super) async fn endpoint(
     request: Request,
 ) -> Result<Response, Error> {
     match *request.method() {
-        Method::OPTIONS => Ok(options(ALLOW, Some(&OFFER))),
+        Method::OPTIONS => offer::endpoint_options(&state, Right::Publish, ALLOW, &request),
         Method::POST => {
             state.allow(Right::Publish, &request)?;
             offer::accept(mount, &state, request).await

@@ -230,7 +230,7 @@ async fn a_media_plane_that_hangs_is_503() {
 #[tokio::test]
 async fn no_address_to_announce_is_said() {
     let announcer = Announcer::new(Vec::new(), Vec::new(), Vec::new());
-    let site = Site::announcing(nothing_configured(), announcer).await;
+    let site = Site::announcing(nothing_configured(), announcer, &[]).await;
     let answer = site.ask("POST", "/whep/a", &[SDP_TYPE], OFFER).await;
     assert_eq!(answer.status, 503);
     assert!(answer.problem()["detail"].as_str().unwrap().contains("--public-ip"));

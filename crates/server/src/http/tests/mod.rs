@@ -3,6 +3,7 @@
 
 mod access;
 mod aliases;
+mod ice_servers;
 mod limits;
 mod pages;
 mod sessions;
@@ -163,12 +164,13 @@ impl Site {
         // An address set by hand is announced to everybody, and nothing of the machine the test runs on is.
         let announcer =
             Announcer::new(vec![[127, 0, 0, 1].into()], Vec::new(), vec!["127.0.0.1:4000".parse().unwrap()]);
-        Self::announcing(policy, announcer).await
+        Self::announcing(policy, announcer, &[]).await
     }
 
-    async fn announcing(policy: Policy, announcer: Announcer) -> Self {
+    async fn announcing(policy: Policy, announcer: Announcer, ice_servers: &[&str]) -> Self {
+        let ice_servers = ice_servers.iter().map(|text| IceServer::parse(text).unwrap()).collect();
         let media = Arc::new(Script::default());
-        let state = State::new(Arc::clone(&media) as Arc<dyn Media>, policy, announcer);
+        let state = State::new(Arc::clone(&media) as Arc<dyn Media>, policy, announcer, ice_servers);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
