@@ -95,6 +95,8 @@ pub(crate) struct Engine {
     started: bool,
     sections: Vec<Section>,
     ssrcs: Vec<u32>,
+    /// The SSRC learnt last, until a packet of it has proven authentic.
+    unproven: Option<u32>,
     wake: Instant,
     broken: bool,
 }
@@ -152,6 +154,7 @@ impl Engine {
             started: false,
             sections: Vec::new(),
             ssrcs: Vec::new(),
+            unproven: None,
             wake: now,
             broken: false,
         };
@@ -245,8 +248,15 @@ impl Engine {
         }
         let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == pt);
         let Some(mid) = section.map(|section| section.mid) else { return };
-        self.ssrcs.push(ssrc);
+        self.unproven = Some(ssrc);
         self.rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None);
+    }
+
+    /// Nothing is remembered of a packet that was not authentic (protocol.md 7.2): strangers could use up all places.
+    fn forget_unproven(&mut self) {
+        if let Some(ssrc) = self.unproven.take() {
+            self.rtc.direct_api().remove_stream_rx(ssrc.into());
+        }
     }
 
     /// Drains the engine: datagrams to `send`, everything else to `tell`.
@@ -259,6 +269,7 @@ impl Engine {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
+                    self.forget_unproven();
                     return Ok(());
                 }
                 Ok(Output::Transmit(transmit)) => {
@@ -298,6 +309,9 @@ impl Engine {
 
     fn packet(&mut self, packet: RtpPacket, tell: &mut impl FnMut(EngineEvent)) {
         let pt = *packet.header.payload_type;
+        if let Some(ssrc) = self.unproven.take_if(|ssrc| *ssrc == *packet.header.ssrc) {
+            self.ssrcs.push(ssrc);
+        }
         // An un-RTXed packet carries the main payload type again.
         let Some(section) = self.sections.iter_mut().find(|section| section.pt == pt || section.rtx_pt == Some(pt))
         else {

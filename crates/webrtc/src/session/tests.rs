@@ -78,10 +78,11 @@ fn registered(role: Role) -> Identified {
 
 impl World {
     fn new(role: Role) -> World {
-        World::offering(role, None)
+        World::offering(role, None, |_| true)
     }
 
-    fn offering(role: Role, mut simulcast: Option<Simulcast>) -> World {
+    /// `keep` says which lines of the offer the session gets to see.
+    fn offering(role: Role, mut simulcast: Option<Simulcast>, keep: fn(&str) -> bool) -> World {
         let now = Instant::now();
         let identity = Identity::generate().unwrap();
         let directory = Directory::new(DirectoryConfig::default(), now);
@@ -95,7 +96,8 @@ impl World {
             })
             .to_vec();
         let (sdp, pending) = changes.apply().unwrap();
-        let offer = Offer::parse(&sdp.to_sdp_string()).unwrap();
+        let seen: String = sdp.to_sdp_string().split_inclusive('\n').filter(|line| keep(line)).collect();
+        let offer = Offer::parse(&seen).unwrap();
         let credentials = random::credentials(0);
         let candidates = [SocketAddr::from(SERVER)];
         let local = Local {
@@ -289,7 +291,7 @@ fn a_publisher_connects_and_its_packets_are_pushed_in_order() {
 fn of_a_simulcast_publisher_one_layer_at_a_time_is_pushed() {
     let mut simulcast = Simulcast::new();
     simulcast.send = vec![SimulcastLayer::new("lo"), SimulcastLayer::new("hi")];
-    let mut world = World::offering(Role::Publisher, Some(simulcast));
+    let mut world = World::offering(Role::Publisher, Some(simulcast), |_| true);
     world.run(Duration::from_secs(1));
     let mid = world.mids[1];
     for seq in 0..100_u64 {
@@ -311,6 +313,28 @@ fn of_a_simulcast_publisher_one_layer_at_a_time_is_pushed() {
     assert_eq!(published, 2, "the stream begins anew with the other layer's numbers");
     world.with(|session, cx| session.request_keyframe(cx));
     assert_eq!(world.batches.of(World::path()).datagrams().count(), 1, "the chosen layer is asked");
+}
+
+#[test]
+fn a_publisher_that_announces_no_ssrc_is_heard_whatever_strangers_send_in_its_name() {
+    let keep = |line: &str| !line.starts_with("a=ssrc") && !line.starts_with("a=extmap");
+    let mut world = World::offering(Role::Publisher, None, keep);
+    world.run(Duration::from_secs(1));
+    let mid = world.mids[1];
+    let pt = world.client.media(mid).unwrap().remote_pts()[0];
+    for ssrc in 1..100 {
+        let mut forged = vec![0x80, *pt, 0, 1, 0, 0, 0, 0, 0, 0, 0, ssrc];
+        forged.resize(100, 7);
+        world.datagram(forged);
+    }
+    for seq in 0..5_u64 {
+        let now = world.now;
+        let mut api = world.client.direct_api();
+        let tx = api.stream_tx_by_mid(mid, None).unwrap();
+        tx.write_rtp(RtpWrite::new(pt, seq.into(), seq as u32 * 3000, now, vec![1; 50]).marker(true));
+        world.run(Duration::from_millis(33));
+    }
+    assert_eq!(world.pushed().len(), 5);
 }
 
 #[test]
