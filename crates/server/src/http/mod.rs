@@ -163,6 +163,7 @@ fn routes(state: State) -> Router {
         .route("/api/v3/webrtc/stats", any(streams::counts))
         .route("/api/v1/streams", any(streams::list))
         .route("/api/v1/streams/{stream}", any(streams::one))
+        .route("/api/v1/sessions", any(streams::sessions))
         .route("/api/v1/sessions/{session}", any(sessions::kick))
         .route("/healthz", any(ops::health))
         .route("/readyz", any(ops::ready))

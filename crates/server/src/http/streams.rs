@@ -1,5 +1,6 @@
 //! What is going on: lists and numbers for people and programs who may know.
 
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use axum::Json;
@@ -14,7 +15,7 @@ use super::ops::ALLOW_READ;
 use super::request::Request;
 use super::{State, options};
 use crate::access::Right;
-use crate::media::{SessionReport, StreamReport};
+use crate::media::{Role, SessionReport, StreamReport};
 
 /// Answers OPTIONS and refuses other methods and callers; `None` when the request may go on.
 fn before(state: &State, request: &Request) -> Result<Option<Response>, Error> {
@@ -68,6 +69,22 @@ struct Stream {
     subscribers: Vec<Session>,
 }
 
+/// `GET /api/v1/sessions`.
+#[derive(Serialize)]
+struct Sessions {
+    sessions: Vec<Listed>,
+}
+
+/// One session where its stream does not stand around it.
+#[derive(Serialize)]
+struct Listed {
+    stream: String,
+    /// `publisher` or `subscriber`.
+    role: &'static str,
+    #[serde(flatten)]
+    session: Session,
+}
+
 /// Who publishes it, and what.
 #[derive(Serialize)]
 struct Publisher {
@@ -86,6 +103,8 @@ struct Session {
     since: String,
     /// Whether media can flow.
     connected: bool,
+    /// Address and port of the client's media, once known.
+    remote: Option<SocketAddr>,
     user_agent: Option<String>,
     codecs: Vec<&'static str>,
     /// RTP packets received from a publisher or sent to a subscriber.
@@ -143,6 +162,21 @@ pub(super) async fn one(FromState(state): FromState<State>, request: Request) ->
     Ok(Json(stream(report, Now::read())).into_response())
 }
 
+pub(super) async fn sessions(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
+    if let Some(response) = before(&state, &request)? {
+        return Ok(response);
+    }
+    let streams = state.ask(|media| media.streams()).await?;
+    let mut reports: Vec<_> =
+        streams.into_iter().flat_map(|stream| stream.publisher.into_iter().chain(stream.subscribers)).collect();
+    reports.sort_by(|one, other| {
+        (&one.stream, one.stats.since, one.session).cmp(&(&other.stream, other.stats.since, other.session))
+    });
+    let now = Now::read();
+    let sessions = reports.into_iter().map(|report| listed(report, now)).collect();
+    Ok(Json(Sessions { sessions }).into_response())
+}
+
 /// The same moment on both clocks.
 #[derive(Clone, Copy)]
 struct Now {
@@ -176,12 +210,21 @@ fn stream(report: StreamReport, now: Now) -> Stream {
     }
 }
 
+fn listed(report: SessionReport, now: Now) -> Listed {
+    let role = match report.role {
+        Role::Publisher => "publisher",
+        Role::Subscriber => "subscriber",
+    };
+    Listed { stream: report.stream.to_string(), role, session: session(report, now) }
+}
+
 fn session(report: SessionReport, now: Now) -> Session {
     let stats = report.stats;
     Session {
         session: report.session.to_string(),
         since: now.wall_of(stats.since),
         connected: stats.connected,
+        remote: stats.remote,
         user_agent: stats.user_agent,
         codecs: stats.codecs.iter().map(|codec| codec.name()).collect(),
         packets: stats.packets,

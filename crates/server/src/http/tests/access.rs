@@ -9,6 +9,8 @@ const ROUTES: &[(&str, &str, Option<Right>)] = &[
     ("GET", "/api/v3/webrtc/stats", Some(Right::Observe)),
     ("GET", "/api/v1/streams", Some(Right::Observe)),
     ("GET", "/api/v1/streams/a", Some(Right::Observe)),
+    ("GET", "/api/v1/sessions", Some(Right::Observe)),
+    ("HEAD", "/api/v1/sessions", Some(Right::Observe)),
     ("DELETE", "/api/v1/sessions/0000000000000007", Some(Right::Control)),
     ("GET", "/healthz", None),
     ("GET", "/readyz", None),

@@ -112,7 +112,16 @@ async fn a_body_that_is_no_text_is_400() {
 #[tokio::test]
 async fn options_never_need_a_token() {
     let site = Site::start(with_token()).await;
-    for target in ["/whip/a", "/whep/a", "/whip/a/b", "/api/v1/streams", "/api/v1/sessions/x", "/", "/healthz"] {
+    for target in [
+        "/whip/a",
+        "/whep/a",
+        "/whip/a/b",
+        "/api/v1/streams",
+        "/api/v1/sessions",
+        "/api/v1/sessions/x",
+        "/",
+        "/healthz",
+    ] {
         let answer = site.ask("OPTIONS", target, &["origin: http://x"], "").await;
         assert_eq!(answer.status, 200, "{target}");
         answer.check();
