@@ -303,8 +303,10 @@ impl Peer for Session {
     fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst) {
         let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role else { return };
         let Some(path) = self.edge.path() else { return };
+        let waited = egress.wants_keyframe();
         egress.deliver(delivery.now, path, burst, delivery.batches.of(path));
-        delivery.wants_keyframe |= egress.wants_keyframe();
+        // Once per wait, and at the join the hub asks anyway: it repeats, and a player without a picture sends PLI.
+        delivery.wants_keyframe |= !waited && egress.wants_keyframe();
     }
 
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks) {

@@ -15,6 +15,10 @@ use crate::mailbox::{Command, Misplaced};
 use crate::peer::{Action, Context, Peer};
 use crate::plane::worker_of;
 
+/// The largest datagram handed to another worker: above every path's MTU. Whoever sends larger ones to a ufrag of its own
+/// making must not fill the other's mailbox with them.
+const MISPLACED_BYTES: usize = 2048;
+
 impl Worker {
     pub(super) fn receive(&mut self, v4: bool, buffer: &mut RecvBuffer) -> bool {
         // A handle of its own: what a burst brings is sent through the same socket while the next is read.
@@ -50,7 +54,7 @@ impl Worker {
         match owner {
             Some(Owner::Here(key)) => self.with_via(key, via, |peer, cx| peer.handle_datagram(cx, path, bytes)),
             // Handed over once: what comes from another worker is not passed on.
-            Some(Owner::Worker(worker)) if via == self.index => {
+            Some(Owner::Worker(worker)) if via == self.index && bytes.len() <= MISPLACED_BYTES => {
                 let misplaced = Misplaced { via, path, bytes: bytes.to_vec() };
                 let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_datagram(misplaced).is_ok());
                 self.strays += u64::from(!sent);

@@ -95,6 +95,8 @@ pub struct Stream {
     cache: Option<Cache>,
     burst: Vec<Forwarded>,
     tracks_changed: bool,
+    /// The publisher was asked for the start that its video waits for.
+    gate_told: bool,
     ends: Option<Instant>,
     idles: Option<Instant>,
     counts: Counts,
@@ -131,6 +133,7 @@ impl Stream {
             cache: config.cache.map(Cache::new),
             burst: Vec::new(),
             tracks_changed: false,
+            gate_told: false,
             ends: None,
             idles: Some(now + config.ttl),
             counts: Counts::default(),
@@ -152,6 +155,7 @@ impl Stream {
             timeline.begin(tracks.get(kind));
         }
         self.pacer = Pacer::new();
+        self.gate_told = false;
         if let Some(cache) = &mut self.cache {
             cache.clear();
         }
@@ -194,10 +198,17 @@ impl Stream {
             return;
         }
         match pushed {
-            Pushed::Start => self.pacer.keyframe(),
-            // Most sources begin with a key picture; one that does not is asked for it.
-            Pushed::Gated => self.pacer.request(now),
-            Pushed::Forwarded | Pushed::Dropped => {}
+            Pushed::Start => {
+                self.pacer.keyframe();
+                self.gate_told = false;
+            }
+            // Most sources begin with a key picture; one that does not is asked for it. The pacer repeats that; each
+            // further packet is no new demand (protocol.md 8.2).
+            Pushed::Gated if !self.gate_told => {
+                self.gate_told = true;
+                self.pacer.request(now);
+            }
+            Pushed::Gated | Pushed::Forwarded | Pushed::Dropped => {}
         }
         if let (Some(cache), Some(new)) = (&mut self.cache, self.burst.get(before..)) {
             new.iter().for_each(|forwarded| cache.insert(forwarded));

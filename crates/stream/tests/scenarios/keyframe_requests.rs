@@ -125,3 +125,17 @@ fn a_new_publisher_inherits_no_request() {
     scene.push(BOB, Kind::Video, packet);
     assert_eq!(scene.outputs(), [Output::RequestKeyframe { publisher: BOB }], "though Alice was asked just now");
 }
+
+#[test]
+fn a_publisher_that_ignores_requests_is_not_asked_for_ever_for_its_first_keyframe() {
+    let mut scene = Scene::published();
+    let mut asked = 0;
+    for frame in 1..=300 {
+        scene.video(frame, frame * 3000, DELTA);
+        asked += scene.outputs().len();
+        scene.wait(33);
+    }
+    assert_eq!(asked, 5);
+    ask(&mut scene);
+    assert_eq!(scene.outputs(), ASKED, "a subscriber's demand counts");
+}
