@@ -25,8 +25,8 @@ export const Ended = Object.freeze({
 let iceServers = [];
 
 /** A connection for a session. */
-export function connection() {
-  return new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers });
+export function connection(options) {
+  return new RTCPeerConnection({ ...options, iceServers });
 }
 
 /** The servers in the `Link` fields of an answer (RFC 9725 4.6); the server puts no comma into a value. */
@@ -38,6 +38,21 @@ function iceServersOf(response) {
     return urls && { urls, username: value('username'), credential: value('credential') };
   };
   return links.map(server).filter(Boolean);
+}
+
+/** The browser does not take the server's answer. */
+export class Misfit extends Error {
+  constructor(answer, cause) {
+    super('the browser refused the answer', { cause });
+    /** The codecs of the answer, video first. */
+    this.codecs = ['video', 'audio'].flatMap((kind) => codecsOf(answer, kind));
+  }
+}
+
+function codecsOf(sdp, kind) {
+  const section = sdp.split(/^(?=m=)/m).find((part) => part.startsWith(`m=${kind} `)) ?? '';
+  const names = [...section.matchAll(/^a=rtpmap:\d+ ([^/\s]+)/gm)].map((found) => found[1]);
+  return [...new Set(names)].filter((name) => name !== 'rtx');
 }
 
 /** An open session. */
@@ -61,10 +76,10 @@ export class Session {
   }
 
   /**
-   * Offers `pc`, whose transceivers are set up, to the endpoint `url`. `tune` may change the SDP of the offer; where a
-   * browser does not take the change, the offer goes out as it was.
+   * Offers `pc`, whose transceivers are set up, to the endpoint `url`. `tune` may change the SDP of the offer, and
+   * `tuneAnswer` that of the answer; where a browser does not take the change, it gets what there was before.
    */
-  async open(url, { signal, tune = (sdp) => sdp } = {}) {
+  async open(url, { signal, tune = (sdp) => sdp, tuneAnswer = (sdp) => sdp } = {}) {
     const offer = await this.pc.createOffer();
     try {
       await this.pc.setLocalDescription({ type: 'offer', sdp: tune(offer.sdp) });
@@ -79,7 +94,7 @@ export class Session {
       iceServers = iceServersOf(response);
       const answer = await response.text();
       signal?.throwIfAborted();
-      await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+      await this.#take(answer, tuneAnswer(answer));
     } catch (error) {
       this.close();
       throw error;
@@ -89,6 +104,21 @@ export class Session {
     this.#connection();
     this.#trickle();
     return this;
+  }
+
+  async #take(answer, tuned) {
+    try {
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: tuned });
+    } catch (error) {
+      if (tuned === answer) throw new Misfit(answer, error);
+      await this.#take(answer, answer);
+    }
+  }
+
+  /** Whether the answer has media of this kind. */
+  has(kind) {
+    const directions = this.pc.getTransceivers().filter((one) => one.receiver.track.kind === kind);
+    return directions.some((one) => ['sendonly', 'recvonly', 'sendrecv'].includes(one.currentDirection));
   }
 
   /** Ends the session here and at the server. Good for a page that is going away: the request outlives it. */

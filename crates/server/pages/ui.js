@@ -1,7 +1,7 @@
 // What the pages share of what people see: elements, errors in words, the token form, buttons that copy.
 
 import { Refused, Unreachable, rememberToken, token } from './api.js';
-import { Ended } from './session.js';
+import { Ended, Misfit } from './session.js';
 
 /** The element with this id. */
 export const $ = (id) => document.getElementById(id);
@@ -19,7 +19,10 @@ export function element(name, attributes = {}, ...children) {
 /** What went wrong, in words, for someone who `verb`s ('watch', 'publish') a stream. */
 export function inWords(error, verb) {
   if (error instanceof Unreachable) return 'The server does not answer.';
-  if (!(error instanceof Refused)) return sentence(error.message || String(error));
+  if (!(error instanceof Refused)) {
+    console.error(error);
+    return unfit(verb, error instanceof Misfit ? error.codecs : []);
+  }
   switch (error.status) {
     case 401:
       if (token()) return sentence(error.detail || 'the token is wrong');
@@ -30,11 +33,23 @@ export function inWords(error, verb) {
       return verb === 'watch'
         ? 'Nobody is publishing this stream yet. It starts here by itself.'
         : 'Somebody else is publishing this stream. Choose another name, or wait until they stop.';
-    case 422: return sentence(`this browser and the stream do not fit: ${error.detail}`);
+    case 422: return verb === 'watch' ? unfit(verb, codecsIn(error.detail)) : sentence(`this cannot be published: ${error.detail}`);
     case 429: return 'Too many requests from here; a short pause.';
     case 503: return sentence(error.detail || 'the server is busy');
     default: return sentence(error.detail || `the server answered with status ${error.status}`);
   }
+}
+
+function unfit(verb, codecs) {
+  const which = codecs.length ? ` (${codecs.join(', ')})` : '';
+  return verb === 'watch'
+    ? `This browser cannot play this stream${which}.`
+    : 'This browser cannot publish here. Try another codec or another browser.';
+}
+
+/** The codecs of a stream in what the server says about an offer that lacks them. */
+export function codecsIn(detail) {
+  return [...detail.matchAll(/the stream's (?:audio|video) is ([\w.]+)/g)].map((found) => found[1]);
 }
 
 /** Why a session ended, in words. */

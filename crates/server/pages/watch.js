@@ -13,8 +13,8 @@
 import { Refused, streamOfPage } from './api.js';
 import { keep } from './keep.js';
 import { read, shown, shownRate } from './stats.js';
-import { $, element, endInWords, fill, inWords, tokenForm } from './ui.js';
-import { watch } from './whep.js';
+import { $, codecsIn, element, endInWords, fill, inWords, tokenForm } from './ui.js';
+import { watch, whyNoVideo } from './whep.js';
 
 /** Media that pauses longer than this has stopped: the publisher is gone or changing. */
 const STALLED_MS = 2500;
@@ -26,6 +26,10 @@ const video = $('video');
 let session = null;
 let reading;
 let frames = { count: 0, at: 0 };
+/** Whether anything of the stream has been played since the page was opened. */
+let seen = false;
+/** What remains to be said while the stream plays. */
+let remark = [];
 let control = new AbortController();
 
 const face = {
@@ -86,12 +90,14 @@ function hear(news) {
       break;
     case 'open':
       frames = { count: 0, at: performance.now() };
+      remark = [];
+      if (!session.has('video')) explainNoPicture(session);
       break;
     case 'pause': {
       const seconds = Math.ceil(news.seconds);
       if (news.error instanceof Refused && news.error.status === 409) {
         become('waiting', 'waiting');
-        say(paragraph(inWords(news.error, 'watch')));
+        say(paragraph(seen ? 'The stream has ended. It starts here by itself.' : inWords(news.error, 'watch')));
       } else {
         become('retrying', 'reconnecting', 'warn');
         const words = news.error ? inWords(news.error, 'watch') : endInWords(news.ended);
@@ -111,6 +117,14 @@ function hear(news) {
   }
 }
 
+/** A stream may be without video, which is no news; or this browser cannot play it, which is. */
+async function explainNoPicture(of) {
+  const codecs = codecsIn(await whyNoVideo(`/whep/${stream}`, control.signal));
+  if (of !== session || codecs.length === 0) return;
+  remark = [paragraph(`This browser cannot play the picture of this stream (${codecs.join(', ')}).`)];
+  if (face.state === 'playing') say(...remark);
+}
+
 async function look() {
   if (!session?.connected) return;
   const pc = session.pc;
@@ -121,8 +135,9 @@ async function look() {
   if (count > frames.count) {
     frames = { count, at: performance.now() };
     if (face.state !== 'playing') {
+      seen = true;
       become('playing', 'live', 'live');
-      say();
+      say(...remark);
     }
   } else if (performance.now() - frames.at > STALLED_MS) {
     if (face.state !== 'stalled') {

@@ -2,13 +2,35 @@
 
 import { Session, connection } from './session.js';
 
-/** Watches `url`. Tracks arrive at the returned session's `pc`, and at `onTrack` before anything can be missed. */
+/**
+ * Watches `url`. Tracks arrive at the returned session's `pc`, and at `onTrack` before anything can be missed.
+ *
+ * With the bundle policy "max-bundle" Chromium refuses an answer without the first section of the offer, which is what a
+ * stream without video gets.
+ */
 export function watch(url, { onTrack, signal } = {}) {
-  const pc = connection();
+  const pc = connection({ bundlePolicy: 'balanced' });
   pc.addEventListener('track', onTrack);
   pc.addTransceiver('video', { direction: 'recvonly' });
   pc.addTransceiver('audio', { direction: 'recvonly' });
   return new Session(pc).open(url, { signal, tune: stereo });
+}
+
+/**
+ * Why a session at `url` got no video although one was offered: what the server says to an offer of video alone, such as
+ * "the stream has no video"; '' if it does not say.
+ */
+export async function whyNoVideo(url, signal) {
+  const pc = connection();
+  pc.addTransceiver('video', { direction: 'recvonly' });
+  try {
+    const session = await new Session(pc).open(url, { signal });
+    session.close();
+  } catch (error) {
+    pc.close();
+    if (error.status === 422) return error.detail;
+  }
+  return '';
 }
 
 /** Chrome plays Opus in one channel unless the offer says that two are wanted (RFC 7587 6.1). */

@@ -17,7 +17,7 @@ export function canSend(codec) {
  * last when the network or the processor is short.
  */
 export function publish(url, media, { codec = 'default', maxBitrate, prefer = 'smooth', signal } = {}) {
-  const pc = connection();
+  const pc = connection({ bundlePolicy: 'max-bundle' });
   for (const track of media.getTracks()) {
     const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [media] });
     if (track.kind === 'video') {

@@ -126,9 +126,24 @@ impl Browser {
         ] {
             fs::write(path, text).expect("the profile's folder is ours");
         }
+        Browser::firefox_with(name, profile, |command| {
+            command.env("MOZ_GMP_PATH", &plugin);
+        })
+        .await
+    }
+
+    /// Starts Firefox as it is before its OpenH264 plugin was downloaded: it has no H.264 on WebRTC.
+    pub(crate) async fn firefox_without_h264(name: &str) -> Browser {
+        let profile = profile();
+        fs::write(profile.path().join("user.js"), FIREFOX).expect("the profile's folder is ours");
+        Browser::firefox_with(name, profile, |_| {}).await
+    }
+
+    async fn firefox_with(name: &str, profile: TempDir, adapt: impl FnOnce(&mut Command)) -> Browser {
         let mut command = Command::new("firefox-esr");
         command.args(["--headless", "--marionette", "--no-remote", "--width=1280", "--height=900", "--profile"]);
-        command.arg(profile.path()).env("MOZ_GMP_PATH", &plugin);
+        command.arg(profile.path());
+        adapt(&mut command);
         let process = Process::start("firefox", &command);
         let port = process.line(START, "port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
         let driver = Driver::Firefox(Mutex::new(Marionette::connect(port).await));

@@ -5,6 +5,7 @@ mod driver;
 mod equipment;
 mod marionette;
 mod pages;
+mod partial;
 mod publishing;
 mod reconnecting;
 mod watching;

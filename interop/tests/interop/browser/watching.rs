@@ -48,6 +48,15 @@ pub(crate) async fn watched(browser: &Browser, screenshot: &str) -> Seen {
     }
 }
 
+/// Waits until pictures are decoded and move on the screen, of a stream that has no sound.
+pub(crate) async fn seen_without_sound(browser: &Browser, screenshot: &str) {
+    let inbound = statistics("inbound");
+    let script = format!("{inbound} return video.framesDecoded > 10 && !audio;");
+    browser.until("pictures", STARTS, &script).await;
+    browser.until("a moving picture on the screen", GOES_ON, MOVES).await;
+    browser.screenshot(screenshot).await;
+}
+
 const UNMUTE: &str = r#"
     const button = document.getElementById("unmute");
     if (!button.hidden) button.click();
