@@ -93,13 +93,15 @@ impl Plane {
             mailboxes.push(outside);
             polls.push((poll, inside));
         }
-        let mut threads = Vec::new();
+        // Made before the threads: dropped on an error below, it stops those that run already.
+        let mut shared = Shared { mailboxes, threads: Mutex::default(), local, turn: AtomicUsize::new(0) };
         for (index, ((poll, inbox), sockets)) in polls.into_iter().zip(sockets).enumerate() {
-            let worker = Worker::new(index, poll, sockets, inbox, mailboxes.clone(), config.stream)?;
-            let name = format!("media-{index}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run())?);
+            let worker = Worker::new(index, poll, sockets, inbox, shared.mailboxes.clone(), config.stream)?;
+            let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
+            if let Ok(threads) = shared.threads.get_mut() {
+                threads.push(thread);
+            }
         }
-        let shared = Shared { mailboxes, threads: Mutex::new(threads), local, turn: AtomicUsize::new(0) };
         Ok(Plane { shared: Arc::new(shared) })
     }
 

@@ -7,6 +7,7 @@
 mod patch;
 mod register;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -354,17 +355,23 @@ impl Gateway {
     pub fn streams(&self) -> Vec<StreamReport> {
         let report = self.shared.plane.report();
         self.shared.directory.sweep(Instant::now());
-        let entries = self.shared.directory.list();
-        let streams = entries.into_iter().map(|entry| {
-            let sessions = report.sessions.iter().filter(|session| session.stream == entry.key);
-            let (publishers, subscribers): (Vec<_>, Vec<_>) =
-                sessions.cloned().partition(|session| session.role == Role::Publisher);
+        let mut measured: HashMap<StreamKey, StreamStats> = report.streams.into_iter().collect();
+        let mut sessions: HashMap<StreamKey, Vec<SessionReport>> = HashMap::new();
+        for session in report.sessions {
+            sessions.entry(session.stream.clone()).or_default().push(session);
+        }
+        let streams = self.shared.directory.list().into_iter().map(|entry| {
+            let (publishers, subscribers): (Vec<_>, Vec<_>) = sessions
+                .remove(&entry.key)
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|session| session.role == Role::Publisher);
+            let holder = entry.publisher.map(|holder| holder.session);
             StreamReport {
-                stats: report.streams.iter().find(|(key, _)| *key == entry.key).map(|(_, stats)| stats.clone()),
-                live: entry.publisher.as_ref().is_some_and(|publisher| publisher.live),
-                publisher: publishers
-                    .into_iter()
-                    .find(|report| entry.publisher.as_ref().is_some_and(|own| own.session == report.session)),
+                stats: measured.remove(&entry.key),
+                live: entry.publisher.is_some_and(|holder| holder.live),
+                // A replaced one may still be on its way out.
+                publisher: publishers.into_iter().find(|publisher| Some(publisher.session) == holder),
                 subscribers,
                 key: entry.key,
             }

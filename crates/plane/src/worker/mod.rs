@@ -77,6 +77,8 @@ pub(crate) struct Worker {
     /// Whose an address is, and since when.
     remotes: HashMap<SocketAddr, (Owner, Instant)>,
     streams: Streams,
+    /// Streams to which something was pushed since the last fan-out, each once.
+    dirty: Vec<usize>,
     timers: Timers,
     stream_timers: Timers,
     batches: Batches,
@@ -118,6 +120,7 @@ impl Worker {
             ufrags: HashMap::new(),
             remotes: HashMap::new(),
             streams: Streams::default(),
+            dirty: Vec::new(),
             timers: Timers::default(),
             stream_timers: Timers::default(),
             batches: Batches::new(),

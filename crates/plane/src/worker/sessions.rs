@@ -134,7 +134,9 @@ impl Worker {
                         && let Some(hub) = &mut stream.hub
                     {
                         hub.push(self.now, session, kind, packet);
-                        stream.dirty = true;
+                        if !std::mem::replace(&mut stream.dirty, true) {
+                            self.dirty.extend(slot.stream);
+                        }
                     }
                 }
                 Action::SenderReport(kind, ntp, time) => {

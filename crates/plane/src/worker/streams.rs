@@ -120,11 +120,13 @@ impl Worker {
     }
 
     pub(super) fn fan_out_dirty(&mut self) {
-        // Few streams are dirty in one burst, and a worker has few streams with publishers.
-        let dirty: SmallVec<[usize; 8]> =
-            self.streams.iter().filter(|(_, stream)| stream.dirty).map(|(index, _)| index).collect();
-        for index in dirty {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
             self.fan_out(index);
+        }
+        // Keeps its memory, unless a fan-out made others dirty.
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
         }
     }
 
