@@ -26,19 +26,21 @@ pub struct Gateway {
 impl Gateway {
     /// Starts `whipstitch serve` with these flags and waits until it says where it listens.
     pub fn serve(flags: &[&str]) -> Gateway {
-        Gateway::start(program().arg("serve").args(flags))
+        Gateway::start(program(), "serve", flags)
     }
 
     /// Starts `whipstitch demo`.
     pub fn demo(flags: &[&str]) -> Gateway {
-        Gateway::start(program().arg("demo").args(flags))
+        Gateway::start(program(), "demo", flags)
     }
 
-    /// Starts a command line of the gateway, on ports and with a data folder of its own.
-    pub fn start(program: &mut Command) -> Gateway {
+    /// Starts a command of this build of the gateway, with a data folder of its own and on free ports unless the flags
+    /// say otherwise.
+    pub fn start(mut program: Command, command: &str, flags: &[&str]) -> Gateway {
         let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
-        program.args(["--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--data"]).arg(data.path());
-        let process = Process::start("whipstitch", program);
+        program.args([command, "--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--data"]).arg(data.path());
+        program.args(flags);
+        let process = Process::start("whipstitch", &program);
         let base = process.line(START, "start-up line", |line| {
             Some(line.strip_prefix("overview ")?.trim_end_matches('/').to_owned())
         });
@@ -48,6 +50,12 @@ impl Gateway {
     /// The URL of a path on this gateway.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// The TCP port of HTTP.
+    pub fn port(&self) -> u16 {
+        let port = self.base.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.expect("the URLs of a gateway that took any free port name it")
     }
 
     /// The program, for what it says and uses.

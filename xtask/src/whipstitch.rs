@@ -19,7 +19,7 @@ pub(crate) fn build() -> Outcome {
 
 /// A gateway on ports of the kernel's choice.
 pub(crate) fn gateway() -> Gateway {
-    Gateway::start(command("whipstitch").arg("serve"))
+    Gateway::start(command("whipstitch"), "serve", &[])
 }
 
 /// Runs `whipstitch-load` against the gateway, with further options; what it reports.

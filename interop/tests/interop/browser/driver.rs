@@ -23,6 +23,8 @@ const CHROMIUM: &[&str] = &[
     // CI runs as root.
     "--no-sandbox",
     "--disable-gpu",
+    // Shared memory may be a few megabytes in a container.
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

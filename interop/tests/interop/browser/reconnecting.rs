@@ -40,3 +40,24 @@ async fn a_viewer_waits_for_the_publisher_and_comes_back_with_it() {
     watched(&viewer, "watch-again").await;
     assert_eq!(viewer.evaluate("return window.untouched").await, true, "the page was loaded again");
 }
+
+#[tokio::test]
+async fn a_viewer_comes_back_after_the_gateway_was_started_anew() {
+    let gateway = Gateway::demo(&[]);
+    let viewer = Browser::chromium("viewer").await;
+    viewer.open(&gateway.url("/watch/demo")).await;
+    viewer.evaluate("window.untouched = true").await;
+    watched(&viewer, "watch-before-restart").await;
+
+    let address = format!("127.0.0.1:{}", gateway.port());
+    drop(gateway);
+    let lost = "return window.whipstitch.state !== 'playing'";
+    viewer.until("a word that something is wrong", Duration::from_secs(60), lost).await;
+    viewer.screenshot("watch-gateway-killed").await;
+
+    // The same port as before, which nobody else was given in the meantime: the kernel deals them out in turn.
+    let _gateway = Gateway::demo(&["--http", &address]);
+    viewer.until("a new session", Duration::from_secs(60), "return window.whipstitch.state === 'playing'").await;
+    watched(&viewer, "watch-after-restart").await;
+    assert_eq!(viewer.evaluate("return window.untouched").await, true, "the page was loaded again");
+}
