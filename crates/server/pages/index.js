@@ -11,9 +11,12 @@ const LOOK_EVERY_MS = 2000;
 
 const face = { state: 'loading', streams: [] };
 window.whipstitch = face;
+/** Whether the server said that it has no token at all, so that none can be asked for. */
+let tokenless = false;
 
 async function look() {
-  if (document.hidden) return;
+  // What was denied once stays denied until there is another token.
+  if (document.hidden || face.state === 'denied') return;
   try {
     const response = await call('GET', '/api/v1/streams');
     face.streams = (await response.json()).streams;
@@ -22,7 +25,7 @@ async function look() {
   } catch (error) {
     face.streams = [];
     $('streams').replaceChildren();
-    if (error.status === 401 || error.status === 403) deny();
+    if (error.status === 401 || error.status === 403) deny(error);
     else {
       face.state = 'unreachable';
       $('note').replaceChildren(inWords(error, 'see the list'));
@@ -55,17 +58,28 @@ function line(stream) {
 }
 
 /** Not permitted is not broken: everything else on the page works. */
-function deny() {
-  if (face.state === 'denied') return;
+function deny(error) {
   face.state = 'denied';
-  const why = token()
-    ? 'This token does not allow you to see the list of streams.'
-    : 'The list of streams is shown on the server itself (http://localhost), or with a token.';
+  tokenless = error.detail.includes('without --token');
   $('note').replaceChildren(
-    element('p', {}, `${why} You can open a stream below when you know its name.`),
+    ...whyDenied(error).map((text) => element('p', {}, text)),
     tokenForm(() => { face.state = 'loading'; look(); explain(); }),
   );
   explain();
+}
+
+function whyDenied(error) {
+  const known = 'You can open a stream below when you know its name.';
+  if (tokenless) {
+    const here = `http://localhost${location.port ? `:${location.port}` : ''}`;
+    return [
+      `No token is set on this server: the list is shown on the server itself only (${here}), or with the admin token.`,
+      `To publish from other machines and see the list there, start the server with --token SECRET. ${known}`,
+    ];
+  }
+  if (!token()) return [`The list needs the token. ${known}`];
+  if (error.status === 403) return [`This token does not allow you to see the list. ${known}`];
+  return [`The token is wrong. ${known}`];
 }
 
 /** A page of ours; a token in this page's URL is meant to go along. */
@@ -76,8 +90,15 @@ function page(kind, name) {
 
 /** What OBS wants as its token. From elsewhere than the server itself, publishing needs one. */
 function bearer() {
-  if (token()) return copyable(token(), 'token');
+  if (token() && !tokenless) return copyable(token(), 'token');
+  if (tokenless) return 'the token the server was started with (--token SECRET)';
   return face.state === 'denied' ? 'the token of the server' : 'leave it empty';
+}
+
+/** The same for FFmpeg. */
+function authorization() {
+  if (token() && !tokenless) return ` -authorization ${token()}`;
+  return face.state === 'denied' ? ' -authorization TOKEN' : '';
 }
 
 function explain() {
@@ -91,7 +112,7 @@ function explain() {
   }
   if (!legal) return;
   const whip = `${location.origin}/whip/${name}`;
-  const auth = token() ? ` -authorization ${token()}` : '';
+  const auth = authorization();
   const encode = '-c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline -pix_fmt yuv420p '
     + '-bf 0 -g 60 -b:v 2500k -c:a libopus -ar 48000 -ac 2 -b:a 128k';
   $('obs').replaceChildren(

@@ -46,6 +46,31 @@ async fn a_page_asks_for_the_token_and_goes_on_with_it() {
 }
 
 #[tokio::test]
+async fn the_start_page_says_that_the_list_needs_the_token_and_asks_no_more() {
+    let gateway = Gateway::demo(&["--token", "open-sesame"]);
+    let browser = Browser::chromium("start-denied").await;
+    browser.open(&gateway.url("/")).await;
+    let denied = "
+        const note = document.getElementById('note').innerText;
+        return note.startsWith('The list needs the token.')
+            && document.getElementById('ffmpeg-file').innerText.includes('-f whip -authorization TOKEN http');";
+    browser.until("words about the token", SOON, denied).await;
+    browser.screenshot("start-denied").await;
+    let asks_again = "
+        window.asked = false;
+        window.fetch = () => { window.asked = true; return new Promise(() => {}); };
+        dispatchEvent(new Event('visibilitychange'));
+        return window.asked;";
+    assert_eq!(browser.evaluate(asks_again).await, false);
+    let fill = "
+        const field = document.querySelector('input[name=token]');
+        field.value = 'open-sesame';
+        field.form.requestSubmit();
+        return window.asked && document.getElementById('ffmpeg-file').innerText.includes('-authorization open-sesame');";
+    assert_eq!(browser.evaluate(fill).await, true);
+}
+
+#[tokio::test]
 async fn every_page_fits_a_telephone() {
     let gateway = Gateway::demo(&[]);
     let browser = Browser::chromium_phone("telephone-pages").await;
