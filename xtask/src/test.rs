@@ -30,7 +30,7 @@ pub(crate) fn run(_: ()) -> Outcome {
 }
 
 fn tests(args: &[&str]) -> Command {
-    let mut command = cargo(&["test", "--workspace", "--locked"]);
+    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     // It lies beside this program, built by the part before.
     if let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
         command.env("WHIPSTITCH_BIN", folder.join("whipstitch"));
