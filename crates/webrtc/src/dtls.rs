@@ -21,7 +21,7 @@ use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::srtp::SrtpProfileId;
 use openssl::ssl::{
-    ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
+    ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
     SslStream, SslVerifyMode, SslVersion,
 };
 use openssl::x509::{X509, X509NameBuilder};
@@ -203,6 +203,8 @@ fn context(certificate: &DtlsCert) -> Result<SslContext, openssl::error::ErrorSt
             | SslOptions::NO_COMPRESSION,
     );
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    // A handshake's buffers, 34 KiB a session, are needed once more at the goodbye.
+    builder.set_mode(SslMode::RELEASE_BUFFERS);
     Ok(builder.build())
 }
 
