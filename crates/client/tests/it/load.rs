@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use whipstitch_client::load::{self, LoadOptions, LoadReport};
 
-use crate::gateway::{Behaviour, Fault, Gateway, WELL};
+use crate::gateway::{Behaviour, Fault, Gateway, VIEWERS, WELL};
 
 async fn run(fault: Fault, paced: bool) -> LoadReport {
     let gateway = Gateway::start(Behaviour { fault, ..WELL }).await;
     let options = LoadOptions {
-        viewers: 4,
+        viewers: VIEWERS,
         full_viewers: 2,
         threads: 2,
         duration: Duration::from_secs(1),
-        // All are there before the faulty packet.
         joins_per_second: 1000.0,
         gop: Duration::from_millis(200),
         paced,
