@@ -17,6 +17,8 @@ import { $, element, endInWords, fill, inWords, tokenForm } from './ui.js';
 import { CODECS, canSend, publish } from './whip.js';
 
 const READ_EVERY_MS = 1000;
+/** A browser begins small and finds out what the network takes; until then the network is not to blame. */
+const FINDING_OUT_MS = 10_000;
 
 const stream = streamOfPage();
 const settings = $('settings').elements;
@@ -24,6 +26,7 @@ let media = null;
 let session = null;
 let reading;
 let control = null;
+let liveSince = 0;
 
 const face = {
   state: 'idle',
@@ -33,10 +36,13 @@ const face = {
 };
 window.whipstitch = face;
 
+/** The one place that says where things stand; badge and table cannot disagree, and old figures do not stay. */
 function become(state, label, kind = 'quiet') {
+  if (state === 'live' && face.state !== 'live') liveSince = performance.now();
   face.state = state;
   $('state').textContent = label;
   $('state').className = `badge ${kind}`;
+  fill($('numbers'), [['State', label]]);
   const running = ['asking', 'connecting', 'live', 'retrying'].includes(state);
   $('start').hidden = running;
   $('stop').hidden = !running;
@@ -127,7 +133,7 @@ function hear(news) {
       look();
       break;
     case 'pause':
-      become('retrying', 'reconnecting', 'warn');
+      become('retrying', news.error?.status === 409 ? 'name is taken' : 'reconnecting', 'warn');
       say(
         news.error ? inWords(news.error, 'publish') : endInWords(news.ended),
         `Trying again in ${Math.ceil(news.seconds)} s.`,
@@ -135,7 +141,7 @@ function hear(news) {
       break;
     case 'final': {
       const asks = news.error.status === 401 || news.error.status === 403;
-      stop('failed', 'stopped');
+      stop('failed', asks ? 'needs a token' : 'stopped');
       say(inWords(news.error, 'publish'), ...(asks ? [tokenForm(start)] : []));
       break;
     }
@@ -150,7 +156,6 @@ function stop(state = 'stopped', label = 'stopped') {
   session = null;
   release();
   become(state, label, state === 'failed' ? 'warn' : 'quiet');
-  fill($('numbers'), [['State', label]]);
 }
 
 function release() {
@@ -176,17 +181,21 @@ async function look() {
   const now = await read(pc, reading);
   if (pc !== session?.pc) return;
   reading = now;
-  const { rtt, video: picture, audio: sound } = now;
+  if (face.state === 'live') showNumbers(now);
+}
+
+function showNumbers({ rtt, video: picture, audio: sound }) {
   const limits = { bandwidth: 'the network', cpu: 'this computer', other: 'something else' };
+  const settled = performance.now() - liveSince > FINDING_OUT_MS;
   const size = picture?.width ? `${picture.width}×${picture.height}, ${shown(picture.fps)} fps` : undefined;
   fill($('numbers'), [
-    ['State', face.state === 'live' ? 'live' : 'connecting'],
+    ['State', $('state').textContent],
     ['Picture', size],
     ['Video', picture && `${shownRate(picture.bitrate)}${picture.codec ? `, ${picture.codec}` : ''}`],
     ['Audio', sound && `${shownRate(sound.bitrate)}${sound.codec ? `, ${sound.codec}` : ''}`],
     ['Round trip', shown(rtt, 'ms')],
     ['Lost', picture?.loss === undefined ? undefined : shown(100 * picture.loss, '%', 1)],
-    ['Held back by', limits[picture?.limited]],
+    ['Held back by', settled || picture?.limited !== 'bandwidth' ? limits[picture?.limited] : undefined],
   ]);
 }
 
@@ -221,16 +230,32 @@ function showChoices() {
   $('microphones').hidden = settings.source.value === 'screen';
 }
 
+/** What may stand in the URL without being in a menu, and how the menu then shows it. */
+const own = {
+  size: (value) => {
+    const [, width, height] = value.match(/^([1-9]\d{1,3})x([1-9]\d{1,3})$/) ?? [];
+    return width && `${width}×${height}`;
+  },
+  bitrate: (value) => (/^[1-9]\d{4,7}$/.test(value) ? shownRate(Number(value)) : undefined),
+};
+/** Options of the URL that mean nothing. */
+const ignored = [];
+
 function readOptions() {
   const options = new URLSearchParams(location.search);
   for (const name of ['source', 'codec', 'size', 'bitrate', 'prefer']) {
     const value = options.get(name);
     const field = settings[name];
     if (!value) continue;
-    if (![...field.options].some((option) => option.value === value)) field.append(element('option', { value }, value));
-    field.value = value;
+    const known = [...field.options].filter((option) => option.value);
+    if (known.some((option) => option.value === value && !option.disabled)) field.value = value;
+    else if (own[name]?.(value)) field.append(element('option', { value, selected: true }, own[name](value)));
+    else if (known.some((option) => option.value === value)) ignored.push(`${name}=${value} (not in this browser)`);
+    else ignored.push(`${name}=${value}`);
   }
-  if (options.get('source') === 'screen' && !options.has('prefer')) settings.prefer.value = 'sharp';
+  if (settings.source.value === 'screen' && !options.has('prefer')) settings.prefer.value = 'sharp';
+  $('ignored').textContent = `Ignored, because unknown: ${ignored.join(', ')}.`;
+  $('ignored').hidden = ignored.length === 0;
   return options.get('auto') === '1';
 }
 

@@ -106,8 +106,8 @@ function hear(news) {
       break;
     }
     case 'final': {
-      become('failed', 'stopped', 'warn');
       const asks = news.error.status === 401 || news.error.status === 403;
+      become('failed', asks ? 'needs a token' : 'stopped', 'warn');
       const again = element('button', { type: 'button' }, 'Try again');
       again.addEventListener('click', () => { say(); start(); });
       say(paragraph(inWords(news.error, 'watch')), asks ? tokenForm(() => { say(); start(); }) : again);

@@ -8,6 +8,8 @@ use super::driver::Browser;
 
 /// From opening the page to pictures, on two cores that encode, forward and decode at once.
 const STARTS: Duration = Duration::from_secs(40);
+/// From opening the page to pictures in full size.
+const FULL_SIZE: Duration = Duration::from_secs(12);
 const GOES_ON: Duration = Duration::from_secs(20);
 
 /// `video` and `audio` of one direction, from the page's connection.
@@ -96,10 +98,11 @@ pub(crate) async fn published(browser: &Browser, screenshot: &str) {
     browser.screenshot(screenshot).await;
 }
 
-/// Waits until a page sends pictures as wide as its camera's: the network was found good enough for them.
+/// Waits until a page sends pictures as wide as its camera's. The time is short enough to tell a good start from what a
+/// browser finds out by itself.
 pub(crate) async fn published_in_full(browser: &Browser, width: u64) {
     let outbound = statistics("outbound");
-    browser.until("full size", STARTS, &format!("{outbound} return video.frameWidth === {width};")).await;
+    browser.until("full size", FULL_SIZE, &format!("{outbound} return video.frameWidth === {width};")).await;
 }
 
 fn number(value: &Value) -> u64 {
