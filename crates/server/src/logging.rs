@@ -15,8 +15,17 @@ const PACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// One line about what is wrong with it.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
+    // A bare word is a level or, to `EnvFilter`, the name of a module: a misspelt level would silence everything.
+    for word in text.split(',').map(str::trim).filter(|word| !word.contains(['=', '['])) {
+        let is_level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+        if !is_level && !word.starts_with("whipstitch") {
+            return Err(format!("{word:?} is no level: {}", LEVELS.join(", ")));
+        }
+    }
     EnvFilter::try_new(text).map_err(|error| format!("{text:?} is no log filter: {error}"))
 }
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Starts logging for the rest of the process. A second call (tests in one process) changes nothing.
 pub fn start(text: &str) {

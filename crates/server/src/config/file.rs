@@ -1,32 +1,41 @@
 //! The TOML file as settings, with the line each stands on.
 
+use std::collections::BTreeMap;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Takes};
 use super::{File, Mistake, Setting};
 
-/// What the file sets. Broken syntax, unknown keys and values of the wrong kind go to `mistakes`; what could still be
-/// read is judged as well, so that one run shows everything.
-pub(super) fn settings(file: File<'_>, mistakes: &mut Vec<Mistake>) -> Vec<Setting> {
+/// What the file sets, and what is wrong with it: broken syntax, unknown keys and values of the wrong kind, all in the
+/// order of the file. What could still be read is judged as well, so that one run shows everything; of a line with
+/// broken syntax only that is said, because what its rest means is a guess.
+pub(super) fn settings(file: File<'_>) -> Vec<Result<Setting, Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(file.text);
+    let mut broken: BTreeMap<usize, Mistake> = BTreeMap::new();
     for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        mistakes.push(Mistake::at(place(file, at), error.message()));
+        let line = line(file, error.span().map_or(0, |span| span.start));
+        broken.entry(line).or_insert_with(|| Mistake::at(place(file, line), error.message()));
     }
-    let mut settings = Vec::new();
+    let mut found: Vec<(usize, Result<Setting, Mistake>)> = Vec::new();
     for (name, value) in table.get_ref() {
-        let at = format!("{}: {}", place(file, name.span().start), name.get_ref());
-        let Some(key) = keys::named(name.get_ref()) else {
-            mistakes.push(Mistake::at(at, "no such key"));
-            continue;
-        };
-        match values(key.takes, value) {
-            Ok(values) => settings.push(Setting { key, values, place: at }),
-            Err(wanted) => mistakes.push(Mistake::at(at, wanted)),
+        let line = line(file, name.span().start);
+        if !broken.contains_key(&line) {
+            found.push((line, setting(format!("{}: {}", place(file, line), name.get_ref()), name.get_ref(), value)));
         }
     }
-    settings
+    found.extend(broken.into_iter().map(|(line, mistake)| (line, Err(mistake))));
+    found.sort_by_key(|(line, _)| *line);
+    found.into_iter().map(|(_, found)| found).collect()
+}
+
+fn setting(place: String, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Setting, Mistake> {
+    let Some(key) = keys::named(name) else { return Err(Mistake::at(place, "no such key")) };
+    match values(key.takes, value) {
+        Ok(values) => Ok(Setting { key, values, place }),
+        Err(wanted) => Err(Mistake::at(place, wanted)),
+    }
 }
 
 fn values(takes: Takes, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, &'static str> {
@@ -49,8 +58,12 @@ fn text(item: &Spanned<DeValue<'_>>) -> Result<String, &'static str> {
     }
 }
 
-/// `path:line` of a byte offset.
-fn place(file: File<'_>, offset: usize) -> String {
-    let line = 1 + file.text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+/// The line of a byte offset.
+fn line(file: File<'_>, offset: usize) -> usize {
+    1 + file.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// `path:line`.
+fn place(file: File<'_>, line: usize) -> String {
     format!("{}:{line}", file.path.display())
 }

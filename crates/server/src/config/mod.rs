@@ -24,6 +24,9 @@ pub type Environment = BTreeMap<String, String>;
 /// The variable that holds the log filter; it is no key because it must work before a file is read.
 pub(crate) const LOG_VARIABLE: &str = "WHIPSTITCH_LOG";
 
+/// The variable that names the file, as `--config` does.
+const CONFIG_VARIABLE: &str = "WHIPSTITCH_CONFIG";
+
 /// Everything `serve` and `demo` need to know before they start. It binds nothing and opens nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -104,7 +107,7 @@ pub(crate) struct Setting {
 
 /// Which file to read: `--config`, else `WHIPSTITCH_CONFIG`, else none.
 pub fn path(arguments: &Arguments, environment: &Environment) -> Option<PathBuf> {
-    let named = arguments.config.clone().or_else(|| variable(environment, "WHIPSTITCH_CONFIG").map(str::to_owned));
+    let named = arguments.config.clone().or_else(|| variable(environment, CONFIG_VARIABLE).map(str::to_owned));
     named.map(PathBuf::from)
 }
 
@@ -120,12 +123,17 @@ pub fn resolve(
     let mut config = Config { data: default_data(environment), ..Config::default() };
     let mut mistakes = arguments.mistakes.clone();
 
-    let from_file = match file {
-        Some(file) => file::settings(file, &mut mistakes),
-        None => Vec::new(),
-    };
-    let in_order_of_strength = from_file.into_iter().chain(from_environment(environment)).chain(arguments.list());
-    for Setting { key, values, place } in in_order_of_strength {
+    let from_file = file.map(file::settings).unwrap_or_default();
+    let elsewhere = from_environment(environment).into_iter().chain(arguments.list());
+    let in_order_of_strength = from_file.into_iter().chain(elsewhere.map(Ok));
+    for setting in in_order_of_strength {
+        let Setting { key, values, place } = match setting {
+            Ok(setting) => setting,
+            Err(mistake) => {
+                mistakes.push(mistake);
+                continue;
+            }
+        };
         if let Err(all) = (key.set)(&mut config, &values) {
             mistakes.extend(all.into_iter().map(|what| Mistake::at(&place, what)));
         }
@@ -136,11 +144,29 @@ pub fn resolve(
             Err(error) => mistakes.push(Mistake::at(LOG_VARIABLE, error)),
         }
     }
+    mistakes.extend(unknown_variables(environment));
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }
 
-/// What the environment sets. Names that are no key are left alone: container platforms add some of their own
-/// (`WHIPSTITCH_PORT` for a service of that name).
+/// Variables that look like ours and set nothing: most likely misspelt.
+fn unknown_variables(environment: &Environment) -> impl Iterator<Item = Mistake> {
+    let unknown = environment.keys().filter(|name| {
+        let Some(rest) = name.strip_prefix("WHIPSTITCH_") else { return false };
+        let known =
+            *name == LOG_VARIABLE || *name == CONFIG_VARIABLE || KEYS.iter().any(|key| key.variable() == **name);
+        !known && !is_service_link(rest)
+    });
+    unknown.map(|name| Mistake::at(name, "no such variable"))
+}
+
+/// Container platforms tell every program of services with variables such as `WHIPSTITCH_SERVICE_HOST` and
+/// `WHIPSTITCH_PORT_8555_TCP_ADDR`, for a service of that name.
+fn is_service_link(rest: &str) -> bool {
+    let words: Vec<&str> = rest.split('_').collect();
+    words.contains(&"PORT") || words.windows(2).any(|pair| pair == ["SERVICE", "HOST"])
+}
+
+/// What the environment sets.
 fn from_environment(environment: &Environment) -> Vec<Setting> {
     let set = |key: &'static Key| {
         let place = key.variable();

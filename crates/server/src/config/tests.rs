@@ -185,8 +185,41 @@ fn values_that_could_not_work_are_refused() {
 
 #[test]
 fn variables_of_other_programs_are_left_alone() {
-    let env = [("WHIPSTITCH_PORT", "tcp://10.0.0.1:8555"), ("WHIPSTITCH_SERVICE_HOST", "10.0.0.1"), ("HTTP", "x")];
+    let env = [
+        ("WHIPSTITCH_PORT", "tcp://10.0.0.1:8555"),
+        ("WHIPSTITCH_SERVICE_HOST", "10.0.0.1"),
+        ("WHIPSTITCH_PORT_8555_TCP_ADDR", "10.0.0.1"),
+        ("HTTP", "x"),
+    ];
     assert_eq!(resolved(&[], &env, "").unwrap(), Config::default());
+}
+
+#[test]
+fn misspelt_variables_and_levels_are_mistakes() {
+    for (name, value, what) in [
+        ("WHIPSTITCH_TOKENS", "x", "no such variable"),
+        ("WHIPSTITCH_RTC_PORTS", "x", "no such variable"),
+        ("WHIPSTITCH_LOG", "loud", "\"loud\" is no level: off, error, warn, info, debug, trace"),
+        ("WHIPSTITCH_LOG", "info,banana", "\"banana\" is no level: off, error, warn, info, debug, trace"),
+    ] {
+        assert_eq!(resolved(&[], &[(name, value)], "").unwrap_err(), [format!("{name}: {what}")]);
+    }
+    for filter in ["debug", "INFO,whipstitch=debug", "whipstitch_ice", "off,whipstitch::http[request]=trace", "0"] {
+        assert_eq!(resolved(&[], &[("WHIPSTITCH_LOG", filter)], "").is_ok(), filter != "0", "{filter}");
+    }
+}
+
+#[test]
+fn mistakes_of_the_file_come_in_its_order() {
+    let places = |file: &str| -> Vec<String> {
+        let mistakes = resolved(&[], &[], file).unwrap_err();
+        mistakes.iter().map(|line| line.split(':').take(2).collect::<Vec<_>>().join(":")).collect()
+    };
+    let file = "workers = 'x'\nzebra = 1\nhttp = 'x'\ndata = 3\ntoken = ''\n";
+    assert_eq!(places(file), ["w.toml:1", "w.toml:2", "w.toml:3", "w.toml:4", "w.toml:5"]);
+    assert_eq!(places("token = ''\nworkers = = 2\nrtc = 'x'\n"), ["w.toml:1", "w.toml:2", "w.toml:3"]);
+    assert_eq!(places("workers = \n"), ["w.toml:1"]);
+    assert_eq!(places("http = '127.0.0.1:1\ntoken = 'secret'\n"), ["w.toml:1"]);
 }
 
 #[test]
