@@ -1,5 +1,5 @@
 //! What is said at start, one fact per line, on standard output: where the server listens, the URLs to use, and what
-//! is open to whom. Scripts read the first word of a line and the last.
+//! is open to whom. Scripts read the first word of a line and the last; a line that ends with a colon is a heading.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -27,11 +27,19 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     let mut lines = vec![format!("listening on http {}", facts.http)];
     lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc udp {address}")));
     let here = format!("http://{}", local(facts.http));
+    lines.push("STREAM in the URLs below: a name of your choice".to_owned());
+    if facts.config.token.is_some() {
+        lines.push(
+            "the token goes to the end of a page's URL, ?token=..., or into the field that asks for it".to_owned(),
+        );
+    }
+    lines.push("on this machine:".to_owned());
     lines.push(format!("overview {here}/"));
     lines.extend(watching(&here, facts.demo));
     lines.push(format!("publish from a browser {here}/publish/STREAM"));
     lines.push(format!("publish (WHIP: OBS, FFmpeg) {here}/whip/STREAM"));
     if let Some(there) = elsewhere(facts) {
+        lines.push("from other machines:".to_owned());
         lines.push(format!("overview {there}/"));
         lines.extend(watching(&there, facts.demo));
         // No browser gives a camera to a page of that URL, and without either of these nobody may publish there.
@@ -49,7 +57,8 @@ pub(crate) fn demo_page(http: SocketAddr, stream: &str) -> String {
 }
 
 fn watching(base: &str, demo: Option<&str>) -> [String; 2] {
-    [format!("watch {base}/watch/{}", demo.unwrap_or("STREAM")), format!("watch (WHEP) {base}/whep/STREAM")]
+    let stream = demo.unwrap_or("STREAM");
+    [format!("watch {base}/watch/{stream}"), format!("watch (WHEP) {base}/whep/{stream}")]
 }
 
 /// The beginning of the URLs for other machines, where the listener can be reached from those.
@@ -87,7 +96,7 @@ fn access(facts: &Facts<'_>) -> Vec<String> {
             } else {
                 say("publishing is open to this machine only; from elsewhere it needs a token (--token)");
             }
-            say("lists and statistics are open to this machine only");
+            say("lists and statistics are open to this machine only, or with the admin token");
             say("a reverse proxy in front of this server needs a token: its clients could pass for this machine");
         }
     }
@@ -124,17 +133,20 @@ mod tests {
 listening on http 0.0.0.0:8555
 listening on rtc udp 0.0.0.0:8189
 listening on rtc udp [::]:8189
+STREAM in the URLs below: a name of your choice
+on this machine:
 overview http://localhost:8555/
 watch http://localhost:8555/watch/STREAM
 watch (WHEP) http://localhost:8555/whep/STREAM
 publish from a browser http://localhost:8555/publish/STREAM
 publish (WHIP: OBS, FFmpeg) http://localhost:8555/whip/STREAM
+from other machines:
 overview http://192.168.1.5:8555/
 watch http://192.168.1.5:8555/watch/STREAM
 watch (WHEP) http://192.168.1.5:8555/whep/STREAM
 access: watching is open to everybody who reaches this server
 access: publishing is open to this machine only; from elsewhere it needs a token (--token)
-access: lists and statistics are open to this machine only
+access: lists and statistics are open to this machine only, or with the admin token
 access: a reverse proxy in front of this server needs a token: its clients could pass for this machine
 access: ending sessions of others needs the token in /data/admin-token";
         assert_eq!(text, expected);
@@ -154,7 +166,10 @@ access: ending sessions of others needs the token in /data/admin-token";
         }
         let public = Config { public_ip: vec!["203.0.113.7".parse().unwrap()], ..config };
         assert!(said(&public, "0.0.0.0:80", None, None).contains("overview http://203.0.113.7:80/"));
-        assert!(said(&public, "[::]:80", None, Some("demo")).contains("watch http://localhost:80/watch/demo"));
+        let demo = said(&public, "[::]:80", None, Some("demo"));
+        for line in ["watch http://localhost:80/watch/demo", "watch (WHEP) http://localhost:80/whep/demo"] {
+            assert!(demo.contains(line), "{demo}");
+        }
     }
 
     #[test]
@@ -165,6 +180,7 @@ access: ending sessions of others needs the token in /data/admin-token";
         assert!(text.contains("access: publishing, watching, lists and statistics need the token"));
         assert!(!text.contains("very-secret") && !text.contains("reverse proxy"));
         assert!(text.contains("publish (WHIP: OBS, FFmpeg) http://192.168.1.5:1/whip/STREAM"));
+        assert!(text.contains("?token=..."), "{text}");
         let open = Config { open_publish: true, ..with_token };
         assert!(said(&open, "0.0.0.0:1", None, None).contains("publishing is open to everybody; watching"));
         let open = Config { token: None, ..open };

@@ -72,7 +72,14 @@ where
             Ok(Some(Arg::Value(word))) if command.is_none() => command = Some(named(&word.to_string_lossy())?),
             Ok(Some(Arg::Value(_))) if unknown_before => {}
             Ok(Some(Arg::Value(word))) => {
-                arguments.mistakes.push(Mistake::at(word.to_string_lossy(), "not expected here"));
+                let word = word.to_string_lossy();
+                let what = match command {
+                    Some(Command::Check) if arguments.config.is_none() => {
+                        format!("not expected here; did you mean --config {word}?")
+                    }
+                    _ => "not expected here".to_owned(),
+                };
+                arguments.mistakes.push(Mistake::at(&word, what));
             }
             Ok(Some(Arg::Long(name))) => {
                 let name = name.to_owned();

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use whipstitch_plane as plane;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config as StreamConfig;
 use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
@@ -37,7 +38,7 @@ const MEDIA_STOPS: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// HTTP cannot listen there.
-    #[error("cannot listen for HTTP on TCP {address}: {source} (--http)")]
+    #[error("--http {address}: cannot listen on TCP: {source}{}", hint(source.kind()))]
     Http {
         /// What the configuration says.
         address: SocketAddr,
@@ -45,13 +46,25 @@ pub enum StartError {
         source: io::Error,
     },
     /// Media cannot listen there, or not start at all.
-    #[error("{source} (--rtc {address})")]
+    #[error("--rtc {address}: {source}{}", media_hint(source))]
     Media {
         /// What the configuration says.
         address: SocketAddr,
         /// What the media plane says.
         source: GatewayError,
     },
+}
+
+/// What is most likely behind it.
+fn hint(kind: io::ErrorKind) -> &'static str {
+    if kind == io::ErrorKind::AddrInUse { "; is another Whipstitch running?" } else { "" }
+}
+
+fn media_hint(error: &GatewayError) -> &'static str {
+    match error {
+        GatewayError::Plane(plane::StartError::Bind { source, .. }) => hint(source.kind()),
+        _ => "",
+    }
 }
 
 /// A running server.

@@ -170,6 +170,13 @@ fn check_judges_a_file_without_starting_anything() {
 }
 
 #[test]
+fn a_file_without_its_flag_is_understood() {
+    let output = run(&["check", "w.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(lines(&output.stderr), ["w.toml: not expected here; did you mean --config w.toml?"]);
+}
+
+#[test]
 fn an_address_in_use_is_named_with_its_flag_and_code_1() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -181,7 +188,8 @@ fn an_address_in_use_is_named_with_its_flag_and_code_1() {
         let said = lines(&output.stderr);
         let line = said.last().unwrap();
         let address = if named == "--http" { &tcp } else { &udp };
-        assert!(line.contains(named) && line.contains(address), "{said:?}");
+        assert!(line.contains(&format!("{named} {address}")), "{said:?}");
+        assert!(line.ends_with("is another Whipstitch running?"), "{said:?}");
         assert!(output.stdout.is_empty(), "it announced an address it does not have");
     }
 }
