@@ -168,6 +168,8 @@ fn routes(state: State) -> Router {
         .route("/healthz", any(ops::health))
         .route("/readyz", any(ops::ready))
         .route("/", any(pages::dashboard))
+        .route("/watch", any(pages::nameless))
+        .route("/publish", any(pages::nameless))
         .route("/watch/{stream}", any(pages::watch))
         .route("/publish/{stream}", any(pages::publish))
         .route("/assets/{file}", any(pages::asset))

@@ -42,6 +42,19 @@ pub(super) async fn publish(request: Request) -> Result<Response, Error> {
     page(&request, "publish.html", POLICY, status_for_stream(&request))
 }
 
+/// `/watch` and `/publish` without a name: the start page has a field for one. A token in the URL goes along.
+pub(super) async fn nameless(request: Request) -> Result<Response, Error> {
+    match *request.method() {
+        Method::OPTIONS => return Ok(options(ALLOW_READ, None)),
+        Method::GET | Method::HEAD => {}
+        _ => return Err(Error::Method { allow: ALLOW_READ }),
+    }
+    let target = request.caller().query.map_or_else(|| "/".to_owned(), |query| format!("/?{query}"));
+    let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+    response.headers_mut().insert(header::LOCATION, value(&target)?);
+    Ok(response)
+}
+
 /// An illegal name is 400 here too, but with the page, which tells a person what is wrong with it.
 fn status_for_stream(request: &Request) -> StatusCode {
     if request.stream().is_ok() { StatusCode::OK } else { StatusCode::BAD_REQUEST }

@@ -61,6 +61,16 @@ async fn an_illegal_name_gets_the_page_that_says_so() {
 }
 
 #[tokio::test]
+async fn a_page_without_a_name_leads_to_the_start_page() {
+    let site = Site::open().await;
+    for (target, location) in [("/watch", "/"), ("/publish/", "/"), ("/watch?token=t", "/?token=t")] {
+        let answer = site.ask("GET", target, &[], "").await;
+        assert_eq!((answer.status, answer.field("location")), (307, Some(location)), "{target}");
+    }
+    assert_eq!(site.ask("POST", "/watch", &[], "").await.status, 405);
+}
+
+#[tokio::test]
 async fn assets_are_asked_about_and_not_sent_twice() {
     let site = Site::open().await;
     let first = site.ask("GET", "/assets/style.css", &[], "").await;
