@@ -16,6 +16,17 @@ pub enum Role {
     Subscriber,
 }
 
+impl Role {
+    /// The word for logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Publisher => "publisher",
+            Role::Subscriber => "subscriber",
+        }
+    }
+}
+
 /// Everything one worker has to tell.
 #[derive(Debug, Default)]
 pub struct Report {

@@ -279,6 +279,12 @@ fn tokens_and_session_urls_are_never_logged_and_strangers_cannot_fill_the_log() 
         let told = log.lines().find(|line| line.contains(secret));
         assert!(told.is_none(), "{secret}: {told:?}");
     }
+    let denied = log.lines().find(|line| line.contains("access denied")).unwrap();
+    assert!(
+        denied.contains("reason=\"the token is wrong\"") || denied.contains("reason=\"a token is needed\""),
+        "{denied}"
+    );
+    assert!(log.lines().any(|line| line.contains("session connected") && line.contains("role=\"publisher\"")), "{log}");
     let denials = log.matches("access denied").count();
     assert!((1..=seconds + 1).contains(&denials), "{denials} lines in {seconds} s");
     assert_eq!(server.end(), Some(0));

@@ -156,7 +156,8 @@ impl Session {
         self.connected = Some(cx.now);
         let session = self.identified.session;
         let took = cx.now.duration_since(self.since);
-        tracing::info!(%session, stream = %self.identified.stream, millis = took.as_millis(), "session connected");
+        let role = self.role().as_str();
+        tracing::info!(%session, stream = %self.identified.stream, role, millis = took.as_millis(), "session connected");
         let tapped = self.engine.take_keys();
         match &mut self.role {
             RoleState::Publisher { slot, tracks } => {

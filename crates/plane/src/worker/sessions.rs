@@ -221,7 +221,8 @@ impl Worker {
             let peer = slot.peer.as_mut();
             let said = catch_unwind(AssertUnwindSafe(|| peer.close(&mut cx, reason)));
             self.panics += u64::from(said.is_err());
-            tracing::info!(session = %slot.session, stream = %slot.peer.stream(), reason = reason.as_str(), "session closed");
+            let (session, role, reason) = (slot.session, slot.peer.role().as_str(), reason.as_str());
+            tracing::info!(%session, stream = %slot.peer.stream(), role, reason, "session closed");
         }
         self.sessions.remove(&slot.session);
         for ufrag in &slot.ufrags {

@@ -66,6 +66,10 @@ pub(crate) enum Error {
     Internal,
 }
 
+/// Why a request failed, for the log; goes with the response as an extension.
+#[derive(Clone, Debug)]
+pub(super) struct Reason(pub(super) String);
+
 /// The members of RFC 9457, and `error`, which players of MediaMTX read on a 400.
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -206,6 +210,12 @@ impl IntoResponse for Error {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         self.add_fields(headers);
+        let reason = match &self {
+            // What a stranger's body says stays out of the log.
+            Self::Offer(_) | Self::Fragment(_) => "the body cannot be used".to_owned(),
+            _ => detail,
+        };
+        response.extensions_mut().insert(Reason(reason));
         response
     }
 }

@@ -40,7 +40,7 @@ use crate::ice_servers::IceServer;
 use crate::logging::Brake;
 use crate::media::{Media, Role};
 use connection::Connection;
-use error::Error;
+use error::{Error, Reason};
 use mounts::{MOUNTS, Mount};
 use request::Request;
 
@@ -207,29 +207,30 @@ async fn around(FromState(state): FromState<State>, request: RawRequest, next: N
     // The path itself is never logged: a session URL is a credential, and so may be the query.
     let (status, ms) = (response.status(), begun.elapsed().as_millis());
     debug!(%method, route, status = status.as_u16(), ms, "HTTP");
-    state.tell_of(status, connection.as_ref(), &route);
+    let reason = response.extensions().get::<Reason>().map_or("", |reason| &reason.0);
+    state.tell_of(status, reason, connection.as_ref(), &route);
     response
 }
 
 impl State {
     /// One line a second at most about what strangers get wrong.
-    fn tell_of(&self, status: StatusCode, connection: Option<&Connection>, route: &str) {
+    fn tell_of(&self, status: StatusCode, reason: &str, connection: Option<&Connection>, route: &str) {
         let peer = connection.map(|connection| connection.peer.ip().to_canonical().to_string()).unwrap_or_default();
         let status_code = status.as_u16();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 if let Some(more) = self.0.denied.pass(Instant::now()) {
-                    info!(peer, route, status = status_code, more, "access denied");
+                    info!(peer, route, status = status_code, reason, more, "access denied");
                 }
             }
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
                 if let Some(more) = self.0.garbage.pass(Instant::now()) {
-                    info!(peer, route, status = status_code, more, "improper request");
+                    info!(peer, route, status = status_code, reason, more, "improper request");
                 }
             }
             status if status.is_server_error() => {
                 if let Some(more) = self.0.garbage.pass(Instant::now()) {
-                    warn!(peer, route, status = status_code, more, "request failed");
+                    warn!(peer, route, status = status_code, reason, more, "request failed");
                 }
             }
             _ => {}
