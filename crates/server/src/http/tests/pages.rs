@@ -89,3 +89,18 @@ async fn assets_are_asked_about_and_not_sent_twice() {
         assert_eq!(site.ask(method, target, &[], "").await.status, status, "{target}");
     }
 }
+
+/// The README, the guide and the start page give one FFmpeg command.
+#[test]
+fn the_ffmpeg_command_is_the_same_everywhere() {
+    let options = |text: &str| {
+        let bare = text.replace(['\\', '\'', '+'], " ").replace("\n", " ");
+        let words: Vec<&str> = bare.split_whitespace().skip_while(|word| *word != "-c:v").collect();
+        let end = words.iter().position(|word| *word == "128k").expect("the last option");
+        words[..=end].join(" ").replace(" ;", "")
+    };
+    let page = String::from_utf8(Files::get("index.js").unwrap().data.into_owned()).unwrap();
+    let page = options(&page.replace("'-c:v", "-c:v").replace("128k'", "128k "));
+    assert_eq!(options(include_str!("../../../../../README.md")), page);
+    assert_eq!(options(include_str!("../../../../../docs/publish.md")), page);
+}
