@@ -69,6 +69,18 @@ async fn a_publisher_begins_with_a_bitrate_for_the_size_that_was_asked_for() {
     publisher.screenshot("publish-full").await;
 }
 
+/// The page lets Chromium begin with 2.4 Mbit/s; more than that it believes only with feedback from the gateway.
+#[tokio::test]
+async fn a_publisher_finds_out_how_much_it_may_send() {
+    let gateway = Gateway::serve(&[]);
+    let publisher = Browser::chromium("finding-out").await;
+    publisher.open(&gateway.url("/publish/full?auto=1&codec=VP8&source=camera&size=1280x720")).await;
+    let estimate = "
+        const all = [...(await window.whipstitch.pc.getStats()).values()];
+        return all.some(pair => pair.type === 'candidate-pair' && pair.availableOutgoingBitrate > 3_000_000);";
+    publisher.until("an estimate above the start", Duration::from_secs(30), estimate).await;
+}
+
 #[tokio::test]
 async fn options_that_mean_nothing_are_ignored_and_said() {
     let gateway = Gateway::serve(&[]);
