@@ -31,8 +31,9 @@ async fn faultless_gateway_has_a_clean_report() {
         let faults = [report.lost, report.reordered, report.duplicates, report.corrupt, report.misplaced];
         assert_eq!(faults, [0; 5], "{report}");
         assert!(report.window >= Duration::from_secs(1));
-        // 9 packets of 30 pictures and 50 of sound, to four.
-        assert!((1000..1800).contains(&report.packets_in_window), "{report}");
+        // A second has 9 packets of 30 pictures and 50 of sound, to four: 1280. A busy machine makes the window longer.
+        let a_second = report.packets_in_window as f64 / report.window.as_secs_f64();
+        assert!((600.0..1800.0).contains(&a_second), "{report}");
         assert!(report.transit.p99.is_some() && report.join.p95.is_some(), "{report}");
         assert!(report.published * 4 >= report.packets);
     }
