@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::bits::{Bits, without_emulation_prevention};
-use super::inspect::{Inspection, Starts, aggregate, aggregated, parameter};
+use super::inspect::{Inspection, Starts, Units, aggregate, aggregated, parameter};
 
 const IDR: u8 = 5;
 const SPS: u8 = 7;
@@ -117,16 +117,6 @@ pub(super) struct H264 {
     starts: Starts,
 }
 
-/// What the NAL units of one packet are.
-#[derive(Default)]
-struct Found {
-    sps: bool,
-    /// A slice of an IDR picture, or a part of one.
-    idr: bool,
-    /// The first slice of an IDR picture, from its beginning.
-    first_idr: bool,
-}
-
 impl H264 {
     pub(super) fn new(sets: ParameterSets) -> Self {
         Self { sets, starts: Starts::default() }
@@ -135,22 +125,17 @@ impl H264 {
     /// `None` for a payload that violates the format.
     pub(super) fn inspect(&mut self, time: u64, payload: &[u8]) -> Option<Inspection> {
         let found = self.find(payload)?;
-        let start = found.sps && self.starts.begin(time);
-        let bare = !start && found.first_idr && !self.starts.contains(time);
-        if bare && self.sets.payload().is_some() {
-            self.starts.begin(time);
-        }
         let size = if found.sps { self.sets.size() } else { None };
-        Some(Inspection { start, keyframe: start || found.idr, bare, size, broken: false })
+        Some(self.starts.judge(time, &found, || self.sets.payload().is_some(), size))
     }
 
-    fn find(&mut self, payload: &[u8]) -> Option<Found> {
+    fn find(&mut self, payload: &[u8]) -> Option<Units> {
         let (&header, body) = payload.split_first()?;
         // RFC 6184 1.3: the forbidden bit says that the unit is damaged.
         if header & 0x80 != 0 {
             return None;
         }
-        let mut found = Found::default();
+        let mut found = Units::default();
         match header & 0x1f {
             1..=23 => self.unit(payload, &mut found)?,
             STAP_A => {
@@ -169,7 +154,7 @@ impl H264 {
     }
 
     /// A whole NAL unit.
-    fn unit(&mut self, unit: &[u8], found: &mut Found) -> Option<()> {
+    fn unit(&mut self, unit: &[u8], found: &mut Units) -> Option<()> {
         let (&header, body) = unit.split_first()?;
         if header & 0x80 != 0 {
             return None;
@@ -178,11 +163,12 @@ impl H264 {
             SPS => {
                 self.sets.insert(unit);
                 found.sps = true;
+                found.set = true;
             }
             PPS => self.sets.insert(unit),
             IDR => {
-                found.idr = true;
-                found.first_idr |= begins_picture(body);
+                found.key = true;
+                found.first_key |= begins_picture(body);
             }
             1..=23 => {}
             _ => return None,
@@ -192,7 +178,7 @@ impl H264 {
 }
 
 /// A part of a NAL unit (RFC 6184 5.8); it may be empty.
-fn fragment(body: &[u8], found: &mut Found) -> Option<()> {
+fn fragment(body: &[u8], found: &mut Units) -> Option<()> {
     let (&header, body) = body.split_first()?;
     let (begins, ends) = (header & 0x80 != 0, header & 0x40 != 0);
     if begins && ends {
@@ -200,10 +186,13 @@ fn fragment(body: &[u8], found: &mut Found) -> Option<()> {
     }
     match header & 0x1f {
         // Too long for one packet, and so for us; but a decoder may start with it.
-        SPS => found.sps = begins,
+        SPS => {
+            found.sps = begins;
+            found.set = begins;
+        }
         IDR => {
-            found.idr = true;
-            found.first_idr = begins && begins_picture(body);
+            found.key = true;
+            found.first_key = begins && begins_picture(body);
         }
         1..=23 => {}
         _ => return None,

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::bits::{Bits, without_emulation_prevention};
-use super::inspect::{Inspection, Starts, aggregate, aggregated, parameter};
+use super::inspect::{Inspection, Starts, Units, aggregate, aggregated, parameter};
 
 const VPS: u8 = 32;
 const SPS: u8 = 33;
@@ -112,18 +112,6 @@ pub(super) struct H265 {
     starts: Starts,
 }
 
-/// What the NAL units of one packet are.
-#[derive(Default)]
-struct Found {
-    /// A video or sequence parameter set.
-    set: bool,
-    sps: bool,
-    /// A slice of an IRAP picture, or a part of one.
-    irap: bool,
-    /// The first slice of an IRAP picture, from its beginning.
-    first_irap: bool,
-}
-
 impl H265 {
     pub(super) fn new(sets: ParameterSets) -> Self {
         Self { sets, starts: Starts::default() }
@@ -132,18 +120,13 @@ impl H265 {
     /// `None` for a payload that violates the format.
     pub(super) fn inspect(&mut self, time: u64, payload: &[u8]) -> Option<Inspection> {
         let found = self.find(payload)?;
-        let start = found.set && self.starts.begin(time);
-        let bare = !start && found.first_irap && !self.starts.contains(time);
-        if bare && self.sets.payload().is_some() {
-            self.starts.begin(time);
-        }
         let size = if found.sps { self.sets.size() } else { None };
-        Some(Inspection { start, keyframe: start || found.irap, bare, size, broken: false })
+        Some(self.starts.judge(time, &found, || self.sets.payload().is_some(), size))
     }
 
-    fn find(&mut self, payload: &[u8]) -> Option<Found> {
+    fn find(&mut self, payload: &[u8]) -> Option<Units> {
         let (header, body) = payload.split_first_chunk::<2>()?;
-        let mut found = Found::default();
+        let mut found = Units::default();
         match kind(*header)? {
             AP => {
                 if body.is_empty() {
@@ -162,7 +145,7 @@ impl H265 {
     }
 
     /// A whole NAL unit.
-    fn unit(&mut self, unit: &[u8], found: &mut Found) -> Option<()> {
+    fn unit(&mut self, unit: &[u8], found: &mut Units) -> Option<()> {
         let (header, body) = unit.split_first_chunk::<2>()?;
         match kind(*header)? {
             set @ (VPS | SPS | PPS) => {
@@ -171,8 +154,8 @@ impl H265 {
                 found.sps |= set == SPS;
             }
             16..=21 => {
-                found.irap = true;
-                found.first_irap |= begins_picture(body);
+                found.key = true;
+                found.first_key |= begins_picture(body);
             }
             AP.. => return None,
             _ => {}
@@ -182,7 +165,7 @@ impl H265 {
 }
 
 /// A part of a NAL unit (RFC 7798 4.4.3).
-fn fragment(body: &[u8], found: &mut Found) -> Option<()> {
+fn fragment(body: &[u8], found: &mut Units) -> Option<()> {
     let (&header, body) = body.split_first()?;
     let (begins, ends) = (header & 0x80 != 0, header & 0x40 != 0);
     if begins && ends {
@@ -192,8 +175,8 @@ fn fragment(body: &[u8], found: &mut Found) -> Option<()> {
         // Too long for one packet, and so for us; but a decoder may start with it.
         VPS | SPS => found.set = begins,
         16..=21 => {
-            found.irap = true;
-            found.first_irap = begins && begins_picture(body);
+            found.key = true;
+            found.first_key = begins && begins_picture(body);
         }
         AP.. => return None,
         _ => {}

@@ -140,6 +140,37 @@ impl Starts {
         self.next = (self.next + 1) % self.times.len();
         true
     }
+
+    /// What a packet of these units is: a start where parameter sets come that begin a picture; a bare key picture where
+    /// one begins without them. `known`: the latest sets can be put before it, and it is the start then. `size` is the
+    /// picture's, if the packet has it.
+    pub(super) fn judge(
+        &mut self,
+        time: u64,
+        units: &Units,
+        known: impl FnOnce() -> bool,
+        size: Option<(u16, u16)>,
+    ) -> Inspection {
+        let start = units.set && self.begin(time);
+        let bare = !start && units.first_key && !self.contains(time);
+        if bare && known() {
+            self.begin(time);
+        }
+        Inspection { start, keyframe: start || units.key, bare, size, broken: false }
+    }
+}
+
+/// What the NAL units of one packet are, H.264's and H.265's alike.
+#[derive(Default)]
+pub(super) struct Units {
+    /// A parameter set that a decoder may start with: sequence, and in H.265 video.
+    pub(super) set: bool,
+    /// A sequence parameter set, which has the picture's size.
+    pub(super) sps: bool,
+    /// A slice of a key picture (IDR, IRAP), or a part of one.
+    pub(super) key: bool,
+    /// The first slice of a key picture, from its beginning.
+    pub(super) first_key: bool,
 }
 
 /// The elements of an aggregation packet: each a 16-bit size and as many bytes (RFC 6184 5.7.1, RFC 7798 4.4.2). `None`
