@@ -6,28 +6,16 @@ use std::net::SocketAddr;
 use whipstitch_stream::{SessionId, StreamKey};
 
 pub use whipstitch_webrtc::{
-    Accepted, Counts, Gateway, NotFound, PatchRefusal, Patched, Refusal, Role, SessionReport, SessionStats,
+    Accepted, Counts, Gateway, Join, NotFound, PatchRefusal, Patched, Refusal, Role, SessionReport, SessionStats,
     StreamReport,
 };
 
 /// What HTTP asks of the media plane. Each method is the one of [`Gateway`] of that name.
 #[expect(missing_docs, reason = "documented at Gateway")]
 pub trait Media: Send + Sync + 'static {
-    fn publish(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal>;
+    fn publish(&self, join: &Join<'_>) -> Result<Accepted, Refusal>;
 
-    fn watch(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal>;
+    fn watch(&self, join: &Join<'_>) -> Result<Accepted, Refusal>;
 
     fn patch(
         &self,
@@ -56,24 +44,12 @@ pub trait Media: Send + Sync + 'static {
 }
 
 impl Media for Gateway {
-    fn publish(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal> {
-        self.publish(stream, offer, candidates, user_agent)
+    fn publish(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
+        self.publish(join)
     }
 
-    fn watch(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal> {
-        self.watch(stream, offer, candidates, user_agent)
+    fn watch(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
+        self.watch(join)
     }
 
     fn patch(

@@ -8,7 +8,7 @@ mod patch;
 mod register;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -56,6 +56,21 @@ pub enum GatewayError {
     /// No sockets or threads.
     #[error(transparent)]
     Plane(#[from] StartError),
+}
+
+/// A client that asks to publish or to watch.
+#[derive(Debug, Clone)]
+pub struct Join<'a> {
+    /// The stream.
+    pub stream: &'a StreamKey,
+    /// The offer, not yet parsed.
+    pub offer: &'a str,
+    /// The addresses to announce, most reachable first.
+    pub candidates: &'a [SocketAddr],
+    /// Where the request came from.
+    pub client: IpAddr,
+    /// What the client calls itself.
+    pub user_agent: Option<String>,
 }
 
 /// An offer was accepted: what the 201 needs.
@@ -174,20 +189,14 @@ impl Gateway {
         self.shared.plane.local_addrs()
     }
 
-    /// Accepts a publisher's offer. `candidates` are the addresses announced, most reachable first.
+    /// Accepts a publisher's offer.
     ///
     /// # Errors
     /// Every reason in [`Refusal`] but `NotLive`.
-    pub fn publish(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal> {
+    pub fn publish(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
         let now = Instant::now();
         self.admit()?;
-        let offer = Offer::parse(offer)?;
+        let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         let plan = negotiate::plan_publisher(&offer)?;
         let session = SessionId(random::u64());
         // Reserved before the work: two publishers at once cannot both pass.
@@ -202,11 +211,9 @@ impl Gateway {
             now,
             Installation {
                 session,
-                stream,
+                join,
                 worker,
                 offer: &offer,
-                candidates,
-                user_agent,
                 engine,
                 role,
                 http_role: Role::Publisher,
@@ -226,16 +233,10 @@ impl Gateway {
     ///
     /// # Errors
     /// Every reason in [`Refusal`] but `Conflict`.
-    pub fn watch(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal> {
+    pub fn watch(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
         let now = Instant::now();
         self.admit()?;
-        let offer = Offer::parse(offer)?;
+        let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
         let plan = negotiate::plan_viewer(&offer, &tracks)?;
         let session = SessionId(random::u64());
@@ -256,11 +257,9 @@ impl Gateway {
             now,
             Installation {
                 session,
-                stream,
+                join,
                 worker: self.shared.plane.next_worker(),
                 offer: &offer,
-                candidates,
-                user_agent,
                 engine,
                 role,
                 http_role: Role::Subscriber,
@@ -282,7 +281,7 @@ impl Gateway {
         let local = Local {
             credentials: &credentials,
             fingerprint: self.shared.identity.fingerprint(),
-            candidates: new.candidates,
+            candidates: new.join.candidates,
             session_id: random::u64() >> 2,
         };
         let answer = (new.answer)(&local);
@@ -293,17 +292,17 @@ impl Gateway {
             resource: resource.clone(),
             session: new.session,
             role: new.http_role,
-            stream: new.stream.clone(),
+            stream: new.join.stream.clone(),
             worker: new.worker,
             etag: etag.clone(),
             remote: remote.clone(),
-            candidates: new.candidates.to_vec(),
+            candidates: new.join.candidates.to_vec(),
         });
         let edge = Edge::new(now, credentials.clone(), remote);
         let identified = Identified {
             session: new.session,
-            stream: new.stream.clone(),
-            user_agent: new.user_agent,
+            stream: new.join.stream.clone(),
+            user_agent: new.join.user_agent.clone(),
             _registration: registration,
         };
         let session = Session::new(now, identified, edge, new.engine, new.role);
@@ -405,11 +404,9 @@ impl Gateway {
 /// What both ways in have in common.
 struct Installation<'a> {
     session: SessionId,
-    stream: &'a StreamKey,
+    join: &'a Join<'a>,
     worker: usize,
     offer: &'a Offer,
-    candidates: &'a [SocketAddr],
-    user_agent: Option<String>,
     engine: Engine,
     role: RoleState,
     http_role: Role,

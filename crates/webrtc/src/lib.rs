@@ -15,6 +15,7 @@ mod session;
 
 pub use dtls::IdentityError;
 pub use gateway::{
-    Accepted, Counts, Gateway, GatewayConfig, GatewayError, NotFound, PatchRefusal, Patched, Refusal, StreamReport,
+    Accepted, Counts, Gateway, GatewayConfig, GatewayError, Join, NotFound, PatchRefusal, Patched, Refusal,
+    StreamReport,
 };
 pub use whipstitch_plane::{Role, SessionReport, SessionStats};

@@ -1,6 +1,5 @@
 //! POST of an offer, the same for both protocols: read it in the order of checks, ask the media plane, answer 201.
 
-use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use axum::http::header::{self, HeaderValue};
@@ -12,7 +11,7 @@ use super::error::Error;
 use super::request::Request;
 use super::{Mount, State, Takes, options};
 use crate::access::Right;
-use crate::media::{Accepted, Role};
+use crate::media::{Accepted, Join, Role};
 
 /// What a POST takes.
 pub(super) static OFFER: Takes = Takes { field: "accept-post", media_type: "application/sdp" };
@@ -57,30 +56,24 @@ pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -
     let text = request.read(LARGEST, &OFFER).await?;
     let stream = mount.stream(&request)?;
     let offer = text.text()?;
-    let local = request.caller().is_on_this_machine();
+    let caller = request.caller();
+    let (client, local) = (caller.peer, caller.is_on_this_machine());
     let candidates = state.0.announcer.candidates(request.host(), local).await;
     if candidates.is_empty() {
         return Err(Error::NoAddress);
     }
-    let accepted = ask(mount.role, state, stream.clone(), offer, candidates, request.user_agent()).await?;
+    let (role, user_agent, asked) = (mount.role, request.user_agent(), stream.clone());
+    let answer = state.ask(move |media| {
+        let join = Join { stream: &asked, offer: &offer, candidates: &candidates, client, user_agent };
+        match role {
+            Role::Publisher => media.publish(&join),
+            Role::Subscriber => media.watch(&join),
+        }
+    });
+    let accepted = answer.await?.map_err(Error::Offer)?;
     let mut response = created(mount, &stream, accepted)?;
     tell_of_ice_servers(state, response.headers_mut())?;
     Ok(response)
-}
-
-async fn ask(
-    role: Role,
-    state: &State,
-    stream: StreamKey,
-    offer: String,
-    candidates: Vec<SocketAddr>,
-    user_agent: Option<String>,
-) -> Result<Accepted, Error> {
-    let answer = state.ask(move |media| match role {
-        Role::Publisher => media.publish(&stream, &offer, &candidates, user_agent),
-        Role::Subscriber => media.watch(&stream, &offer, &candidates, user_agent),
-    });
-    answer.await?.map_err(Error::Offer)
 }
 
 /// RFC 9725 4.2. OBS replaces the path of its URL with `Location` as it is.

@@ -12,7 +12,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use whipstitch_stream::StreamKey;
-use whipstitch_webrtc::{Accepted, Gateway, Refusal};
+use whipstitch_webrtc::{Accepted, Gateway, Join, Refusal};
 
 /// How long anything may take on a busy machine before a test is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,22 +35,19 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn publisher(gateway: &Gateway, stream: &StreamKey, ip: IpAddr) -> Result<Peer, Refusal> {
-        Peer::new(gateway, ip, Direction::SendOnly, |offer, candidates| {
-            gateway.publish(stream, offer, candidates, Some("test".into()))
-        })
+        Peer::new(gateway, stream, ip, Direction::SendOnly, |join| gateway.publish(join))
     }
 
     pub(crate) fn viewer(gateway: &Gateway, stream: &StreamKey, ip: IpAddr) -> Result<Peer, Refusal> {
-        Peer::new(gateway, ip, Direction::RecvOnly, |offer, candidates| {
-            gateway.watch(stream, offer, candidates, Some("test".into()))
-        })
+        Peer::new(gateway, stream, ip, Direction::RecvOnly, |join| gateway.watch(join))
     }
 
     fn new(
         gateway: &Gateway,
+        stream: &StreamKey,
         ip: IpAddr,
         direction: Direction,
-        ask: impl FnOnce(&str, &[SocketAddr]) -> Result<Accepted, Refusal>,
+        ask: impl FnOnce(&Join<'_>) -> Result<Accepted, Refusal>,
     ) -> Result<Peer, Refusal> {
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.set_read_timeout(Some(SLICE)).unwrap();
@@ -67,7 +64,10 @@ impl Peer {
         let (offer, pending) = changes.apply().unwrap();
         let offer = offer.to_sdp_string();
         let port = gateway.local_addrs()[0].port();
-        let accepted = ask(&offer, &[SocketAddr::new(ip, port)])?;
+        let candidates = [SocketAddr::new(ip, port)];
+        let user_agent = Some("test".into());
+        let join = Join { stream, offer: &offer, candidates: &candidates, client: ip, user_agent };
+        let accepted = ask(&join)?;
         rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&accepted.answer).unwrap()).unwrap();
         let received = Vec::new();
         Ok(Peer { rtc, socket, local, video, offer, accepted, connected: false, closed: false, received, sent: 0 })

@@ -22,7 +22,7 @@ use whipstitch_stream::{SessionId, StreamKey};
 
 use super::*;
 use crate::credentials::Token;
-use crate::media::{Accepted, Counts, NotFound, PatchRefusal, Patched, Refusal, StreamReport};
+use crate::media::{Accepted, Counts, Join, NotFound, PatchRefusal, Patched, Refusal, StreamReport};
 
 /// Text that is an offer as far as HTTP cares.
 const OFFER: &str = "v=0\r\n";
@@ -51,8 +51,9 @@ struct Script {
 }
 
 impl Script {
-    fn accept(&self, what: String, role: Role, stream: &StreamKey) -> Result<Accepted, Refusal> {
-        self.note(what);
+    fn accept(&self, what: &str, role: Role, join: &Join<'_>) -> Result<Accepted, Refusal> {
+        let Join { stream, offer, candidates, user_agent, .. } = join;
+        self.note(format!("{what} {stream} {offer:?} {candidates:?} {user_agent:?}"));
         drop(self.gate.lock().unwrap());
         if let Some(refusal) = self.refusal.lock().unwrap().clone() {
             return Err(refusal);
@@ -81,24 +82,12 @@ impl Script {
 }
 
 impl Media for Script {
-    fn publish(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal> {
-        self.accept(format!("publish {stream} {offer:?} {candidates:?} {user_agent:?}"), Role::Publisher, stream)
+    fn publish(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
+        self.accept("publish", Role::Publisher, join)
     }
 
-    fn watch(
-        &self,
-        stream: &StreamKey,
-        offer: &str,
-        candidates: &[SocketAddr],
-        user_agent: Option<String>,
-    ) -> Result<Accepted, Refusal> {
-        self.accept(format!("watch {stream} {offer:?} {candidates:?} {user_agent:?}"), Role::Subscriber, stream)
+    fn watch(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
+        self.accept("watch", Role::Subscriber, join)
     }
 
     fn patch(
