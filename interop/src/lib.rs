@@ -6,6 +6,8 @@
 
 mod gateway;
 mod process;
+mod python;
 
 pub use gateway::{Gateway, program, target};
 pub use process::Process;
+pub use python::python;

@@ -10,6 +10,7 @@ mod fuzz;
 mod links;
 mod options;
 mod packages;
+mod python;
 mod soak;
 mod steps;
 mod test;
@@ -21,7 +22,9 @@ const HELP: &str = "\
 cargo xtask <command>
 
   check                    formatting, floors, lints, documentation, links; licences when cargo-deny is installed
-  test                     installs missing Debian packages, then: check, every test, real browsers; one summary
+  test                     installs missing Debian packages, makes the Python environment, then: check, every test, real
+                           browsers; one summary
+  python                   makes the Python environment alone, for tests run by hand
   bench [--viewers N] [--full N] [--seconds N] [--joins-per-second N] [--keyframe-seconds N]
                            release server and N viewers: CPU per packet against this machine's floor, loss, transit,
                            joins, memory per viewer; N full viewers check every packet, the others count
@@ -59,6 +62,7 @@ fn run() -> Outcome {
     match command.as_str() {
         "check" => check::run(options::none(args)?),
         "test" => test::run(options::none(args)?),
+        "python" => test::python(options::none(args)?),
         "bench" => bench::run(bench::Options::parse(args)?),
         "fuzz" => fuzz::run(fuzz::Options::parse(args)?),
         "soak" => soak::run(soak::Options::parse(args)?),

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 
 /// Package, and what it is for.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("build-essential", "the C compiler and make for the crypto libraries"),
     ("perl", "the build of the vendored OpenSSL"),
     ("pkg-config", "finds libsrtp"),
@@ -16,6 +16,17 @@ const PACKAGES: [(&str, &str); 9] = [
     ("chromium-driver", "drives Chromium"),
     ("firefox-esr", "watches through the pages"),
     ("fonts-dejavu-core", "text on screenshots"),
+    ("python3-venv", "aiortc, schemathesis and their kind"),
+    ("python3-gst-1.0", "GStreamer from Python"),
+    ("gir1.2-gst-plugins-base-1.0", "SDP for GStreamer from Python"),
+    ("gir1.2-gst-plugins-bad-1.0", "WebRTC for GStreamer from Python"),
+    ("gstreamer1.0-plugins-base", "GStreamer's Opus and test sources"),
+    ("gstreamer1.0-plugins-good", "GStreamer's RTP and VP8"),
+    ("gstreamer1.0-plugins-bad", "GStreamer's webrtcbin and H.265"),
+    ("gstreamer1.0-plugins-ugly", "GStreamer's H.264"),
+    ("gstreamer1.0-libav", "GStreamer's decoders"),
+    ("gstreamer1.0-nice", "GStreamer's ICE"),
+    ("nftables", "blocks UDP in tests"),
 ];
 
 /// Installs those of [`PACKAGES`] that are missing. Where there is no apt, or no right to use it, names them.

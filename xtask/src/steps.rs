@@ -15,6 +15,13 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
+/// The workspace's target folder: this program lies in `<target>/debug`.
+pub(crate) fn target() -> PathBuf {
+    let own = std::env::current_exe().ok();
+    let target = own.as_deref().and_then(|own| own.ancestors().nth(2)).map(PathBuf::from);
+    target.unwrap_or_else(|| root().join("target"))
+}
+
 /// `cargo` as it was called, in the workspace's root.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -63,7 +70,7 @@ impl Steps {
 
 /// Runs a command to its end. `timeout` gives it a process group and kills all of that after the limit; `setpriv` sees to
 /// it that the group also ends with us, however we end.
-fn limited(command: &Command, minutes: u64) -> Outcome {
+pub(crate) fn limited(command: &Command, minutes: u64) -> Outcome {
     let mut guarded = Command::new("setpriv");
     guarded.args(["--pdeathsig", "TERM", "timeout", "--kill-after=10s"]).arg(format!("{minutes}m"));
     guarded.arg(command.get_program()).args(command.get_args());

@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::Outcome;
 use crate::check;
 use crate::packages;
+use crate::python;
 use crate::steps::{Steps, cargo};
 
 /// Tests that start browsers are named so; two of them at once would starve each other's encoders.
@@ -19,6 +20,7 @@ pub(crate) fn run(_: ()) -> Outcome {
     if !steps.run("packages", packages::install) {
         return steps.finish();
     }
+    steps.run("python", python::make);
     check::code(&mut steps);
     // The build includes the `whipstitch` binary that the interop tests start.
     if !steps.command("build", 25, &cargo(&["build", "--workspace", "--all-targets", "--locked"])) {
@@ -29,12 +31,18 @@ pub(crate) fn run(_: ()) -> Outcome {
     steps.finish()
 }
 
+/// What tests of Python clients need that are started without [`run`].
+pub(crate) fn python(_: ()) -> Outcome {
+    packages::install()?;
+    python::make()
+}
+
 fn tests(args: &[&str]) -> Command {
     let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     // It lies beside this program, built by the part before.
     if let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
         command.env("WHIPSTITCH_BIN", folder.join("whipstitch"));
     }
-    command.args(args);
+    command.env("WHIPSTITCH_PYTHON", python::interpreter()).args(args);
     command
 }

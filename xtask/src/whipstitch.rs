@@ -8,7 +8,7 @@ use std::time::Duration;
 use whipstitch_interop::{Gateway, Process};
 
 use crate::Outcome;
-use crate::steps::{cargo, root};
+use crate::steps::{cargo, target};
 
 /// Builds everything measured, optimised.
 pub(crate) fn build() -> Outcome {
@@ -44,10 +44,7 @@ fn command(name: &str) -> Command {
 }
 
 fn release() -> PathBuf {
-    // xtask itself lies in <target>/debug.
-    let own = std::env::current_exe().ok();
-    let target = own.as_deref().and_then(|own| own.ancestors().nth(2)).map(PathBuf::from);
-    target.unwrap_or_else(|| root().join("target")).join("release")
+    target().join("release")
 }
 
 /// What a tool printed as `key=value` lines.
