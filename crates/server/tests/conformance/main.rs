@@ -1,0 +1,6 @@
+//! Conformance: the running server with real sockets, seen by clients that keep to nobody's library. Which row of the
+//! specifications is proven where stands in `README.md` beside this file.
+
+mod kit;
+mod lifecycle;
+mod offers;
