@@ -7,6 +7,7 @@
 
 mod fanout;
 mod mailbox;
+mod notes;
 mod peer;
 mod plane;
 mod report;
@@ -14,6 +15,7 @@ mod timers;
 mod worker;
 
 pub use mailbox::Full;
+pub use notes::Ending;
 pub use peer::{Action, Batches, Context, Delivery, IceRestart, Peer, PeerCommand};
 pub use plane::{MAX_WORKERS, Plane, PlaneConfig, StartError, ufrag_tag};
 pub use report::{Report, Role, SessionReport, SessionStats};

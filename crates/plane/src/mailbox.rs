@@ -1,16 +1,18 @@
-//! The bounded queues between control and workers and between workers.
+//! The bounded ways between control and workers and between workers.
 //!
 //! Commands and bursts wait in one queue, datagrams that another worker received in a second, so that a flood of
 //! strays cannot keep a command out. When the first is full the sender is told ([`Full`]): control answers 503, a worker
-//! drops the burst and counts it. When the second is full the datagram is dropped, as a network would.
+//! drops the burst and counts it. When the second is full the datagram is dropped, as a network would. What must not be
+//! lost goes neither way: see [`notes`](crate::notes).
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use mio::Waker;
 use whipstitch_net::Path;
-use whipstitch_stream::{Burst, SessionId, StreamKey, Tracks};
+use whipstitch_stream::{Burst, SessionId, StreamKey};
 
+use crate::notes::{Ending, Noted, Notes};
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
 
@@ -26,32 +28,16 @@ const DATAGRAMS: usize = 2048;
 #[error("the media worker's mailbox is full")]
 pub struct Full;
 
-/// What a worker can be told.
+/// What a worker can be told, as long as it keeps up.
 pub(crate) enum Command {
-    /// Take this session over; its first local ufrag.
-    Add { peer: Box<dyn Peer>, ufrag: String },
+    /// Take this session over, unless it is to end already; its first local ufrag.
+    Add { peer: Box<dyn Peer>, ufrag: String, ending: Ending },
     /// Tell a session something.
     Peer { session: SessionId, command: PeerCommand },
-    /// To the home of a stream: this worker has subscribers from now on.
-    Join { stream: StreamKey, worker: usize },
-    /// To the home of a stream: this worker has none any more.
-    Leave { stream: StreamKey, worker: usize },
-    /// To the home of a stream: a subscriber elsewhere needs a keyframe.
-    RequestKeyframe { stream: StreamKey },
     /// From the home of a stream: packets.
     Burst { stream: StreamKey, burst: Arc<Burst> },
-    /// From the home of a stream: other tracks.
-    TracksChanged { stream: StreamKey, tracks: Tracks },
-    /// From the home of a stream: it is over.
-    Ended { stream: StreamKey },
-    /// Datagrams from this address belong to that worker, which has checked it at this instant.
-    Route { remote: std::net::SocketAddr, worker: usize, at: std::time::Instant },
-    /// No longer.
-    Unroute { remote: std::net::SocketAddr, worker: usize },
     /// Tell about everything.
     Report(Box<dyn FnOnce(Report) + Send>),
-    /// Close all sessions and end.
-    Stop,
 }
 
 /// A datagram that came to another worker's socket.
@@ -66,6 +52,7 @@ pub(crate) struct Misplaced {
 pub(crate) struct Mailbox {
     commands: SyncSender<Command>,
     datagrams: SyncSender<Misplaced>,
+    notes: Arc<Notes>,
     waker: Arc<Waker>,
 }
 
@@ -82,6 +69,13 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Never refused: see [`notes`](crate::notes).
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Noted)) {
+        if self.notes.note(change) {
+            self.wake();
+        }
+    }
+
     fn wake(&self) {
         // Fails only when the worker's poll is gone, and then nobody waits for it.
         let _ = self.waker.wake();
@@ -92,11 +86,13 @@ impl Mailbox {
 pub(crate) struct Inbox {
     pub(crate) commands: Receiver<Command>,
     pub(crate) datagrams: Receiver<Misplaced>,
+    pub(crate) notes: Arc<Notes>,
 }
 
 pub(crate) fn mailbox(waker: Waker) -> (Mailbox, Inbox) {
     let (commands, commands_in) = mpsc::sync_channel(COMMANDS);
     let (datagrams, datagrams_in) = mpsc::sync_channel(DATAGRAMS);
-    let mailbox = Mailbox { commands, datagrams, waker: Arc::new(waker) };
-    (mailbox, Inbox { commands: commands_in, datagrams: datagrams_in })
+    let notes = Arc::new(Notes::default());
+    let mailbox = Mailbox { commands, datagrams, notes: Arc::clone(&notes), waker: Arc::new(waker) };
+    (mailbox, Inbox { commands: commands_in, datagrams: datagrams_in, notes })
 }

@@ -143,11 +143,9 @@ pub enum Action {
     Close(CloseReason),
 }
 
-/// What control asks of a session.
+/// What control asks of a session. To end it is not among these: see [`Ending`](crate::Ending).
 #[derive(Debug)]
 pub enum PeerCommand {
-    /// End now.
-    Close(CloseReason),
     /// New credentials on both sides (RFC 9725 4.3.3).
     IceRestart(IceRestart),
 }

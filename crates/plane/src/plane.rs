@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use whipstitch_net::socket::Udp;
 use whipstitch_stream::stream::Config;
-use whipstitch_stream::{SessionId, StreamKey};
+use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
 use crate::mailbox::{Command, Full, Mailbox, mailbox};
+use crate::notes::Ending;
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
 use crate::worker::{Sockets, Worker};
@@ -120,12 +121,23 @@ impl Plane {
         self.shared.turn.fetch_add(1, Ordering::Relaxed) % self.shared.mailboxes.len()
     }
 
-    /// Hands a session over. From now on only its worker touches it.
+    /// Hands a session over. From now on only its worker touches it. One that is to end already ends as it arrives.
     ///
     /// # Errors
     /// [`Full`] when the worker is too far behind; the session is dropped.
-    pub fn add(&self, worker: usize, peer: Box<dyn Peer>, ufrag: String) -> Result<(), Full> {
-        self.mailbox(worker)?.send(Command::Add { peer, ufrag })
+    pub fn add(&self, worker: usize, peer: Box<dyn Peer>, ufrag: String, ending: Ending) -> Result<(), Full> {
+        self.mailbox(worker)?.send(Command::Add { peer, ufrag, ending })
+    }
+
+    /// Ends a session, however far behind its worker is: it takes no notice of anything from then on. `ending` is what
+    /// the session was added with, or will be.
+    pub fn end(&self, worker: usize, session: SessionId, ending: &Ending, reason: CloseReason) {
+        // Told before it is noted: a session that is on its way sees the one or is found by the other.
+        if ending.order(reason)
+            && let Ok(mailbox) = self.mailbox(worker)
+        {
+            mailbox.note(|noted| noted.endings.push(session));
+        }
     }
 
     /// Tells a session something; nothing happens if it has ended meanwhile.
@@ -170,11 +182,8 @@ impl Plane {
 impl Shared {
     fn stop(&self) {
         let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
-        for (mailbox, thread) in self.mailboxes.iter().zip(&threads) {
-            // A full mailbox is emptied by its worker in no time; that of a worker that has ended refuses for ever.
-            while mailbox.send(Command::Stop).is_err() && !thread.is_finished() {
-                std::thread::yield_now();
-            }
+        for mailbox in &self.mailboxes {
+            mailbox.note(|noted| noted.stop = true);
         }
         for thread in threads {
             if thread.join().is_err() {

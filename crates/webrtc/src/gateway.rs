@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use whipstitch_plane::{PeerCommand, Plane, PlaneConfig, Role, SessionReport, StartError};
+use whipstitch_plane::{Ending, Plane, PlaneConfig, Role, SessionReport, StartError};
 use whipstitch_stream::directory::{self, Directory, Refused};
 use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::stream::Config as StreamConfig;
@@ -203,7 +203,7 @@ impl Gateway {
         let slot = self.shared.directory.reserve_publisher(stream, session, now).map_err(refuse)?;
         let worker = self.shared.plane.home(stream);
         if let Some(silent) = slot.replaces {
-            let _ = self.shared.plane.tell(worker, silent, PeerCommand::Close(CloseReason::Replaced));
+            self.close_session(silent, CloseReason::Replaced);
         }
         let engine = self.engine_of_publisher(now, &offer, &plan)?;
         let role = RoleState::Publisher { slot, tracks: plan.tracks.clone() };
@@ -287,17 +287,26 @@ impl Gateway {
         let answer = (new.answer)(&local);
         let etag = random::resource();
         let resource = random::resource();
-        let remote = new.offer.credentials().clone();
+        let (remote, ending) = (new.offer.credentials().clone(), Ending::default());
         let registration = self.shared.register.insert(Entry {
             resource: resource.clone(),
             session: new.session,
             role: new.http_role,
             stream: new.join.stream.clone(),
             worker: new.worker,
+            ending: ending.clone(),
             etag: etag.clone(),
             remote: remote.clone(),
             candidates: new.join.candidates.to_vec(),
         });
+        // Whoever takes the stream over from now on finds this session and ends it; whoever did before could not.
+        if let RoleState::Publisher { slot, .. } = &new.role
+            && !slot.holds()
+        {
+            drop(registration);
+            self.shared.register.forget(&resource);
+            return Err(Refusal::Conflict { retry_after: RETRY_AFTER });
+        }
         let edge = Edge::new(now, credentials.clone(), remote);
         let identified = Identified {
             session: new.session,
@@ -307,10 +316,10 @@ impl Gateway {
         };
         let session = Session::new(now, identified, edge, new.engine, new.role);
         // The session exists before its URL is told (protocol.md 4.3).
-        self.shared
-            .plane
-            .add(new.worker, Box::new(session), credentials.ufrag)
-            .map_err(|_| Refusal::Busy { retry_after: RETRY_AFTER })?;
+        self.shared.plane.add(new.worker, Box::new(session), credentials.ufrag, ending).map_err(|_| {
+            self.shared.register.forget(&resource);
+            Refusal::Busy { retry_after: RETRY_AFTER }
+        })?;
         Ok(Accepted { session: new.session, resource, etag: format!("\"{etag}\""), answer })
     }
 
@@ -321,8 +330,7 @@ impl Gateway {
     pub fn delete(&self, role: Role, stream: &StreamKey, resource: &str) -> Result<(), NotFound> {
         let found = self.shared.register.find(role, stream, resource).ok_or(NotFound)?;
         if let Some(live) = found {
-            let close = PeerCommand::Close(CloseReason::ByRequest);
-            let _ = self.shared.plane.tell(live.worker, live.session, close);
+            self.shared.plane.end(live.worker, live.session, &live.ending, CloseReason::ByRequest);
         }
         Ok(())
     }
@@ -346,8 +354,9 @@ impl Gateway {
     }
 
     fn close_session(&self, session: SessionId, reason: CloseReason) -> bool {
-        let Some(worker) = self.shared.register.worker_of(session) else { return false };
-        self.shared.plane.tell(worker, session, PeerCommand::Close(reason)).is_ok()
+        let Some((worker, ending)) = self.shared.register.session(session) else { return false };
+        self.shared.plane.end(worker, session, &ending, reason);
+        true
     }
 
     /// All streams, with everything known of them. Asks the workers: call it off the async threads.

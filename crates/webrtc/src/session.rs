@@ -296,7 +296,6 @@ impl Peer for Session {
 
     fn handle_command(&mut self, cx: &mut Context<'_>, command: PeerCommand) {
         match command {
-            PeerCommand::Close(reason) => cx.act(Action::Close(reason)),
             PeerCommand::IceRestart(restart) => self.restart(cx, restart),
         }
     }

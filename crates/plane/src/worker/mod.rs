@@ -1,13 +1,13 @@
 //! One media thread: its sockets, its sessions, its timers, and the turn they take.
 //!
-//! A turn is: wait; take commands; receive bursts, giving each datagram to its session; fan out what publishers pushed;
+//! A turn is: wait; take notes and commands; receive bursts, giving each datagram to its session; fan out what publishers pushed;
 //! run what is due; send what was written. Work in a turn is bounded, so no socket or mailbox starves another. A session
 //! that panics is dropped alone and counted.
 
 mod sessions;
 mod streams;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use whipstitch_stream::stream::Config;
 
 use crate::fanout::Streams;
 use crate::mailbox::{Command, Inbox, Mailbox};
+use crate::notes::{Ending, MAX_ROUTES, Noted, RouteNote, StreamNote};
 use crate::peer::{Action, Batches, Peer};
 use crate::report::{Report, Role, SessionReport};
 use crate::timers::Timers;
@@ -29,14 +30,11 @@ use crate::timers::Timers;
 /// Receive bursts of one socket in one turn: with 32 datagrams or more in each, about a millisecond of work.
 const BURSTS_A_TURN: usize = 8;
 
-/// Commands and misplaced datagrams in one turn.
+/// Commands, misplaced datagrams and endings in one turn.
 const MAIL_A_TURN: usize = 512;
 
 /// The least time between two calls of one session's or stream's timer. The poll waits in milliseconds anyway.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-
-/// Addresses of other workers' sessions that reach us. Every one was authenticated by its worker.
-const MAX_ROUTES: usize = 65_536;
 
 /// The two sockets of a worker.
 #[derive(Default)]
@@ -49,6 +47,7 @@ struct Slot {
     peer: Box<dyn Peer>,
     session: SessionId,
     role: Role,
+    ending: Ending,
     /// Where it is among this worker's streams, once it has published or subscribed.
     stream: Option<usize>,
     /// Addresses that are its own, and the worker whose socket they come in through.
@@ -73,6 +72,8 @@ pub(crate) struct Worker {
     config: Config,
     slots: Slab<Slot>,
     sessions: HashMap<SessionId, usize>,
+    /// Sessions that are noted to end, each once.
+    endings: VecDeque<SessionId>,
     ufrags: HashMap<String, usize>,
     /// Whose an address is, and since when.
     remotes: HashMap<SocketAddr, (Owner, Instant)>,
@@ -117,6 +118,7 @@ impl Worker {
             config,
             slots: Slab::new(),
             sessions: HashMap::new(),
+            endings: VecDeque::new(),
             ufrags: HashMap::new(),
             remotes: HashMap::new(),
             streams: Streams::default(),
@@ -164,78 +166,110 @@ impl Worker {
 
     /// True when there may be more.
     fn take_mail(&mut self) -> bool {
-        let more = self.take_commands();
+        let mut more = self.take_commands();
         let mut datagrams = 0;
         while datagrams < MAIL_A_TURN {
             let Ok(mut misplaced) = self.inbox.datagrams.try_recv() else { break };
             datagrams += 1;
             self.datagram(misplaced.via, misplaced.path, &mut misplaced.bytes);
         }
+        more |= self.end_noted();
         self.fan_out_dirty();
         more || datagrams == MAIL_A_TURN
     }
 
     fn take_commands(&mut self) -> bool {
+        self.take_notes();
         for _ in 0..MAIL_A_TURN {
             let Ok(command) = self.inbox.commands.try_recv() else { return false };
+            // What was noted before the command was sent comes before it.
+            self.take_notes();
             self.command(command);
         }
         true
     }
 
+    fn take_notes(&mut self) {
+        let Some(Noted { stop, endings, streams, routes }) = self.inbox.notes.take() else { return };
+        self.running &= !stop;
+        self.endings.extend(endings);
+        for (remote, note) in routes {
+            match note {
+                RouteNote::To { worker, at } => {
+                    if self.remotes.len() < MAX_ROUTES || self.remotes.contains_key(&remote) {
+                        self.own(remote, Owner::Worker(worker), at);
+                    }
+                }
+                RouteNote::Gone { worker } => {
+                    if matches!(self.remotes.get(&remote), Some((Owner::Worker(owner), _)) if *owner == worker) {
+                        self.remotes.remove(&remote);
+                    }
+                }
+            }
+        }
+        for (stream, note) in streams {
+            let StreamNote { interest, keyframe, tracks, ended } = note;
+            for (worker, has) in interest {
+                if has { self.join(&stream, worker) } else { self.leave(&stream, worker) }
+            }
+            let Some(index) = self.streams.find(&stream) else { continue };
+            if keyframe {
+                self.request_keyframe(index);
+            }
+            if let Some(tracks) = tracks {
+                self.tracks_changed(index, &tracks);
+            }
+            if ended {
+                self.end_subscribers(index);
+            }
+        }
+    }
+
+    /// Ends what is noted to end; true when there may be more.
+    fn end_noted(&mut self) -> bool {
+        for _ in 0..MAIL_A_TURN {
+            let Some(session) = self.endings.pop_front() else { return false };
+            // It may have ended by itself, or not have arrived: then it ends as it does.
+            if let Some(&key) = self.sessions.get(&session) {
+                self.end_ordered(key);
+            }
+        }
+        true
+    }
+
+    fn end_ordered(&mut self, key: usize) {
+        let Some(reason) = self.slots.get(key).and_then(|slot| slot.ending.reason()) else { return };
+        self.close(key, Some(reason));
+        if self.is_full() {
+            self.flush();
+        }
+    }
+
     fn command(&mut self, command: Command) {
         match command {
-            Command::Add { peer, ufrag } => self.add(peer, ufrag),
+            Command::Add { peer, ufrag, ending } => self.add(peer, ufrag, ending),
             Command::Peer { session, command } => {
                 if let Some(&key) = self.sessions.get(&session) {
                     self.with(key, |peer, cx| peer.handle_command(cx, command));
                 }
             }
-            Command::Join { stream, worker } => self.join(&stream, worker),
-            Command::Leave { stream, worker } => self.leave(&stream, worker),
-            Command::RequestKeyframe { stream } => {
-                if let Some(index) = self.streams.find(&stream) {
-                    self.request_keyframe(index);
-                }
-            }
             Command::Burst { stream, burst } => {
-                match self.streams.find(&stream) {
-                    Some(index) => self.deliver(index, &burst),
-                    // Said before, but not heard: the home's mailbox was full.
-                    None => self.tell_home(Command::Leave { stream, worker: self.index }),
-                }
-            }
-            Command::TracksChanged { stream, tracks } => {
+                // Those that were on their way when the last subscriber left are nobody's.
                 if let Some(index) = self.streams.find(&stream) {
-                    self.tracks_changed(index, &tracks);
-                }
-            }
-            Command::Ended { stream } => {
-                if let Some(index) = self.streams.find(&stream) {
-                    self.end_subscribers(index);
-                }
-            }
-            Command::Route { remote, worker, at } => {
-                if self.remotes.len() < MAX_ROUTES || self.remotes.contains_key(&remote) {
-                    self.own(remote, Owner::Worker(worker), at);
-                }
-            }
-            Command::Unroute { remote, worker } => {
-                if matches!(self.remotes.get(&remote), Some((Owner::Worker(owner), _)) if *owner == worker) {
-                    self.remotes.remove(&remote);
+                    self.deliver(index, &burst);
                 }
             }
             Command::Report(reply) => reply(self.report()),
-            Command::Stop => self.running = false,
         }
     }
 
-    fn add(&mut self, peer: Box<dyn Peer>, ufrag: String) {
+    fn add(&mut self, peer: Box<dyn Peer>, ufrag: String, ending: Ending) {
         let (session, role) = (peer.session(), peer.role());
         let slot = Slot {
             peer,
             session,
             role,
+            ending,
             stream: None,
             remotes: Vec::new(),
             ufrags: vec![ufrag.clone()],
@@ -245,6 +279,7 @@ impl Worker {
         self.sessions.insert(session, key);
         self.ufrags.insert(ufrag, key);
         self.reschedule(key);
+        self.end_ordered(key);
     }
 
     fn run_timers(&mut self) {

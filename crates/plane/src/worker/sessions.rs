@@ -11,7 +11,7 @@ use whipstitch_net::stun;
 use whipstitch_stream::CloseReason;
 
 use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Worker};
-use crate::mailbox::{Command, Misplaced};
+use crate::mailbox::Misplaced;
 use crate::peer::{Action, Context, Peer};
 use crate::plane::worker_of;
 
@@ -166,7 +166,7 @@ impl Worker {
         let at = Instant::now();
         self.own(remote, Owner::Here(key), at);
         if via != self.index {
-            let _ = self.mailboxes[via].send(Command::Route { remote, worker: self.index, at });
+            self.mailboxes[via].note(|noted| noted.route(remote, self.index, at));
         }
     }
 
@@ -196,7 +196,7 @@ impl Worker {
             self.remotes.remove(&remote);
         }
         if via != self.index {
-            let _ = self.mailboxes[via].send(Command::Unroute { remote, worker: self.index });
+            self.mailboxes[via].note(|noted| noted.unroute(remote, self.index));
         }
     }
 

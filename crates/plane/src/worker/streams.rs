@@ -10,7 +10,8 @@ use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 use super::{SHORTEST_WAIT, Worker};
 use crate::fanout::LocalStream;
 use crate::mailbox::Command;
-use crate::peer::{Delivery, PeerCommand};
+use crate::notes::{Noted, StreamNote};
+use crate::peer::Delivery;
 use crate::plane::home;
 use crate::report::Role;
 
@@ -40,8 +41,8 @@ impl Worker {
             slot.stream = Some(index);
         }
         let Some(hub) = &mut stream.hub else {
-            // Said for each, although one would do: were it lost, nobody here would ever see a picture.
-            self.tell_home(Command::Join { stream: stream_key, worker: self.index });
+            // Said for each: the home answers with the tracks of now, and asks for a keyframe.
+            self.tell_home(&stream_key, |noted| noted.interest(stream_key.clone(), self.index, true));
             return;
         };
         hub.subscriber_joined(self.now);
@@ -51,14 +52,13 @@ impl Worker {
         self.poll_stream(index);
     }
 
-    pub(super) fn tell_home(&self, command: Command) {
-        let stream = match &command {
-            Command::Join { stream, .. } | Command::Leave { stream, .. } | Command::RequestKeyframe { stream } => {
-                stream
-            }
-            _ => return,
-        };
-        let _ = self.mailboxes[home(stream, self.mailboxes.len())].send(command);
+    fn tell_home(&self, stream: &StreamKey, change: impl FnOnce(&mut Noted)) {
+        self.mailboxes[home(stream, self.mailboxes.len())].note(change);
+    }
+
+    /// Tells another worker something of a stream whose home is here.
+    fn tell_of(&self, worker: usize, stream: &StreamKey, change: impl FnOnce(&mut StreamNote)) {
+        self.mailboxes[worker].note(|noted| change(noted.streams.entry(stream.clone()).or_default()));
     }
 
     pub(super) fn join(&mut self, stream_key: &StreamKey, worker: usize) {
@@ -71,7 +71,7 @@ impl Worker {
             hub.subscriber_joined(self.now);
             // They may have changed since the answer to the worker's new subscriber was made.
             let tracks = hub.tracks().clone();
-            let _ = self.mailboxes[worker].send(Command::TracksChanged { stream: stream_key.clone(), tracks });
+            self.tell_of(worker, stream_key, |note| note.tracks = Some(tracks));
         }
         self.poll_stream(index);
     }
@@ -99,7 +99,7 @@ impl Worker {
                 if stream.subscribers.is_empty() && stream.hub.is_none() {
                     let stream = stream.key.clone();
                     self.streams.remove(index);
-                    self.tell_home(Command::Leave { stream, worker: self.index });
+                    self.tell_home(&stream, |noted| noted.interest(stream.clone(), self.index, false));
                 }
             }
         }
@@ -114,7 +114,7 @@ impl Worker {
             }
             None => {
                 let stream = stream.key.clone();
-                self.tell_home(Command::RequestKeyframe { stream });
+                self.tell_home(&stream, |noted| noted.streams.entry(stream.clone()).or_default().keyframe = true);
             }
         }
     }
@@ -212,8 +212,7 @@ impl Worker {
         let Some(stream) = self.streams.get(index) else { return };
         let Some(tracks) = stream.hub.as_ref().map(|hub| hub.tracks().clone()) else { return };
         for &worker in &stream.workers {
-            let command = Command::TracksChanged { stream: stream.key.clone(), tracks: tracks.clone() };
-            let _ = self.mailboxes[worker].send(command);
+            self.tell_of(worker, &stream.key, |note| note.tracks = Some(tracks.clone()));
         }
         self.tracks_changed(index, &tracks);
     }
@@ -228,7 +227,7 @@ impl Worker {
     pub(super) fn end(&mut self, index: usize) {
         if let Some(stream) = self.streams.get(index) {
             for &worker in &stream.workers {
-                let _ = self.mailboxes[worker].send(Command::Ended { stream: stream.key.clone() });
+                self.tell_of(worker, &stream.key, |note| note.ended = true);
             }
         }
         self.end_subscribers(index);
@@ -236,7 +235,10 @@ impl Worker {
 
     pub(super) fn end_subscribers(&mut self, index: usize) {
         for key in self.subscribers(index) {
-            self.with(key, |peer, cx| peer.handle_command(cx, PeerCommand::Close(CloseReason::StreamEnded)));
+            self.close(key, Some(CloseReason::StreamEnded));
+            if self.is_full() {
+                self.flush();
+            }
         }
     }
 

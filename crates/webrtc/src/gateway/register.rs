@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use whipstitch_plane::Role;
+use whipstitch_plane::{Ending, Role};
 use whipstitch_stream::{SessionId, StreamKey};
 
 use crate::negotiate::Credentials;
@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) role: Role,
     pub(crate) stream: StreamKey,
     pub(crate) worker: usize,
+    /// How it is ended from outside.
+    pub(crate) ending: Ending,
     /// Without its quotes; one per ICE generation.
     pub(crate) etag: String,
     /// The peer's credentials of the current generation.
@@ -35,7 +37,8 @@ pub(crate) struct Entry {
 #[derive(Default)]
 struct Table {
     live: HashMap<String, Entry>,
-    workers: HashMap<SessionId, usize>,
+    /// Where each session is, and how it is ended.
+    sessions: HashMap<SessionId, (usize, Ending)>,
     dead: HashMap<String, (Role, StreamKey)>,
     burials: VecDeque<(Instant, String)>,
 }
@@ -49,7 +52,7 @@ impl Register {
     pub(crate) fn insert(&self, entry: Entry) -> Registration {
         let resource = entry.resource.clone();
         let mut table = self.table();
-        table.workers.insert(entry.session, entry.worker);
+        table.sessions.insert(entry.session, (entry.worker, entry.ending.clone()));
         table.live.insert(resource.clone(), entry);
         Registration { register: self.clone(), resource }
     }
@@ -70,9 +73,18 @@ impl Register {
         self.table().live.get_mut(resource).map(change)
     }
 
-    /// The worker of a session.
-    pub(crate) fn worker_of(&self, session: SessionId) -> Option<usize> {
-        self.table().workers.get(&session).copied()
+    /// The worker of a session, and how it is ended.
+    pub(crate) fn session(&self, session: SessionId) -> Option<(usize, Ending)> {
+        self.table().sessions.get(&session).cloned()
+    }
+
+    /// Takes back the tombstone of a URL that nobody was told.
+    pub(crate) fn forget(&self, resource: &str) {
+        let mut table = self.table();
+        table.dead.remove(resource);
+        if let Some(index) = table.burials.iter().rposition(|(_, buried)| buried == resource) {
+            table.burials.remove(index);
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -84,7 +96,7 @@ impl Register {
 impl Table {
     fn bury(&mut self, resource: &str, now: Instant) {
         let Some(entry) = self.live.remove(resource) else { return };
-        self.workers.remove(&entry.session);
+        self.sessions.remove(&entry.session);
         self.dead.insert(resource.to_owned(), (entry.role, entry.stream));
         self.burials.push_back((now + TOMBSTONE, resource.to_owned()));
         self.exhume(now);
@@ -129,6 +141,7 @@ mod tests {
             role: Role::Publisher,
             stream: stream(),
             worker: 1,
+            ending: Ending::default(),
             etag: "tag".into(),
             remote: Credentials { ufrag: "ufrag".into(), pwd: "0123456789012345678901".into() },
             candidates: Vec::new(),
@@ -154,9 +167,20 @@ mod tests {
         let register = Register::default();
         drop(register.insert(entry("r", 1)));
         assert!(matches!(register.find(Role::Publisher, &stream(), "r"), Some(None)));
-        assert_eq!(register.worker_of(SessionId(1)), None);
+        assert!(register.session(SessionId(1)).is_none());
         register.table().exhume(Instant::now() + TOMBSTONE);
         assert!(register.find(Role::Publisher, &stream(), "r").is_none());
+    }
+
+    #[test]
+    fn a_url_that_nobody_was_told_leaves_nothing() {
+        let register = Register::default();
+        drop(register.insert(entry("told", 1)));
+        drop(register.insert(entry("untold", 2)));
+        register.forget("untold");
+        register.forget("never-was");
+        let table = register.table();
+        assert_eq!((table.dead.len(), table.burials.len()), (1, 1));
     }
 
     #[test]

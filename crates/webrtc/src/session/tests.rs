@@ -11,6 +11,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use whipstitch_media::{Extensions, Packet};
+use whipstitch_plane::Ending;
 use whipstitch_stream::directory::{Config as DirectoryConfig, Directory};
 use whipstitch_stream::history::{History, Limits};
 use whipstitch_stream::{Forwarded, PerKind, Track};
@@ -69,6 +70,7 @@ fn registered(role: Role) -> Identified {
         role,
         stream: stream(),
         worker: 0,
+        ending: Ending::default(),
         etag: "tag".into(),
         remote: Credentials { ufrag: "any".into(), pwd: "any".into() },
         candidates: Vec::new(),

@@ -1,0 +1,104 @@
+//! What workers owe to sessions that misbehave or come at a bad moment, with scripted sessions over real sockets.
+
+mod behind;
+mod script;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use script::{Met, Script, add, plane, restart, ufrag, vp8};
+use whipstitch_net::stun;
+use whipstitch_plane::{Action, Role};
+use whipstitch_stream::{CloseReason, SessionId};
+
+/// How long anything may take on a busy machine before a test is given up.
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_deadline_that_does_not_move_keeps_nobody_waiting() {
+    let plane = plane(1);
+    let (stuck, _seen) = Script::new(1, Role::Subscriber);
+    let ending = stuck.ending.clone();
+    add(&plane, 0, stuck.at_once(Vec::new));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(plane.report().sessions.len(), 1);
+    plane.end(0, SessionId(1), &ending, CloseReason::ByRequest);
+    let gone = (0..100).any(|_| plane.report().sessions.is_empty());
+    assert!(gone);
+}
+
+#[test]
+fn who_subscribes_late_is_told_the_tracks_on_every_worker() {
+    let plane = plane(2);
+    let (publisher, _seen) = Script::new(1, Role::Publisher);
+    let home = plane.home(&publisher.stream);
+    add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
+    for (session, worker) in [(2, home), (3, 1 - home), (4, 1 - home)] {
+        let (subscriber, seen) = Script::new(session, Role::Subscriber);
+        add(&plane, worker, subscriber.at_once(|| vec![Action::Subscribe]));
+        assert_eq!(seen.recv_timeout(SOON), Ok(Met::Tracks(vp8())), "session {session}");
+    }
+}
+
+#[test]
+fn who_ends_while_it_subscribes_takes_nobody_along() {
+    let plane = plane(1);
+    let (mut fussy, seen) = Script::new(2, Role::Subscriber);
+    fussy.fussy = true;
+    add(&plane, 0, fussy.at_once(|| vec![Action::Subscribe, Action::RequestKeyframe, Action::Ufrag("Aother".into())]));
+    assert!(matches!(seen.recv_timeout(SOON), Ok(Met::Tracks(_))));
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
+    assert!(plane.report().sessions.is_empty());
+    let (next, seen) = Script::new(3, Role::Subscriber);
+    add(&plane, 0, next.at_once(|| vec![Action::Subscribe]));
+    assert!(seen.recv_timeout(SOON).is_ok(), "the worker lives on");
+}
+
+#[test]
+fn an_address_belongs_to_whom_it_was_checked_for_last_on_whichever_worker() {
+    let plane = plane(2);
+    let server = plane.local_addrs()[0];
+    let mut seen = Vec::new();
+    for (session, worker) in [(1, 0), (2, 1)] {
+        let (script, met) = Script::new(session, Role::Subscriber);
+        add(&plane, worker, script);
+        seen.push(met);
+    }
+    // The kernel spreads them over the sockets of both workers.
+    for client in (0..16).map(|_| UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()) {
+        for (session, worker) in [(1, 0), (2, 1)] {
+            let username = format!("{}:any", ufrag(worker, session));
+            let check = stun::binding_request(&username, "any", true, 1, 1, [1; 12]);
+            client.send_to(&check, server).unwrap();
+            assert_eq!(seen[worker].recv_timeout(SOON), Ok(Met::Stun));
+            // After one report the session's worker has told of the address, after the next the other one has heard it.
+            let _ = (plane.report(), plane.report());
+        }
+        client.send_to(&[0x80; 40], server).unwrap();
+        assert_eq!(seen[1].recv_timeout(SOON), Ok(Met::Media(SessionId(2))));
+    }
+    assert!(seen[0].try_recv().is_err());
+}
+
+#[test]
+fn a_worker_that_has_ended_does_not_keep_the_others_from_stopping() {
+    let plane = plane(2);
+    let (mut breaks, seen) = Script::new(1, Role::Subscriber);
+    breaks.breaks_when_dropped = true;
+    add(&plane, 0, breaks.at_once(|| vec![Action::Close(CloseReason::ByRequest)]));
+    let (lives, closed) = Script::new(2, Role::Subscriber);
+    add(&plane, 1, lives);
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
+    // Its mailbox refuses from now on.
+    while plane.tell(0, SessionId(1), restart()).is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (done, stopped) = mpsc::sync_channel(64);
+    std::thread::spawn(move || {
+        plane.stop();
+        let _ = done.send(());
+    });
+    assert_eq!(stopped.recv_timeout(SOON), Ok(()));
+    assert_eq!(closed.recv_timeout(SOON), Ok(Met::Closed), "the other one said goodbye");
+}
