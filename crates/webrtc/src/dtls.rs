@@ -36,6 +36,10 @@ const SRTP_PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AE
 /// Forward secrecy and AEAD first; the CBC suite is what older libwebrtc and GnuTLS peers fall back to.
 const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA";
 
+/// The curves of key exchange and of peers' ECDSA certificates, best first. P-224 is what FFmpeg built with GnuTLS
+/// (Debian's, PyAV's) makes its certificate with; OpenSSL's own list lacks it.
+const CURVES: &str = "X25519:P-256:P-384:P-521:P-224";
+
 /// Largest plain datagram of a flight (protocol.md 7.1): below every path's MTU.
 const MTU: u32 = 1200;
 
@@ -166,6 +170,7 @@ fn context(certificate: &DtlsCert) -> Result<SslContext, openssl::error::ErrorSt
     let mut builder = SslContextBuilder::new(SslMethod::dtls())?;
     builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
     builder.set_cipher_list(CIPHERS)?;
+    builder.set_groups_list(CURVES)?;
     builder.set_tlsext_use_srtp(SRTP_PROFILES)?;
     // The peer must present a certificate; which one is right is told by its fingerprint, not by a chain.
     builder.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);

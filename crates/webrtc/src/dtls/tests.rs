@@ -1,5 +1,6 @@
-//! Two ends in virtual time, one of them with the certificate that GStreamer presents.
+//! Two ends in virtual time, one of them with the certificates that GStreamer and FFmpeg present.
 
+use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 
 use std::collections::VecDeque;
@@ -12,13 +13,22 @@ use super::*;
 
 /// What GStreamer presents.
 fn rsa_identity() -> Identity {
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    identity(&PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap())
+}
+
+/// What FFmpeg built with GnuTLS presents.
+fn p224_identity() -> Identity {
+    let group = EcGroup::from_curve_name(Nid::SECP224R1).unwrap();
+    identity(&PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap())
+}
+
+fn identity(key: &PKey<Private>) -> Identity {
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
-    builder.set_pubkey(&key).unwrap();
+    builder.set_pubkey(key).unwrap();
     builder.set_not_before(Asn1Time::days_from_now(0).unwrap().as_ref()).unwrap();
     builder.set_not_after(Asn1Time::days_from_now(1).unwrap().as_ref()).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    builder.sign(key, MessageDigest::sha256()).unwrap();
     let certificate = builder.build().to_der().unwrap();
     Identity::of(DtlsCert { certificate, private_key: key.private_key_to_der().unwrap() }).unwrap()
 }
@@ -146,6 +156,18 @@ fn rsa_and_ecdsa_peers_connect_and_both_taps_hold_the_same_keys() {
         assert!(ours.profile == Profile::Aes128Gcm, "the server orders the profiles");
         assert_eq!(*ours.material, *theirs.material);
         assert!(pair.server.tap.take().is_none(), "keys are given once");
+    }
+}
+
+#[test]
+fn rsa_and_weaker_ecdsa_peers_connect_in_either_role() {
+    let ours = Identity::generate().unwrap();
+    for peer in [rsa_identity(), p224_identity()] {
+        for (client, server) in [(&peer, &ours), (&ours, &peer)] {
+            let mut pair = Pair::new(client, server, 0, 0);
+            pair.run();
+            assert!(pair.connected());
+        }
     }
 }
 
