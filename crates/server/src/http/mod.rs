@@ -30,7 +30,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
 
@@ -149,33 +149,42 @@ pub(crate) fn app(state: State) -> App {
 pub(crate) type App = NormalizePath<Router>;
 
 fn routes(state: State) -> Router {
-    let mut router = Router::new();
-    for mount in MOUNTS {
+    let table = table().into_iter();
+    table
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .fallback(|| async { Error::NoSuchRoute })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), around))
+        .with_state(state)
+}
+
+/// Every route there is. A test goes through this table and wants to know of each who may use it.
+fn table() -> Vec<(&'static str, MethodRouter<State>)> {
+    let mounted = MOUNTS.iter().flat_map(|mount| {
         let endpoint = match mount.role {
             Role::Publisher => any(move |state, request| whip::endpoint(mount, state, request)),
             Role::Subscriber => any(move |state, request| whep::endpoint(mount, state, request)),
         };
-        router = router
-            .route(mount.endpoint, endpoint)
-            .route(mount.session, any(move |state, request| sessions::session(mount, state, request)));
-    }
-    router
-        .route("/api/v3/webrtc/stats", any(streams::counts))
-        .route("/api/v1/streams", any(streams::list))
-        .route("/api/v1/streams/{stream}", any(streams::one))
-        .route("/api/v1/sessions", any(streams::sessions))
-        .route("/api/v1/sessions/{session}", any(sessions::kick))
-        .route("/healthz", any(ops::health))
-        .route("/readyz", any(ops::ready))
-        .route("/", any(pages::dashboard))
-        .route("/watch", any(pages::nameless))
-        .route("/publish", any(pages::nameless))
-        .route("/watch/{stream}", any(pages::watch))
-        .route("/publish/{stream}", any(pages::publish))
-        .route("/assets/{file}", any(pages::asset))
-        .fallback(|| async { Error::NoSuchRoute })
-        .layer(axum::middleware::from_fn_with_state(state.clone(), around))
-        .with_state(state)
+        [
+            (mount.endpoint, endpoint),
+            (mount.session, any(move |state, request| sessions::session(mount, state, request))),
+        ]
+    });
+    let own = [
+        ("/api/v3/webrtc/stats", any(streams::counts)),
+        ("/api/v1/streams", any(streams::list)),
+        ("/api/v1/streams/{stream}", any(streams::one)),
+        ("/api/v1/sessions", any(streams::sessions)),
+        ("/api/v1/sessions/{session}", any(sessions::kick)),
+        ("/healthz", any(ops::health)),
+        ("/readyz", any(ops::ready)),
+        ("/", any(pages::dashboard)),
+        ("/watch", any(pages::nameless)),
+        ("/publish", any(pages::nameless)),
+        ("/watch/{stream}", any(pages::watch)),
+        ("/publish/{stream}", any(pages::publish)),
+        ("/assets/{file}", any(pages::asset)),
+    ];
+    mounted.chain(own).collect()
 }
 
 /// Around every route: refuses what is no proper request, swallows what was left of the body, completes the header
