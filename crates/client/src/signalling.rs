@@ -20,6 +20,7 @@ const DETAIL_LIMIT: usize = 300;
 /// An HTTP client, to be shared by the sessions of one process or thread.
 pub(crate) fn client() -> Client {
     Client::builder()
+        .user_agent(concat!("whipstitch/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
         .timeout(HTTP_TIMEOUT)
         // A session makes two requests minutes apart, and sessions of several runtimes share a client.

@@ -5,8 +5,10 @@
 //! bursts travel once to each worker that has subscribers. What a session is, this crate does not know: it drives
 //! whatever implements [`Peer`].
 
+mod closed;
 mod fanout;
 mod mailbox;
+mod measure;
 mod notes;
 mod peer;
 mod plane;
@@ -14,8 +16,10 @@ mod report;
 mod timers;
 mod worker;
 
+pub use closed::ClosedSession;
 pub use mailbox::Full;
+pub use measure::{BOUNDS, Histogram, Phase, Totals, Traffic, WorkerReport};
 pub use notes::Ending;
 pub use peer::{Action, Batches, Context, Delivery, IceRestart, Peer, PeerCommand};
 pub use plane::{MAX_WORKERS, Plane, PlaneConfig, StartError, ufrag_tag};
-pub use report::{Report, Role, SessionReport, SessionStats};
+pub use report::{Counters, Report, Role, SessionReport, SessionStats};

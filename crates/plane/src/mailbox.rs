@@ -6,12 +6,14 @@
 //! lost goes neither way: see [`notes`](crate::notes).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use mio::Waker;
 use whipstitch_net::Path;
 use whipstitch_stream::{Burst, SessionId, StreamKey};
 
+use crate::measure::WorkerReport;
 use crate::notes::{Ending, Noted, Notes};
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Burst { stream: StreamKey, burst: Arc<Burst> },
     /// Tell about everything.
     Report(Box<dyn FnOnce(Report) + Send>),
+    /// Tell what was counted.
+    Measure(Box<dyn FnOnce(WorkerReport) + Send>),
 }
 
 /// A datagram that came to another worker's socket.
@@ -54,19 +58,31 @@ pub(crate) struct Mailbox {
     datagrams: SyncSender<Misplaced>,
     notes: Arc<Notes>,
     waker: Arc<Waker>,
+    /// How often there was no room.
+    refused: Arc<AtomicU64>,
 }
 
 impl Mailbox {
     pub(crate) fn send(&self, command: Command) -> Result<(), Full> {
-        self.commands.try_send(command).map_err(|_| Full)?;
+        self.commands.try_send(command).map_err(|_| self.refuse())?;
         self.wake();
         Ok(())
     }
 
     pub(crate) fn send_datagram(&self, datagram: Misplaced) -> Result<(), Full> {
-        self.datagrams.try_send(datagram).map_err(|_| Full)?;
+        self.datagrams.try_send(datagram).map_err(|_| self.refuse())?;
         self.wake();
         Ok(())
+    }
+
+    /// How often something was refused for want of room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn refuse(&self) -> Full {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Full
     }
 
     /// Never refused: see [`notes`](crate::notes).
@@ -93,6 +109,7 @@ pub(crate) fn mailbox(waker: Waker) -> (Mailbox, Inbox) {
     let (commands, commands_in) = mpsc::sync_channel(COMMANDS);
     let (datagrams, datagrams_in) = mpsc::sync_channel(DATAGRAMS);
     let notes = Arc::new(Notes::default());
-    let mailbox = Mailbox { commands, datagrams, notes: Arc::clone(&notes), waker: Arc::new(waker) };
+    let (waker, refused) = (Arc::new(waker), Arc::default());
+    let mailbox = Mailbox { commands, datagrams, notes: Arc::clone(&notes), waker, refused };
     (mailbox, Inbox { commands: commands_in, datagrams: datagrams_in, notes })
 }

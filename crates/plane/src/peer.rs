@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use whipstitch_media::time::Ntp;
 use whipstitch_media::{Kind, Packet};
@@ -11,7 +11,8 @@ use whipstitch_net::batch::Batch;
 use whipstitch_stream::history::History;
 use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 
-use crate::report::{Role, SessionStats};
+use crate::measure::Phase;
+use crate::report::{Counters, Role, SessionStats};
 
 /// One session on a worker: a machine without I/O or clock. Everything it wants sent it writes to the batches it is
 /// given; everything else it wants done it says as an [`Action`].
@@ -49,8 +50,11 @@ pub trait Peer: Send {
     /// When [`Peer::handle_timeout`] is due; may move with every call above.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Counters and state for the API.
+    /// Everything there is to tell, for the API.
     fn stats(&self, now: Instant) -> SessionStats;
+
+    /// The counters of [`Peer::stats`] alone, for the metrics; allocates nothing.
+    fn counters(&self) -> Counters;
 }
 
 /// Outgoing datagrams by address family, as there is one socket for each.
@@ -116,6 +120,15 @@ pub struct Delivery<'a> {
     pub batches: &'a mut Batches,
     /// Set by a subscriber that cannot go on without a keyframe.
     pub wants_keyframe: bool,
+    /// Set by a subscriber with its first packet: how long after the handshake that was.
+    pub first_media: Option<Duration>,
+}
+
+impl<'a> Delivery<'a> {
+    /// A delivery of which nothing came yet.
+    pub fn new(now: Instant, batches: &'a mut Batches) -> Delivery<'a> {
+        Delivery { now, batches, wants_keyframe: false, first_media: None }
+    }
 }
 
 /// What a session asks of its worker.
@@ -139,6 +152,8 @@ pub enum Action {
     Subscribe,
     /// A subscriber asks for a keyframe (PLI, FIR).
     RequestKeyframe,
+    /// A part of the session's beginning is done and took so long.
+    Took(Phase, Duration),
     /// The session is over.
     Close(CloseReason),
 }

@@ -5,13 +5,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use whipstitch_net::socket::Udp;
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
+use crate::closed::{Closed, ClosedSession};
 use crate::mailbox::{Command, Full, Mailbox, mailbox};
+use crate::measure::WorkerReport;
 use crate::notes::Ending;
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
@@ -75,6 +77,7 @@ struct Shared {
     threads: Mutex<Vec<JoinHandle<()>>>,
     local: Vec<SocketAddr>,
     turn: AtomicUsize,
+    closed: Closed,
 }
 
 impl Plane {
@@ -95,9 +98,16 @@ impl Plane {
             polls.push((poll, inside));
         }
         // Made before the threads: dropped on an error below, it stops those that run already.
-        let mut shared = Shared { mailboxes, threads: Mutex::default(), local, turn: AtomicUsize::new(0) };
+        let mut shared = Shared {
+            mailboxes,
+            threads: Mutex::default(),
+            local,
+            turn: AtomicUsize::new(0),
+            closed: Closed::default(),
+        };
         for (index, ((poll, inbox), sockets)) in polls.into_iter().zip(sockets).enumerate() {
-            let worker = Worker::new(index, poll, sockets, inbox, shared.mailboxes.clone(), config.stream)?;
+            let (mailboxes, closed) = (shared.mailboxes.clone(), shared.closed.clone());
+            let worker = Worker::new(index, poll, sockets, inbox, mailboxes, config.stream, closed)?;
             let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
             if let Ok(threads) = shared.threads.get_mut() {
                 threads.push(thread);
@@ -154,23 +164,42 @@ impl Plane {
 
     /// Everything the workers have to tell. Blocks for as long as the slowest needs, at most half a second.
     pub fn report(&self) -> Report {
+        let mut all = Report::default();
+        for report in self.ask(Command::Report) {
+            all.sessions.extend(report.sessions);
+            all.streams.extend(report.streams);
+        }
+        all
+    }
+
+    /// What the workers counted, in any order. One that does not answer within half a second is left out.
+    pub fn measure(&self) -> Vec<WorkerReport> {
+        self.ask(Command::Measure)
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.shared.mailboxes.len()
+    }
+
+    /// The sessions that ended in the last ten minutes, the latest first; at most 1024.
+    pub fn closed(&self) -> Vec<ClosedSession> {
+        self.shared.closed.lately(Instant::now())
+    }
+
+    /// Asks every worker for something and takes what comes in time.
+    fn ask<T: Send + 'static>(&self, question: impl Fn(Box<dyn FnOnce(T) + Send>) -> Command) -> Vec<T> {
         // One answer from each: none ever waits for room.
         let (sender, receiver) = mpsc::sync_channel(self.shared.mailboxes.len());
         let mut asked = 0;
         for mailbox in &self.shared.mailboxes {
             let sender = sender.clone();
-            let reply = Box::new(move |report| drop(sender.try_send(report)));
-            asked += usize::from(mailbox.send(Command::Report(reply)).is_ok());
+            let reply = Box::new(move |answer| drop(sender.try_send(answer)));
+            asked += usize::from(mailbox.send(question(reply)).is_ok());
         }
-        let mut all = Report::default();
-        for _ in 0..asked {
-            let Ok(report) = receiver.recv_timeout(REPORT_WAIT) else { break };
-            all.sessions.extend(report.sessions);
-            all.streams.extend(report.streams);
-            all.strays += report.strays;
-            all.refused += report.refused;
-        }
-        all
+        let until = Instant::now() + REPORT_WAIT;
+        let left = || until.saturating_duration_since(Instant::now());
+        (0..asked).map_while(|_| receiver.recv_timeout(left()).ok()).collect()
     }
 
     /// Closes every session, telling its peer, and joins the workers.

@@ -1,6 +1,7 @@
 //! What a worker tells about its sessions and streams when it is asked. Copies of counters; nothing here is live.
 
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use whipstitch_media::Codec;
@@ -34,10 +35,6 @@ pub struct Report {
     pub sessions: Vec<SessionReport>,
     /// The streams that live on the worker.
     pub streams: Vec<(StreamKey, StreamStats)>,
-    /// Datagrams that no session wanted.
-    pub strays: u64,
-    /// Datagrams that the kernel refused to take.
-    pub refused: u64,
 }
 
 /// One session.
@@ -49,35 +46,99 @@ pub struct SessionReport {
     pub stream: StreamKey,
     /// Publisher or subscriber.
     pub role: Role,
-    /// Its counters.
+    /// What it is and did.
     pub stats: SessionStats,
 }
 
-/// Counters of one session since its start.
+/// One session at one moment.
 #[derive(Debug, Clone)]
 pub struct SessionStats {
     /// When it began.
     pub since: Instant,
-    /// Media can flow: DTLS is done.
-    pub connected: bool,
+    /// Since when media can flow: DTLS is done.
+    pub connected: Option<Instant>,
+    /// When the first packet of media came or went.
+    pub first_media: Option<Instant>,
     /// The bound address.
     pub remote: Option<SocketAddr>,
+    /// What carries datagrams to and from there: `udp` or `tcp`.
+    pub transport: Option<&'static str>,
+    /// The SRTP protection profile, once agreed, by its name in RFC 5764 or 7714.
+    pub srtp: Option<&'static str>,
     /// What the client called itself in HTTP.
     pub user_agent: Option<String>,
     /// The codecs in use.
     pub codecs: Vec<Codec>,
+    /// Bits a second sent to a subscriber over the last second, headers included; a publisher's is its tracks'.
+    pub bitrate: Option<u64>,
+    /// The share of packets lost lately, 0 to 1: of our last report to a publisher, of a subscriber's last to us.
+    pub loss: Option<f32>,
+    /// Interarrival jitter, likewise.
+    pub jitter: Option<Duration>,
+    /// Round-trip time, when a report has told it.
+    pub rtt: Option<Duration>,
+    /// What it counted since its start.
+    pub counters: Counters,
+}
+
+impl SessionStats {
+    /// A session of which nothing but its beginning is known.
+    pub fn new(since: Instant) -> SessionStats {
+        SessionStats {
+            since,
+            connected: None,
+            first_media: None,
+            remote: None,
+            transport: None,
+            srtp: None,
+            user_agent: None,
+            codecs: Vec::new(),
+            bitrate: None,
+            loss: None,
+            jitter: None,
+            rtt: None,
+            counters: Counters::default(),
+        }
+    }
+}
+
+/// What one session counted, or all of one role. With a publisher media comes in and requests go out, with a subscriber
+/// it is the other way round.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
     /// RTP packets received from a publisher or sent to a subscriber, repairs included.
     pub packets: u64,
     /// Their bytes, headers included, as SRTP.
     pub bytes: u64,
-    /// Packets lost towards us or, from receiver reports, towards the subscriber.
+    /// Packets lost towards us or, from receiver reports, towards the subscriber. One that comes late is taken back.
     pub lost: u64,
-    /// NACKs sent (publisher) or received (subscriber), counted in packets asked for.
+    /// NACKs sent (publisher) or received (subscriber).
     pub nacks: u64,
-    /// Packets sent again.
+    /// Packets sent again to a subscriber, with RTX or without.
     pub resent: u64,
-    /// Keyframe requests sent (publisher) or received (subscriber).
-    pub keyframe_requests: u64,
-    /// Round-trip time, when a report has told it.
-    pub rtt: Option<Duration>,
+    /// Packets that came (publisher) or went (subscriber) as RTX.
+    pub rtx: u64,
+    /// PLIs sent (publisher) or received (subscriber).
+    pub plis: u64,
+    /// FIRs, likewise.
+    pub firs: u64,
+    /// RTCP datagrams of a subscriber that were not authentic, replayed or malformed.
+    pub rejected: u64,
+    /// Packets not sent to a subscriber because sealing them was refused.
+    pub unsealed: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.lost += other.lost;
+        self.nacks += other.nacks;
+        self.resent += other.resent;
+        self.rtx += other.rtx;
+        self.plis += other.plis;
+        self.firs += other.firs;
+        self.rejected += other.rejected;
+        self.unsealed += other.unsealed;
+    }
 }

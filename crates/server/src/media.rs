@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use whipstitch_stream::{SessionId, StreamKey};
 
 pub use whipstitch_webrtc::{
-    Accepted, Counts, Gateway, Join, NotFound, PatchRefusal, Patched, Refusal, Role, SessionReport, SessionStats,
-    StreamReport,
+    Accepted, ClosedSession, Counters, Counts, Gateway, Join, NotFound, PatchRefusal, Patched, Refusal, Role,
+    SessionReport, SessionStats, StreamReport,
 };
 
 /// What HTTP asks of the media plane. Each method is the one of [`Gateway`] of that name.
@@ -37,6 +37,8 @@ pub trait Media: Send + Sync + 'static {
     fn streams(&self) -> Vec<StreamReport>;
 
     fn stream(&self, stream: &StreamKey) -> Option<StreamReport>;
+
+    fn closed(&self) -> Vec<ClosedSession>;
 
     fn counts(&self) -> Counts;
 
@@ -85,6 +87,10 @@ impl Media for Gateway {
 
     fn stream(&self, stream: &StreamKey) -> Option<StreamReport> {
         self.stream(stream)
+    }
+
+    fn closed(&self) -> Vec<ClosedSession> {
+        self.closed()
     }
 
     fn counts(&self) -> Counts {

@@ -27,7 +27,25 @@ pub enum CloseReason {
     Protocol(&'static str),
 }
 
+/// The word for a session that broke an invariant and was dropped: it has no [`CloseReason`], for nothing was decided.
+pub const BROKEN: &str = "broken";
+
 impl CloseReason {
+    /// Every word there is, [`BROKEN`] included.
+    pub const WORDS: [&'static str; 11] = [
+        "by_peer",
+        "by_request",
+        "ice_timeout",
+        "dtls_failure",
+        "idle",
+        "drained",
+        "replaced",
+        "codec_changed",
+        "stream_ended",
+        "protocol",
+        BROKEN,
+    ];
+
     /// The word, snake_case, from a small fixed set.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,5 +69,28 @@ impl fmt::Display for CloseReason {
             CloseReason::Protocol(rule) => write!(f, "protocol: {rule}"),
             reason => f.write_str(reason.as_str()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_reasons() {
+        let reasons = [
+            CloseReason::ByPeer,
+            CloseReason::ByRequest,
+            CloseReason::IceTimeout,
+            CloseReason::DtlsFailure,
+            CloseReason::Idle,
+            CloseReason::Drained,
+            CloseReason::Replaced,
+            CloseReason::CodecChanged,
+            CloseReason::StreamEnded,
+            CloseReason::Protocol("rule"),
+        ];
+        let words: Vec<_> = reasons.into_iter().map(CloseReason::as_str).chain([BROKEN]).collect();
+        assert_eq!(words, CloseReason::WORDS);
     }
 }

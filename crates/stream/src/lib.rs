@@ -24,7 +24,7 @@ mod key;
 mod points;
 mod track;
 
-pub use close::CloseReason;
+pub use close::{BROKEN, CloseReason};
 pub use directory::Directory;
 pub use forward::{Burst, Clock, Forwarded};
 pub use history::History;

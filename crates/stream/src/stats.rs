@@ -24,6 +24,31 @@ pub struct StreamStats {
     pub tracks: PerKind<Option<TrackStats>>,
 }
 
+/// Packets of publishers that went nowhere, of all tracks a stream ever had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Their session is not the publisher.
+    pub foreign: u64,
+    /// The publisher sent more than it may, or nobody took the burst away.
+    pub overflow: u64,
+    /// The payload violates its format.
+    pub broken: u64,
+    /// Their place was no longer known, or their number absurd.
+    pub misplaced: u64,
+    /// They arrived again.
+    pub duplicate: u64,
+}
+
+impl std::ops::AddAssign for Drops {
+    fn add_assign(&mut self, other: Drops) {
+        self.foreign += other.foreign;
+        self.overflow += other.overflow;
+        self.broken += other.broken;
+        self.misplaced += other.misplaced;
+        self.duplicate += other.duplicate;
+    }
+}
+
 /// A track at one moment. The counts are those of the stream's life, over all its publishers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrackStats {

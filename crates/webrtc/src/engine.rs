@@ -13,11 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 use str0m::crypto::Fingerprint;
 use str0m::format::{Codec as EngineCodec, FormatParams};
 use str0m::ice::IceCreds;
-use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Pt};
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension as EngineExtension, RtpPacket, Ssrc};
+use str0m::stats::MediaIngressStats;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, RtcError};
-use whipstitch_media::time::Ntp;
+use whipstitch_media::time::{self, Ntp};
 use whipstitch_media::{Codec, Extensions, Kind, Packet};
 use whipstitch_net::stun;
 
@@ -65,10 +66,13 @@ pub(crate) struct EngineError(#[from] RtcError);
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct EngineCounters {
     pub(crate) nacks: u64,
-    pub(crate) keyframe_requests: u64,
+    pub(crate) plis: u64,
+    pub(crate) firs: u64,
     pub(crate) rtt: Option<Duration>,
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
+    /// The share of packets that our last report called lost.
+    pub(crate) loss: Option<f32>,
+    /// The interarrival jitter that it told.
+    pub(crate) jitter: Option<Duration>,
 }
 
 /// A publisher's section as the engine knows it.
@@ -84,7 +88,28 @@ struct Section {
     layers: Option<Layers>,
     /// The last sender report handed on, to hand on each but once.
     reported: Option<SystemTime>,
-    counters: EngineCounters,
+    /// One entry for each layer, one without simulcast.
+    counters: Vec<(Option<Rid>, EngineCounters)>,
+    clock_rate: u32,
+}
+
+impl Section {
+    fn count(&mut self, stats: &MediaIngressStats) {
+        let at = self.counters.iter().position(|(rid, _)| *rid == stats.rid).unwrap_or_else(|| {
+            self.counters.push((stats.rid, EngineCounters::default()));
+            self.counters.len() - 1
+        });
+        let counters = &mut self.counters[at].1;
+        // The engine forgets what it counted with a sender that fell silent; nothing here goes back.
+        *counters = EngineCounters {
+            nacks: stats.nacks.max(counters.nacks),
+            plis: stats.plis.max(counters.plis),
+            firs: stats.firs.max(counters.firs),
+            rtt: stats.rtt.or(counters.rtt),
+            loss: stats.loss,
+            jitter: Some(time::duration(stats.jitter.into(), self.clock_rate)),
+        };
+    }
 }
 
 /// One engine.
@@ -189,7 +214,8 @@ impl Engine {
                 by_payload_type: media.ssrc.is_none() && !has_mid,
                 layers: (!media.rids.is_empty()).then(Layers::default),
                 reported: None,
-                counters: EngineCounters::default(),
+                counters: Vec::new(),
+                clock_rate: media.codec.clock_rate(),
             });
         }
         if transport_cc {
@@ -294,13 +320,7 @@ impl Engine {
             Event::RtpPacket(packet) => self.packet(packet, tell),
             Event::MediaIngressStats(stats) => {
                 if let Some(section) = self.sections.iter_mut().find(|section| section.mid == stats.mid) {
-                    section.counters = EngineCounters {
-                        nacks: stats.nacks,
-                        keyframe_requests: stats.plis + stats.firs,
-                        rtt: stats.rtt,
-                        packets: stats.packets,
-                        bytes: stats.bytes,
-                    };
+                    section.count(&stats);
                 }
             }
             _ => {}
@@ -367,6 +387,11 @@ impl Engine {
         true
     }
 
+    /// Whether this is a resend of a section's by RFC 4588, as its header says, which anybody may write.
+    pub(crate) fn is_rtx(&self, datagram: &[u8]) -> bool {
+        rtp_identity(datagram).is_some_and(|(pt, _)| self.sections.iter().any(|section| section.rtx_pt == Some(pt)))
+    }
+
     /// Takes the keys, once. Only after [`EngineEvent::Connected`], which says that the fingerprint was right.
     pub(crate) fn take_keys(&mut self) -> Option<Tapped> {
         self.tap.take()
@@ -388,14 +413,16 @@ impl Engine {
         (!self.broken && self.rtc.is_alive()).then_some(self.wake)
     }
 
-    /// The counters of all sections together.
+    /// The counters of all sections together; of loss and jitter the worst.
     pub(crate) fn counters(&self) -> EngineCounters {
-        self.sections.iter().fold(EngineCounters::default(), |sum, section| EngineCounters {
-            nacks: sum.nacks + section.counters.nacks,
-            keyframe_requests: sum.keyframe_requests + section.counters.keyframe_requests,
-            rtt: sum.rtt.or(section.counters.rtt),
-            packets: sum.packets + section.counters.packets,
-            bytes: sum.bytes + section.counters.bytes,
+        let all = self.sections.iter().flat_map(|section| &section.counters);
+        all.fold(EngineCounters::default(), |sum, (_, layer)| EngineCounters {
+            nacks: sum.nacks + layer.nacks,
+            plis: sum.plis + layer.plis,
+            firs: sum.firs + layer.firs,
+            rtt: sum.rtt.or(layer.rtt),
+            loss: [sum.loss, layer.loss].into_iter().flatten().reduce(f32::max),
+            jitter: sum.jitter.max(layer.jitter),
         })
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use whipstitch_plane::{Ending, Plane, PlaneConfig, Role, SessionReport, StartError};
+use whipstitch_plane::{ClosedSession, Ending, Plane, PlaneConfig, Role, SessionReport, StartError};
 use whipstitch_stream::directory::{self, Directory, Refused};
 use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::stream::Config as StreamConfig;
@@ -390,6 +390,11 @@ impl Gateway {
     /// One stream; see [`Gateway::streams`].
     pub fn stream(&self, key: &StreamKey) -> Option<StreamReport> {
         self.streams().into_iter().find(|report| report.key == *key)
+    }
+
+    /// The sessions that ended in the last ten minutes, the latest first; at most 1024.
+    pub fn closed(&self) -> Vec<ClosedSession> {
+        self.shared.plane.closed()
     }
 
     /// What there is right now.

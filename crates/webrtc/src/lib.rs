@@ -11,6 +11,7 @@ mod gateway;
 mod ice;
 pub mod negotiate;
 mod random;
+mod reception;
 mod session;
 
 pub use dtls::IdentityError;
@@ -18,4 +19,6 @@ pub use gateway::{
     Accepted, Counts, Gateway, GatewayConfig, GatewayError, Join, NotFound, PatchRefusal, Patched, Refusal,
     StreamReport,
 };
-pub use whipstitch_plane::{Role, SessionReport, SessionStats};
+pub use whipstitch_plane::{
+    BOUNDS, ClosedSession, Counters, Histogram, Role, SessionReport, SessionStats, Totals, WorkerReport,
+};

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use whipstitch_media::{Codec, Kind};
 use whipstitch_net::Path;
 use whipstitch_net::sort::{Sort, sort};
-use whipstitch_plane::{Action, Batches, Context, Delivery, IceRestart, Peer, PeerCommand, Role, SessionStats};
+use whipstitch_plane::{
+    Action, Batches, Context, Counters, Delivery, IceRestart, Peer, PeerCommand, Phase, Role, SessionStats,
+};
 use whipstitch_stream::directory::{PublisherSlot, SubscriberSlot};
-use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
+use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
-use crate::egress::{Egress, Keys, TrackConfig};
+use crate::egress::{Egress, Keys, Profile, TrackConfig};
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::gateway::Registration;
 use crate::ice::{Edge, Outcome};
 use crate::negotiate::Credentials;
+use crate::reception::Reception;
 
 /// Setup deadline, from the answer to the end of the handshake (protocol.md 15; RFC 9725 5 on exhaustion).
 const SETUP: Duration = Duration::from_secs(20);
@@ -70,14 +73,38 @@ pub(crate) struct Session {
     engine: Engine,
     role: RoleState,
     since: Instant,
+    /// When an address was bound for the first time.
+    reached: Option<Instant>,
     connected: Option<Instant>,
+    first_media: Option<Instant>,
+    srtp: Option<Profile>,
+    /// What a publisher sent.
+    received: Received,
+}
+
+/// What a publisher sent, as far as it was authentic.
+#[derive(Default)]
+struct Received {
     packets: u64,
     bytes: u64,
+    rtx: u64,
+    tracks: PerKind<Reception>,
 }
 
 impl Session {
     pub(crate) fn new(now: Instant, identified: Identified, edge: Edge, engine: Engine, role: RoleState) -> Session {
-        Session { identified, edge, engine, role, since: now, connected: None, packets: 0, bytes: 0 }
+        Session {
+            identified,
+            edge,
+            engine,
+            role,
+            since: now,
+            reached: None,
+            connected: None,
+            first_media: None,
+            srtp: None,
+            received: Received::default(),
+        }
     }
 
     fn stun(&mut self, cx: &mut Context<'_>, path: Path, datagram: &[u8]) {
@@ -99,6 +126,10 @@ impl Session {
             cx.act(Action::Retired(ufrag));
         }
         if outcome.moved {
+            if self.reached.is_none() {
+                self.reached = Some(cx.now);
+                cx.act(Action::Took(Phase::Ice, cx.now.duration_since(self.since)));
+            }
             let reached = self.engine.reachable(cx.now);
             self.drive(cx, reached);
         }
@@ -133,12 +164,16 @@ impl Session {
             EngineEvent::Packet(kind, packet) => {
                 if let (RoleState::Publisher { slot, .. }, true) = (&self.role, self.connected.is_some()) {
                     slot.touch(cx.now);
-                    self.packets += 1;
-                    self.bytes += packet.payload.len() as u64;
+                    self.received.packets += 1;
+                    self.received.tracks[kind].add(packet.seq);
+                    if let Some(took) = self.first_media(cx.now) {
+                        cx.act(Action::Took(Phase::FirstMedia, took));
+                    }
                     cx.act(Action::Push(kind, packet));
                 }
             }
             EngineEvent::Switched => {
+                self.received.tracks.video.switch();
                 // Begun anew, the stream joins the new layer's numbers to the old one's. Not if it is another's by now.
                 if let RoleState::Publisher { slot, tracks } = &self.role
                     && self.connected.is_some()
@@ -158,7 +193,9 @@ impl Session {
         let took = cx.now.duration_since(self.since);
         let role = self.role().as_str();
         tracing::info!(%session, stream = %self.identified.stream, role, millis = took.as_millis(), "session connected");
+        cx.act(Action::Took(Phase::Dtls, cx.now.duration_since(self.reached.unwrap_or(self.since))));
         let tapped = self.engine.take_keys();
+        self.srtp = tapped.as_ref().map(|tapped| tapped.profile);
         match &mut self.role {
             RoleState::Publisher { slot, tracks } => {
                 // Silent for too long during its handshake, it may have lost the stream to another.
@@ -220,6 +257,15 @@ impl Session {
         }
     }
 
+    /// Notes that media flows; says how long after the handshake it began to, once.
+    fn first_media(&mut self, now: Instant) -> Option<Duration> {
+        if self.first_media.is_some() {
+            return None;
+        }
+        self.first_media = Some(now);
+        Some(now.duration_since(self.connected?))
+    }
+
     /// When this session is given up for want of life.
     fn life(&self) -> Instant {
         match self.connected {
@@ -265,10 +311,12 @@ impl Peer for Session {
             }
             // A subscriber has nothing to send but RTCP.
             Sort::Rtp if matches!(self.role, RoleState::Publisher { .. }) => {
-                let before = self.packets;
+                let before = self.received.packets;
                 let fed = self.engine.handle_datagram(cx.now, datagram);
                 self.drive(cx, fed);
-                if self.packets > before {
+                if self.received.packets > before {
+                    self.received.bytes += datagram.len() as u64;
+                    self.received.rtx += u64::from(self.engine.is_rtx(datagram));
                     self.edge.heard(cx.now, path);
                 }
             }
@@ -307,6 +355,9 @@ impl Peer for Session {
         egress.deliver(delivery.now, path, burst, delivery.batches.of(path));
         // Once per wait, and at the join the hub asks anyway: it repeats, and a player without a picture sends PLI.
         delivery.wants_keyframe |= !waited && egress.wants_keyframe();
+        if self.first_media.is_none() && egress.has_sent() {
+            delivery.first_media = self.first_media(delivery.now);
+        }
     }
 
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks) {
@@ -346,42 +397,69 @@ impl Peer for Session {
         Some(deadline)
     }
 
-    fn stats(&self, _now: Instant) -> SessionStats {
-        let counters = self.engine.counters();
+    fn stats(&self, now: Instant) -> SessionStats {
         let mut stats = SessionStats {
-            since: self.since,
-            connected: self.connected.is_some(),
+            connected: self.connected,
+            first_media: self.first_media,
             remote: self.edge.path().map(|path| path.remote),
+            transport: self.edge.path().map(|_| "udp"),
+            srtp: self.srtp.map(Profile::name),
             user_agent: self.identified.user_agent.clone(),
-            codecs: Vec::new(),
-            packets: self.packets,
-            bytes: self.bytes,
-            lost: 0,
-            nacks: counters.nacks,
-            resent: 0,
-            keyframe_requests: counters.keyframe_requests,
-            rtt: counters.rtt,
+            counters: self.counters(),
+            ..SessionStats::new(self.since)
         };
         match &self.role {
             RoleState::Publisher { tracks, .. } => {
                 let codecs = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| tracks.get(kind));
                 stats.codecs = codecs.map(|track| track.codec).collect();
+                let told = self.engine.counters();
+                (stats.loss, stats.jitter, stats.rtt) = (told.loss, told.jitter, told.rtt);
             }
             RoleState::Subscriber { codecs, egress, .. } => {
                 stats.codecs.clone_from(codecs);
                 if let Some(egress) = egress {
-                    let sent = egress.stats();
-                    stats.packets = sent.packets;
-                    stats.bytes = sent.bytes;
-                    stats.lost = sent.lost;
-                    stats.nacks = sent.nacks;
-                    stats.resent = sent.resent;
-                    stats.keyframe_requests = sent.plis + sent.firs;
-                    stats.rtt = sent.rtt;
+                    let told = egress.stats();
+                    stats.bitrate = Some(egress.bitrate(now));
+                    (stats.loss, stats.jitter) = told.reported.then_some((told.loss, told.jitter)).unzip();
+                    stats.rtt = told.rtt;
                 }
             }
         }
         stats
+    }
+
+    fn counters(&self) -> Counters {
+        match self.egress() {
+            Some(egress) => {
+                let sent = egress.stats();
+                Counters {
+                    packets: sent.packets,
+                    bytes: sent.bytes,
+                    lost: sent.lost,
+                    nacks: sent.nacks,
+                    resent: sent.resent,
+                    rtx: sent.rtx,
+                    plis: sent.plis,
+                    firs: sent.firs,
+                    rejected: sent.rejected,
+                    unsealed: sent.refused,
+                }
+            }
+            // Of a subscriber that is not connected yet all of this is zero.
+            None => {
+                let told = self.engine.counters();
+                Counters {
+                    packets: self.received.packets,
+                    bytes: self.received.bytes,
+                    lost: self.received.tracks.iter().map(|(_, track)| track.lost()).sum(),
+                    nacks: told.nacks,
+                    rtx: self.received.rtx,
+                    plis: told.plis,
+                    firs: told.firs,
+                    ..Counters::default()
+                }
+            }
+        }
     }
 }
 

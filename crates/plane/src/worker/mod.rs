@@ -20,8 +20,10 @@ use whipstitch_net::socket::{RecvBuffer, Udp};
 use whipstitch_stream::SessionId;
 use whipstitch_stream::stream::Config;
 
+use crate::closed::Closed;
 use crate::fanout::Streams;
 use crate::mailbox::{Command, Inbox, Mailbox};
+use crate::measure::WorkerReport;
 use crate::notes::{Ending, MAX_ROUTES, Noted, RouteNote, StreamNote};
 use crate::peer::{Action, Batches, Peer};
 use crate::report::{Report, Role, SessionReport};
@@ -85,9 +87,10 @@ pub(crate) struct Worker {
     batches: Batches,
     actions: Vec<Action>,
     now: Instant,
-    strays: u64,
-    refused: u64,
-    panics: u64,
+    begun: Instant,
+    /// What is counted, sessions and streams that ended included; those there are add theirs when it is asked for.
+    totals: WorkerReport,
+    closed: Closed,
     running: bool,
 }
 
@@ -103,6 +106,7 @@ impl Worker {
         inbox: Inbox,
         mailboxes: Vec<Mailbox>,
         config: Config,
+        closed: Closed,
     ) -> std::io::Result<Worker> {
         for (socket, token) in [(&sockets.v4, Worker::V4), (&sockets.v6, Worker::V6)] {
             if let Some(socket) = socket {
@@ -128,9 +132,9 @@ impl Worker {
             batches: Batches::new(),
             actions: Vec::new(),
             now: Instant::now(),
-            strays: 0,
-            refused: 0,
-            panics: 0,
+            begun: Instant::now(),
+            totals: WorkerReport { worker: index, ..WorkerReport::default() },
+            closed,
             running: true,
         })
     }
@@ -138,9 +142,9 @@ impl Worker {
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(8);
         let mut buffer = RecvBuffer::new();
-        let mut more = false;
+        let (mut more, mut end) = (false, self.now);
         while self.running {
-            let wait = if more { Some(Duration::ZERO) } else { self.wait() };
+            let wait = if more { Some(Duration::ZERO) } else { self.wait(end) };
             if let Err(error) = self.poll.poll(&mut events, wait)
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
@@ -154,14 +158,18 @@ impl Worker {
             more |= self.receive(false, &mut buffer);
             self.run_timers();
             self.flush();
+            // The clock is read twice a turn, however much happens in it.
+            end = Instant::now();
+            self.totals.turns += 1;
+            self.totals.busy += end.saturating_duration_since(self.now);
         }
         self.close_all();
     }
 
-    fn wait(&self) -> Option<Duration> {
+    fn wait(&self, now: Instant) -> Option<Duration> {
         let next = [self.timers.next(), self.stream_timers.next()].into_iter().flatten().min()?;
         // Rounded up to a millisecond by the poll: a deadline is never early.
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(now))
     }
 
     /// True when there may be more.
@@ -260,11 +268,13 @@ impl Worker {
                 }
             }
             Command::Report(reply) => reply(self.report()),
+            Command::Measure(reply) => reply(self.measure()),
         }
     }
 
     fn add(&mut self, peer: Box<dyn Peer>, ufrag: String, ending: Ending) {
         let (session, role) = (peer.session(), peer.role());
+        self.totals.totals_mut(role).begun += 1;
         let slot = Slot {
             peer,
             session,
@@ -323,7 +333,11 @@ impl Worker {
             match socket {
                 Some(socket) => {
                     let sent = socket.send(batch);
-                    self.refused += sent.refused + sent.dropped;
+                    self.totals.refused += sent.refused;
+                    self.totals.dropped += sent.dropped;
+                    self.totals.sent.datagrams += sent.datagrams;
+                    self.totals.sent.bytes += sent.bytes;
+                    self.totals.sent.calls += 1;
                 }
                 None => batch.clear(),
             }
@@ -341,6 +355,21 @@ impl Worker {
             .streams
             .iter()
             .filter_map(|(_, stream)| stream.hub.as_ref().map(|hub| (stream.key.clone(), hub.stats(self.now))));
-        Report { sessions: sessions.collect(), streams: streams.collect(), strays: self.strays, refused: self.refused }
+        Report { sessions: sessions.collect(), streams: streams.collect() }
+    }
+
+    fn measure(&self) -> WorkerReport {
+        let mut report = self.totals.clone();
+        report.uptime = self.now.saturating_duration_since(self.begun);
+        report.mailbox_full = self.mailboxes.get(self.index).map_or(0, Mailbox::refused);
+        for (_, slot) in &self.slots {
+            let totals = report.totals_mut(slot.role);
+            totals.sessions += 1;
+            totals.counters += slot.peer.counters();
+        }
+        for hub in self.streams.iter().filter_map(|(_, stream)| stream.hub.as_ref()) {
+            report.drops += hub.drops();
+        }
+        report
     }
 }

@@ -8,12 +8,14 @@ use whipstitch_net::Path;
 use whipstitch_net::socket::RecvBuffer;
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
-use whipstitch_stream::CloseReason;
+use whipstitch_stream::{BROKEN, CloseReason};
 
-use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Worker};
+use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Slot, Worker};
+use crate::closed::ClosedSession;
 use crate::mailbox::Misplaced;
 use crate::peer::{Action, Context, Peer};
 use crate::plane::worker_of;
+use crate::report::SessionReport;
 
 /// The largest datagram handed to another worker: above every path's MTU. Whoever sends larger ones to a ufrag of its own
 /// making must not fill the other's mailbox with them.
@@ -26,7 +28,10 @@ impl Worker {
         let mut more = true;
         for _ in 0..BURSTS_A_TURN {
             let via = self.index;
-            let received = socket.recv(buffer, &mut |received| self.datagram(via, received.path, received.bytes));
+            let received = socket.recv(buffer, &mut |received| {
+                self.totals.received.bytes += received.bytes.len() as u64;
+                self.datagram(via, received.path, received.bytes);
+            });
             // What one burst brought goes out before the next is read: a frame waits for no other.
             self.fan_out_dirty();
             match received {
@@ -34,7 +39,10 @@ impl Worker {
                     more = false;
                     break;
                 }
-                Ok(_) => {}
+                Ok(datagrams) => {
+                    self.totals.received.calls += 1;
+                    self.totals.received.datagrams += datagrams as u64;
+                }
                 // ICMP errors of earlier sends surface here (RFC 1122 4.1.3.3); the socket is fine.
                 Err(_) => continue,
             }
@@ -57,9 +65,9 @@ impl Worker {
             Some(Owner::Worker(worker)) if via == self.index && bytes.len() <= MISPLACED_BYTES => {
                 let misplaced = Misplaced { via, path, bytes: bytes.to_vec() };
                 let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_datagram(misplaced).is_ok());
-                self.strays += u64::from(!sent);
+                self.totals.strays += u64::from(!sent);
             }
-            _ => self.strays += 1,
+            _ => self.totals.strays += 1,
         }
     }
 
@@ -104,7 +112,7 @@ impl Worker {
     }
 
     pub(super) fn broke(&mut self, key: usize) {
-        self.panics += 1;
+        self.totals.panics += 1;
         if let Some(slot) = self.slots.get(key) {
             tracing::error!(session = %slot.session, "a session broke an invariant and was dropped");
         }
@@ -153,6 +161,7 @@ impl Worker {
                         self.request_keyframe(index);
                     }
                 }
+                Action::Took(phase, took) => self.totals.totals_mut(slot.role).took(phase, took),
                 Action::Close(reason) => closed = Some(Some(reason)),
             }
         }
@@ -220,10 +229,11 @@ impl Worker {
             let mut cx = Context { now: self.now, batches: &mut self.batches, history: None, actions: &mut ignored };
             let peer = slot.peer.as_mut();
             let said = catch_unwind(AssertUnwindSafe(|| peer.close(&mut cx, reason)));
-            self.panics += u64::from(said.is_err());
+            self.totals.panics += u64::from(said.is_err());
             let (session, role, reason) = (slot.session, slot.peer.role().as_str(), reason.as_str());
             tracing::info!(%session, stream = %slot.peer.stream(), role, reason, "session closed");
         }
+        self.remember(&slot, reason.map_or(BROKEN, |reason| reason.as_str()));
         self.sessions.remove(&slot.session);
         for ufrag in &slot.ufrags {
             self.ufrags.remove(ufrag);
@@ -234,6 +244,18 @@ impl Worker {
         if let Some(index) = slot.stream {
             self.left(index, key, slot.session, slot.role);
         }
+    }
+
+    /// Keeps what an ended session was and counted. One that broke may break again when it is asked.
+    fn remember(&mut self, slot: &Slot, reason: &'static str) {
+        let totals = self.totals.totals_mut(slot.role);
+        *totals.closed.entry(reason).or_default() += 1;
+        let now = self.now;
+        let Ok(stats) = catch_unwind(AssertUnwindSafe(|| slot.peer.stats(now))) else { return };
+        totals.counters += stats.counters;
+        let (session, stream, role) = (slot.session, slot.peer.stream().clone(), slot.role);
+        let report = SessionReport { session, stream, role, stats };
+        self.closed.add(ClosedSession { report, reason, at: now });
     }
 
     pub(super) fn close_all(&mut self) {

@@ -10,6 +10,7 @@ use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 use super::{SHORTEST_WAIT, Worker};
 use crate::fanout::LocalStream;
 use crate::mailbox::Command;
+use crate::measure::Phase;
 use crate::notes::{Noted, StreamNote};
 use crate::peer::Delivery;
 use crate::plane::home;
@@ -140,7 +141,7 @@ impl Worker {
                 let command = Command::Burst { stream: stream.key.clone(), burst: Arc::clone(&burst) };
                 if self.mailboxes[worker].send(command).is_err() {
                     // Its subscribers see a gap and ask again; a worker this far behind needs the rest more.
-                    self.strays += burst.packets.len() as u64;
+                    self.totals.slow += burst.packets.len() as u64;
                 }
             }
             self.deliver(index, &burst);
@@ -157,13 +158,16 @@ impl Worker {
         for at in 0..count {
             let Some(&key) = self.streams.get(index).and_then(|stream| stream.subscribers.get(at)) else { break };
             let Some(slot) = self.slots.get_mut(key) else { continue };
-            let mut delivery = Delivery { now: self.now, batches: &mut self.batches, wants_keyframe: false };
+            let mut delivery = Delivery::new(self.now, &mut self.batches);
             let peer = slot.peer.as_mut();
             if catch_unwind(AssertUnwindSafe(|| peer.deliver(&mut delivery, burst))).is_err() {
                 broken.push(key);
                 continue;
             }
             wants_keyframe |= delivery.wants_keyframe;
+            if let Some(took) = delivery.first_media {
+                self.totals.subscribers.took(Phase::FirstMedia, took);
+            }
             self.reschedule(key);
             if self.is_full() {
                 self.flush();
@@ -192,6 +196,9 @@ impl Worker {
                 Output::Ended => self.end(index),
                 Output::Idle => {
                     if self.streams.get(index).is_some_and(LocalStream::is_unused) {
+                        if let Some(hub) = self.streams.get(index).and_then(|stream| stream.hub.as_ref()) {
+                            self.totals.drops += hub.drops();
+                        }
                         self.streams.remove(index);
                         return;
                     }

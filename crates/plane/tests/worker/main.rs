@@ -1,6 +1,7 @@
 //! What workers owe to sessions that misbehave or come at a bad moment, with scripted sessions over real sockets.
 
 mod behind;
+mod counting;
 mod script;
 
 use std::net::{SocketAddr, UdpSocket};

@@ -50,6 +50,8 @@ pub(crate) enum Error {
     StreamName,
     /// A query that should name the stream and does not, or does twice.
     StreamQuery,
+    /// A list of sessions in a state there is not.
+    StateQuery,
     /// An illegal session id of the API.
     SessionId,
     /// A body that is not text.
@@ -105,6 +107,7 @@ impl Error {
             | Self::BodyBroken
             | Self::StreamName
             | Self::StreamQuery
+            | Self::StateQuery
             | Self::SessionId
             | Self::NotText
             | Self::Offer(Refusal::Syntax(_))
@@ -134,6 +137,7 @@ impl Error {
             Self::Encoding => "the body must not be compressed",
             Self::StreamName => "a stream name is 1 to 128 of the characters A-Z a-z 0-9 . _ - and not . or ..",
             Self::StreamQuery => "the URL must name the stream, and once: ?app=live&stream=NAME",
+            Self::StateQuery => "the state of sessions to list is open or closed, and named once",
             Self::SessionId => "a session id is 16 hex digits",
             Self::NotText => "the body is not UTF-8 text",
             Self::NoCounterOffer => "the exchange of offer and answer is complete; start a new session to change it",

@@ -14,6 +14,7 @@ mod ops;
 mod pages;
 mod request;
 mod sessions;
+mod shown;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -174,7 +175,7 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/streams", any(streams::list)),
         ("/api/v1/streams/{stream}", any(streams::one)),
         ("/api/v1/sessions", any(streams::sessions)),
-        ("/api/v1/sessions/{session}", any(sessions::kick)),
+        ("/api/v1/sessions/{session}", any(sessions::of_the_api)),
         ("/healthz", any(ops::health)),
         ("/readyz", any(ops::ready)),
         ("/", any(pages::dashboard)),

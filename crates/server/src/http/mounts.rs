@@ -104,8 +104,8 @@ impl Mount {
         match self.naming {
             Naming::Path => request.stream(),
             Naming::Query => {
-                let stream = request.parameter("stream")?.ok_or(Error::StreamQuery)?;
-                let name = match request.parameter("app")? {
+                let stream = request.parameter("stream", Error::StreamQuery)?.ok_or(Error::StreamQuery)?;
+                let name = match request.parameter("app", Error::StreamQuery)? {
                     Some(app) if app != DEFAULT_APP => format!("{app}.{stream}"),
                     _ => stream,
                 };

@@ -100,14 +100,14 @@ impl Request {
     /// A parameter of the query, decoded; an empty one is none.
     ///
     /// # Errors
-    /// It is there twice: nobody could say which is meant.
-    pub(crate) fn parameter(&self, wanted: &str) -> Result<Option<String>, Error> {
+    /// `twice`: it is there twice, and nobody could say which is meant.
+    pub(crate) fn parameter(&self, wanted: &str, twice: Error) -> Result<Option<String>, Error> {
         let query = self.parts.uri.query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes())
             .filter(|(name, value)| name == wanted && !value.is_empty())
             .map(|(_, value)| value.into_owned());
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Error::StreamQuery),
+            (_, Some(_)) => Err(twice),
             (value, None) => Ok(value),
         }
     }

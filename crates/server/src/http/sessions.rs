@@ -1,4 +1,4 @@
-//! Session URLs, `protocol.md` 3.3 and 4: trickle, ICE restart and teardown; and the API's way to end a session.
+//! Session URLs, `protocol.md` 3.3 and 4: trickle, ICE restart and teardown; and the API's way to see and end a session.
 //!
 //! The URL is the credential. Whether an `If-Match` is missing, stale or right is the media plane's to say, because
 //! only it knows the generation at that very moment; what comes before that check comes here.
@@ -13,7 +13,7 @@ use super::error::Error;
 use super::mounts::Manners;
 use super::offer::{FRAGMENT, OFFER, value};
 use super::request::Request;
-use super::{Mount, State, options};
+use super::{Mount, State, options, streams};
 use crate::access::Right;
 use crate::media::{NotFound, Patched, Role};
 
@@ -104,11 +104,15 @@ fn if_match(request: &Request) -> Option<String> {
     if values.is_empty() { None } else { Some(values.join(", ")) }
 }
 
-/// `DELETE /api/v1/sessions/{id}`.
-pub(super) async fn kick(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
-    const ALLOW: &str = "OPTIONS, DELETE";
+/// `/api/v1/sessions/{id}`: what it is, and its end.
+pub(super) async fn of_the_api(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
+    const ALLOW: &str = "OPTIONS, GET, HEAD, DELETE";
     match *request.method() {
         Method::OPTIONS => Ok(options(ALLOW, None)),
+        Method::GET | Method::HEAD => {
+            state.allow(Right::Observe, &request)?;
+            streams::session(&state, request.session()?).await
+        }
         Method::DELETE => {
             state.allow(Right::Control, &request)?;
             let session = request.session()?;

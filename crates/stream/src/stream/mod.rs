@@ -27,7 +27,7 @@ use crate::cache::{self, Cache};
 use crate::forward::{Burst, Clock, Forwarded};
 use crate::key::{SessionId, StreamKey};
 use crate::keyframes::Pacer;
-use crate::stats::StreamStats;
+use crate::stats::{Drops, StreamStats};
 use crate::track::{PerKind, Tracks};
 
 /// Packets of one burst; more are dropped. Far above what a worker receives at one go.
@@ -327,6 +327,17 @@ impl Stream {
                 Some(self.timelines[kind].tally.stats(track.codec, now))
             }),
         }
+    }
+
+    /// What went nowhere so far.
+    pub fn drops(&self) -> Drops {
+        let mut drops = Drops { foreign: self.counts.foreign, overflow: self.counts.overflow, ..Drops::default() };
+        for (_, timeline) in self.timelines.iter() {
+            drops.broken += timeline.tally.broken;
+            drops.misplaced += timeline.tally.misplaced;
+            drops.duplicate += timeline.tally.duplicates;
+        }
+        drops
     }
 
     fn publishes(&self, session: SessionId) -> bool {

@@ -48,6 +48,7 @@ pub(super) struct Requests {
     plis: u64,
     firs: u64,
     rejected: u64,
+    reported: bool,
     estimate: Option<u64>,
     /// Sequence number of the last FIR by its sender.
     fir_senders: Vec<(u32, u8)>,
@@ -60,6 +61,7 @@ impl Requests {
             plis: self.plis,
             firs: self.firs,
             rejected: self.rejected,
+            reported: self.reported,
             estimate: self.estimate,
             ..EgressStats::default()
         }
@@ -119,6 +121,7 @@ impl Egress {
         reports.for_each(|block| {
             for (_, track) in self.tracks.iter_mut() {
                 let Some(track) = track.as_mut().filter(|track| track.config().ssrc == block.ssrc()) else { continue };
+                self.requests.reported = true;
                 let rate = track.config().clock_rate;
                 if let Some(rtt) = track.reports.received(now, &block, rate) {
                     self.rtt = Some(smooth(self.rtt, rtt));

@@ -22,6 +22,15 @@ impl Profile {
     /// Every profile, the cheapest to seal first.
     pub const ALL: [Profile; 3] = [Profile::Aes128Gcm, Profile::Aes256Gcm, Profile::Aes128CmSha1_80];
 
+    /// Its name in RFC 5764 4.1.2 or RFC 7714 14.2.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Aes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Profile::Aes256Gcm => "SRTP_AEAD_AES_256_GCM",
+            Profile::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+        }
+    }
+
     /// Bytes of a master key, which is as long as the session key derived from it.
     pub const fn key_len(self) -> usize {
         match self {

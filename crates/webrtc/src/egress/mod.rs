@@ -139,6 +139,11 @@ impl Egress {
         }
     }
 
+    /// Whether a packet of media was sent.
+    pub fn has_sent(&self) -> bool {
+        self.tracks.iter().any(|(_, track)| track.as_ref().is_some_and(Track::started))
+    }
+
     /// Whether a video track waits for a packet a decoder can start at.
     pub fn wants_keyframe(&self) -> bool {
         !self.closed && self.tracks.video.as_ref().is_some_and(|track| track.subscription().waiting())
@@ -149,6 +154,11 @@ impl Egress {
         if let Some(track) = &mut self.tracks.video {
             track.drop_to_start();
         }
+    }
+
+    /// Bits of UDP payload a second over the last second, reports not included.
+    pub fn bitrate(&self, now: Instant) -> u64 {
+        self.tracks.iter().filter_map(|(_, track)| track.as_ref()).map(|track| track.bitrate(now)).sum()
     }
 
     /// Figures since the beginning.

@@ -40,6 +40,11 @@ impl Repair {
         self.sent.add(now, bytes);
     }
 
+    /// Bytes sent for the first time and again over the last second.
+    pub(super) fn rate(&self, now: Instant) -> u64 {
+        self.sent.last_second(now) + self.resent.last_second(now)
+    }
+
     /// Whether `bytes` more may be resent now, whichever packet.
     pub(super) fn affords(&mut self, now: Instant, bytes: usize) -> bool {
         // Both sums are off by up to a bucket, to the careful side.
@@ -102,9 +107,20 @@ impl Meter {
         (oldest..=self.current).map(|bucket| self.buckets[slot(bucket)]).sum()
     }
 
+    /// Bytes in the full buckets of the second before `now`, of which the bucket being filled is no part.
+    fn last_second(&self, now: Instant) -> u64 {
+        let current = self.number(now).max(self.current);
+        let full = current.saturating_sub(BUCKETS as u64 - 1)..current;
+        // Those after the bucket being filled hold what was sent a second before: nothing has come since.
+        full.filter(|bucket| *bucket <= self.current).map(|bucket| self.buckets[slot(bucket)]).sum()
+    }
+
+    fn number(&self, now: Instant) -> u64 {
+        (now.saturating_duration_since(self.start).as_millis() / BUCKET.as_millis()) as u64
+    }
+
     fn advance(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.start).as_millis() as u64;
-        let current = elapsed / BUCKET.as_millis() as u64;
+        let current = self.number(now);
         // Time that stands still, or an instant from before, fills the current bucket.
         let steps = current.saturating_sub(self.current);
         for step in 1..=steps.min(BUCKETS as u64) {

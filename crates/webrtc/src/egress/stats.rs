@@ -25,6 +25,8 @@ pub struct EgressStats {
     pub refused: u64,
     /// Smoothed round trip, once a receiver report answered a report of ours.
     pub rtt: Option<Duration>,
+    /// A receiver report has come: loss and jitter mean something.
+    pub reported: bool,
     /// The larger of the tracks' last reported fractions of lost packets, 0 to 1.
     pub loss: f32,
     /// Packets the viewer missed since the beginning, by its own count; repaired ones may be in it.

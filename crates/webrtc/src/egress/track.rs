@@ -147,6 +147,11 @@ impl Track {
         }
     }
 
+    /// Bits a second over the last second.
+    pub(super) fn bitrate(&self, now: Instant) -> u64 {
+        self.repair.rate(now) * 8
+    }
+
     fn count(&mut self, payload: usize, bytes: usize) {
         self.counts.packets += 1;
         self.counts.octets += payload as u64;

@@ -239,7 +239,7 @@ impl World {
         for packet in &burst.packets {
             self.history.insert(packet);
         }
-        let mut delivery = Delivery { now: self.now, batches: &mut self.batches, wants_keyframe: false };
+        let mut delivery = Delivery::new(self.now, &mut self.batches);
         self.session.deliver(&mut delivery, burst);
         let wants = delivery.wants_keyframe;
         self.carry_back();

@@ -11,6 +11,7 @@ const ROUTES: &[(&str, &str, Option<Right>)] = &[
     ("GET", "/api/v1/streams/a", Some(Right::Observe)),
     ("GET", "/api/v1/sessions", Some(Right::Observe)),
     ("HEAD", "/api/v1/sessions", Some(Right::Observe)),
+    ("GET", "/api/v1/sessions/0000000000000007", Some(Right::Observe)),
     ("DELETE", "/api/v1/sessions/0000000000000007", Some(Right::Control)),
     ("GET", "/healthz", None),
     ("GET", "/readyz", None),

@@ -22,7 +22,7 @@ use whipstitch_stream::{SessionId, StreamKey};
 
 use super::*;
 use crate::credentials::Token;
-use crate::media::{Accepted, Counts, Join, NotFound, PatchRefusal, Patched, Refusal, StreamReport};
+use crate::media::{Accepted, ClosedSession, Counts, Join, NotFound, PatchRefusal, Patched, Refusal, StreamReport};
 
 /// Text that is an offer as far as HTTP cares.
 const OFFER: &str = "v=0\r\n";
@@ -45,6 +45,7 @@ struct Script {
     /// Streams somebody publishes.
     live: Mutex<HashSet<String>>,
     streams: Mutex<Vec<StreamReport>>,
+    closed: Mutex<Vec<ClosedSession>>,
     asked: Mutex<Vec<String>>,
     /// Held while an offer is answered.
     gate: Mutex<()>,
@@ -127,6 +128,10 @@ impl Media for Script {
 
     fn stream(&self, stream: &StreamKey) -> Option<StreamReport> {
         self.streams().into_iter().find(|report| report.key == *stream)
+    }
+
+    fn closed(&self) -> Vec<ClosedSession> {
+        self.closed.lock().unwrap().clone()
     }
 
     fn counts(&self) -> Counts {

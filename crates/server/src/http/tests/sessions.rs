@@ -116,7 +116,8 @@ async fn a_kick_needs_a_credential_even_here_and_names_a_session() {
         ("DELETE", known, &[admin], 204),
         ("DELETE", "/api/v1/sessions/0000000000000008", &[admin], 404),
         ("DELETE", "/api/v1/sessions/seven", &[admin], 400),
-        ("GET", known, &[admin], 405),
+        ("GET", known, &[admin], 404),
+        ("POST", known, &[admin], 405),
         ("OPTIONS", known, &[], 200),
     ] {
         let answer = site.ask(method, target, fields, "").await;
