@@ -142,7 +142,7 @@ impl Agreed<'_> {
             map.direction = offered.direction.map(Direction::reverse);
             attributes.push(map.into());
         }
-        attributes.push(self.rtpmap().into());
+        attributes.push(rtpmap(self.codec, self.pt).into());
         for value in &self.feedback {
             attributes.push(RtcpFb::new(self.pt, value.clone()).into());
         }
@@ -157,14 +157,14 @@ impl Agreed<'_> {
         }
         attributes
     }
+}
 
-    fn rtpmap(&self) -> RtpMap {
-        let mut map = RtpMap::new(self.pt, self.codec.name(), self.codec.clock_rate());
-        if self.codec == Codec::Opus {
-            map.set_encoding_params("2");
-        }
-        map
+fn rtpmap(codec: Codec, pt: u8) -> RtpMap {
+    let mut map = RtpMap::new(pt, codec.name(), codec.clock_rate());
+    if codec == Codec::Opus {
+        map.set_encoding_params("2");
     }
+    map
 }
 
 /// RFC 8853 5.3: all the layers, in the offer's order; OBS gives up on fewer.
@@ -239,12 +239,22 @@ fn with_candidates(session: &Session, places: &[usize], candidates: &[Candidate]
     fitting.unwrap_or_else(|| write(0))
 }
 
+/// What is a refused section's own: port 0, one format, no media. aiortc takes the answer only if it knows that format,
+/// and waits for the candidates of this section, which has none, before it goes on with those that were accepted.
+fn refused(section: &Section) -> (u16, String, Vec<Attribute>) {
+    let mut attributes = vec![Direction::Inactive.into()];
+    let kept = section.carried().next().map(|(codec, format)| (codec, format.pt));
+    attributes.extend(kept.map(|(codec, pt)| rtpmap(codec, pt).into()));
+    attributes.push(Attribute::new("end-of-candidates"));
+    (0, kept.map_or_else(|| section.first_format.clone(), |(_, pt)| pt.to_string()), attributes)
+}
+
 /// One section of the answer. What stands in every section, refused ones too, stands here.
 fn media(section: &Section, answer: Option<(String, Vec<Attribute>)>, role: DtlsRole, local: &Local<'_>) -> Media {
     // RFC 9143 7.3: an accepted section never has port 0; it is 9 because candidates say where (RFC 9429 5.2.1).
     let (port, formats, own) = match answer {
         Some((formats, attributes)) => (9, formats, attributes),
-        None => (0, section.first_format.clone(), vec![Direction::Inactive.into()]),
+        None => refused(section),
     };
     let setup = match role {
         DtlsRole::Client => "active",

@@ -30,7 +30,7 @@ pub(super) struct Section {
     pub(super) kind: Option<Kind>,
     /// The transport profile as offered; the answer repeats it.
     pub(super) profile: String,
-    /// The first numeric format, else the first: what a refused section keeps.
+    /// The first numeric format, else the first: what a refused section keeps when none of them is carried.
     pub(super) first_format: String,
     /// `a=mid`, or a made-up one that no other section has.
     pub(super) mid: String,

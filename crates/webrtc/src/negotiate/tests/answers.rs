@@ -29,7 +29,7 @@ pub(super) fn check(offer: &str, answer: &str, direction: &str) {
     assert_eq!(answered.medias.len(), offered.medias.len(), "{answer}");
     for (offered, answered) in offered.medias.iter().zip(&answered.medias) {
         check_section(offered, answered);
-        if answered.port == 0 { check_refused(answered) } else { check_accepted(offered, answered, direction) }
+        if answered.port == 0 { check_refused(offered, answered) } else { check_accepted(offered, answered, direction) }
     }
     check_group(&offered, &answered);
     check_candidates(&answered);
@@ -54,10 +54,14 @@ fn check_section(offered: &Media, answered: &Media) {
     assert_eq!(answered.connections.len(), 1);
 }
 
-fn check_refused(answered: &Media) {
+fn check_refused(offered: &Media, answered: &Media) {
     assert!(answered.has_attribute("inactive"), "{answered:?}");
-    assert_eq!(answered.fmt.split(' ').count(), 1, "{answered:?}");
-    for never in ["rtpmap", "fmtp", "rtcp-fb", "extmap", "ssrc", "candidate", "rtcp-mux-only"] {
+    assert!(offered.fmt.split(' ').any(|format| format == answered.fmt), "one of the offer's: {answered:?}");
+    // aiortc refuses an answer with a section of which it knows no codec, be it refused.
+    let maps: Vec<RtpMap> = offered.attributes_typed().filter_map(Result::ok).collect();
+    let known = maps.iter().any(|map| Codec::from_name(&map.encoding_name).is_some());
+    assert_eq!(values(answered, "rtpmap").len(), usize::from(known), "{answered:?}");
+    for never in ["fmtp", "rtcp-fb", "extmap", "ssrc", "candidate", "rtcp-mux-only"] {
         assert!(!answered.has_attribute(never), "{never}: {answered:?}");
     }
 }
@@ -108,7 +112,8 @@ fn check_candidates(answered: &Session) {
         let candidates = values(media, "candidate");
         let is_tagged = group.is_some_and(|mid| values(media, "mid") == [mid]);
         let has_place = index == first || is_tagged;
-        assert_eq!(media.has_attribute("end-of-candidates"), has_place);
+        // A refused section has none and says so: aiortc waits for them otherwise.
+        assert_eq!(media.has_attribute("end-of-candidates"), has_place || media.port == 0);
         assert!(candidates.is_empty() || has_place);
         for candidate in &candidates {
             let (foundation, rest) = candidate.split_once(' ').expect("words");
@@ -141,7 +146,7 @@ fn check_sources(answered: &Session) {
     assert_eq!(all.len(), count, "an SSRC stands in two lines");
 }
 
-/// str0m knows one profile, wants a mid, BUNDLE in order, and an rtpmap for what is refused; the rest is as written.
+/// str0m knows one profile, wants a mid, BUNDLE in order, and a codec for what is refused; the rest is as written.
 fn check_with_another_parser(answer: &str) {
     let mut session = parse(answer);
     if session.medias.iter().any(|media| !media.has_attribute("mid")) || !session.has_attribute("group") {
@@ -155,7 +160,7 @@ fn check_with_another_parser(answer: &str) {
     }
     for media in session.medias.iter_mut().filter(|media| media.media != "application") {
         media.proto = "UDP/TLS/RTP/SAVPF".to_owned();
-        if media.port == 0 {
+        if media.port == 0 && !media.has_attribute("rtpmap") {
             media.fmt = "0".to_owned();
         }
     }
@@ -320,8 +325,12 @@ fn the_longest_possible_offer_is_answered_in_8191_bytes() {
             ("BUNDLE a v", "BUNDLE aaaaaaaaaaaaaaaa vvvvvvvvvvvvvvvv"),
         ],
     );
+    // Disabled ones keep a codec, which makes them longer than those nobody knows.
     for index in 0..14 {
-        offer += &format!("m={0} 9 {0} {0}\r\na=mid:{1}\r\n", "x".repeat(24), 1_000_000_000_000_000_u64 + index);
+        offer += &format!("m=audio 0 {0} 111\r\na=rtpmap:111 opus/48000/2\r\n", "x".repeat(24));
+        offer += &format!("a=mid:{}\r\n", 1_000_000_000_000_000_u64 + index);
     }
-    check(&offer, &publish(&offer), "recvonly");
+    let answer = publish(&offer);
+    check(&offer, &answer, "recvonly");
+    assert_eq!(answer.matches("a=rtpmap:111 opus/48000/2\r\n").count(), 15);
 }
