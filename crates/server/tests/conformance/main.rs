@@ -1,6 +1,8 @@
 //! Conformance: the running server with real sockets, seen by clients that keep to nobody's library. Which row of the
 //! specifications is proven where stands in `README.md` beside this file.
 
+mod codecs;
+mod judge;
 mod kit;
 mod lifecycle;
 mod offers;
