@@ -21,9 +21,11 @@ pub(crate) struct LocalStream {
     pub(crate) subscribers: Vec<usize>,
     /// What was sent lately, for resending.
     pub(crate) history: History,
+    /// When what is too old is looked for next; each new packet looks too, but a stream may have stopped.
+    forgets: Option<Instant>,
     /// Something was pushed since the last fan-out.
     pub(crate) dirty: bool,
-    /// The earliest deadline of the hub that the worker's timers hold.
+    /// Its earliest deadline that the worker's timers hold.
     pub(crate) scheduled: Option<Instant>,
 }
 
@@ -49,6 +51,7 @@ impl Streams {
             workers: Vec::new(),
             subscribers: Vec::new(),
             history: History::new(Limits::default()),
+            forgets: None,
             dirty: false,
             scheduled: None,
         });
@@ -81,9 +84,28 @@ impl Streams {
 
 impl LocalStream {
     /// Keeps what is about to be delivered.
-    pub(crate) fn remember(&mut self, burst: &Burst) {
+    pub(crate) fn remember(&mut self, now: Instant, burst: &Burst) {
         for packet in &burst.packets {
             self.history.insert(packet);
+        }
+        self.forgets.get_or_insert(now + Limits::default().age);
+    }
+
+    /// When [`LocalStream::handle_timeout`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.hub.as_ref().and_then(Stream::deadline), self.forgets].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.forgets.take_if(|at| *at <= now).is_some() {
+            self.history.expire(now);
+            self.forgets = (self.history.bytes() > 0).then(|| now + Limits::default().age);
+        }
+        if let Some(hub) = &mut self.hub
+            && hub.deadline().is_some_and(|deadline| deadline <= now)
+        {
+            hub.handle_timeout(now);
         }
     }
 
@@ -92,5 +114,41 @@ impl LocalStream {
         self.subscribers.is_empty()
             && self.workers.is_empty()
             && self.hub.as_ref().is_none_or(|hub| hub.publisher().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use whipstitch_media::{Extensions, Kind, Packet};
+    use whipstitch_stream::{Forwarded, PerKind};
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_has_stopped_gives_its_history_back() {
+        let (mut streams, now) = (Streams::default(), Instant::now());
+        let index = streams.ensure(&StreamKey::parse("cam").unwrap(), false, Config::default(), now);
+        let stream = streams.get_mut(index).unwrap();
+        assert_eq!(stream.deadline(), None);
+        let mut at = now;
+        for seq in 0..30 {
+            at = now + Duration::from_millis(100 * seq);
+            let payload = Arc::from(vec![0; 1000]);
+            let extensions = Extensions::default();
+            let packet = Packet { seq, time: 0, marker: false, payload, extensions, arrived: at };
+            let packets = vec![Forwarded { kind: Kind::Video, packet, start: false }];
+            stream.remember(at, &Burst { packets, clocks: PerKind::default() });
+        }
+        assert_eq!(stream.history.bytes(), 20_000);
+        let mut looks = 0;
+        while let Some(deadline) = stream.deadline() {
+            stream.handle_timeout(deadline);
+            looks += 1;
+            assert!(deadline < at + 2 * Limits::default().age);
+        }
+        assert_eq!((looks, stream.history.bytes()), (3, 0), "after 2, 4 and 6 s");
     }
 }

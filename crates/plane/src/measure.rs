@@ -36,6 +36,10 @@ pub struct WorkerReport {
     pub mailbox_full: u64,
     /// Sessions that broke an invariant and were dropped.
     pub panics: u64,
+    /// ICE user fragments by which sessions are found: one for each session, two during a restart.
+    pub ufrags: usize,
+    /// Addresses by which sessions are found here, those of other workers' sessions included.
+    pub addresses: usize,
     /// Packets of publishers that were dropped, by reason; of the streams that live here.
     pub drops: Drops,
     /// Its publishers' sessions.

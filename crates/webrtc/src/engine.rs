@@ -40,7 +40,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How often the engine counts; the API shows nothing finer.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
-/// SSRCs of one session that negotiation did not name (protocol.md 7.2). Beyond it they are ignored.
+/// SSRCs of one session (protocol.md 7.2). Beyond it they are ignored.
 const MAX_SSRCS: usize = 32;
 
 /// What the engine tells.
@@ -119,9 +119,10 @@ pub(crate) struct Engine {
     role: DtlsRole,
     started: bool,
     sections: Vec<Section>,
+    /// Those that negotiation named and those that an authentic packet has shown.
     ssrcs: Vec<u32>,
-    /// The SSRC learnt last, until a packet of it has proven authentic.
-    unproven: Option<u32>,
+    /// A packet has proven authentic since this was asked last.
+    authentic: bool,
     wake: Instant,
     broken: bool,
 }
@@ -179,7 +180,7 @@ impl Engine {
             started: false,
             sections: Vec::new(),
             ssrcs: Vec::new(),
-            unproven: None,
+            authentic: false,
             wake: now,
             broken: false,
         };
@@ -198,6 +199,7 @@ impl Engine {
             if let Some(ssrc) = media.ssrc.filter(|_| media.rids.is_empty()) {
                 let stream = api.expect_stream_rx(ssrc.into(), media.rtx_ssrc.map(Ssrc::from), mid, None);
                 stream.suppress_nack(!media.nack);
+                self.ssrcs.extend([Some(ssrc), media.rtx_ssrc].into_iter().flatten());
             }
             transport_cc |= media.transport_cc;
             let keyframe_request = match (media.pli, media.fir) {
@@ -239,12 +241,32 @@ impl Engine {
         Ok(())
     }
 
-    /// A DTLS, SRTP or SRTCP datagram of the peer.
+    /// A DTLS or SRTCP datagram of the peer.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), EngineError> {
-        self.learn_ssrc(datagram);
         // What str0m cannot even sort is dropped, as on any socket.
         let Ok(receive) = Receive::new(Protocol::Udp, THERE, HERE, datagram) else { return Ok(()) };
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
+    }
+
+    /// An SRTP datagram of the peer. str0m maps a new SSRC to a section, by extensions that SRTP leaves in clear, before it
+    /// authenticates the packet: a forged one would make the section forget what it knows of the publisher's. So the first
+    /// packet of an SSRC that negotiation did not name has to be `authentic`, and nothing is remembered of one that is not
+    /// (protocol.md 7.2).
+    pub(crate) fn handle_rtp(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        authentic: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<(), EngineError> {
+        let Some((pt, ssrc)) = rtp_identity(datagram) else { return Ok(()) };
+        if !self.ssrcs.contains(&ssrc) {
+            if self.ssrcs.len() >= MAX_SSRCS || !authentic(datagram) {
+                return Ok(());
+            }
+            self.ssrcs.push(ssrc);
+            self.map_by_payload_type(pt, ssrc);
+        }
+        self.handle_datagram(now, datagram)
     }
 
     /// Its deadline has come.
@@ -264,25 +286,16 @@ impl Engine {
     }
 
     /// RFC 9143 9.2's last resort: without `a=ssrc` and MID the payload type says whose packet it is.
-    fn learn_ssrc(&mut self, datagram: &[u8]) {
-        if !self.sections.iter().any(|section| section.by_payload_type) {
-            return;
-        }
-        let Some((pt, ssrc)) = rtp_identity(datagram) else { return };
-        if self.ssrcs.contains(&ssrc) || self.ssrcs.len() >= MAX_SSRCS {
-            return;
-        }
+    fn map_by_payload_type(&mut self, pt: u8, ssrc: u32) {
         let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == pt);
         let Some(mid) = section.map(|section| section.mid) else { return };
-        self.unproven = Some(ssrc);
         self.rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None);
     }
 
-    /// Nothing is remembered of a packet that was not authentic (protocol.md 7.2): strangers could use up all places.
-    fn forget_unproven(&mut self) {
-        if let Some(ssrc) = self.unproven.take() {
-            self.rtc.direct_api().remove_stream_rx(ssrc.into());
-        }
+    /// Whether packets with this SSRC have a section.
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&mut self, ssrc: u32) -> bool {
+        self.rtc.direct_api().stream_rx(&ssrc.into()).is_some()
     }
 
     /// Drains the engine: datagrams to `send`, everything else to `tell`.
@@ -295,7 +308,6 @@ impl Engine {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
-                    self.forget_unproven();
                     return Ok(());
                 }
                 Ok(Output::Transmit(transmit)) => {
@@ -328,10 +340,8 @@ impl Engine {
     }
 
     fn packet(&mut self, packet: RtpPacket, tell: &mut impl FnMut(EngineEvent)) {
+        self.authentic = true;
         let pt = *packet.header.payload_type;
-        if let Some(ssrc) = self.unproven.take_if(|ssrc| *ssrc == *packet.header.ssrc) {
-            self.ssrcs.push(ssrc);
-        }
         // An un-RTXed packet carries the main payload type again.
         let Some(section) = self.sections.iter_mut().find(|section| section.pt == pt || section.rtx_pt == Some(pt))
         else {
@@ -370,6 +380,11 @@ impl Engine {
                 arrived: packet.timestamp,
             },
         ));
+    }
+
+    /// True when an authentic RTP packet has come since the last call, whether or not it was told of.
+    pub(crate) fn take_authentic(&mut self) -> bool {
+        std::mem::take(&mut self.authentic)
     }
 
     /// Asks the publisher for a keyframe, in the way it understands. False when it understands none.

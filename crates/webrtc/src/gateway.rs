@@ -206,7 +206,7 @@ impl Gateway {
             self.close_session(silent, CloseReason::Replaced);
         }
         let engine = self.engine_of_publisher(now, &offer, &plan)?;
-        let role = RoleState::Publisher { slot, tracks: plan.tracks.clone() };
+        let role = RoleState::Publisher { slot, tracks: plan.tracks.clone(), opener: None };
         self.install(
             now,
             Installation {

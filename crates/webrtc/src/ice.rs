@@ -5,6 +5,10 @@
 //!
 //! The address moves on a verified request with USE-CANDIDATE at once, or on a verified one without it when the bound
 //! address has been silent for [`SILENT`]; never on a transaction id seen before, and at most once a [`MOVE_EVERY`].
+//!
+//! STUN has no clock and a lite agent asks nothing back, so a captured request is known for a replay only as long as its
+//! transaction id is: [`TRANSACTIONS`] says how long that is, and an ICE restart makes all earlier ones worthless. Beyond it
+//! a replay from another address could turn media there until the client's next check; what it would get is SRTP.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,14 +32,52 @@ const OLDER_LIVES: Duration = Duration::from_secs(15);
 /// families checks from four; twice that is plenty.
 const MAX_CHECKED: usize = 8;
 
-/// Transaction ids remembered. A client checks every 0.5-5 s: this is at least a minute's worth.
-const TRANSACTIONS: usize = 128;
+/// Transaction ids remembered of each generation. Only requests with the right integrity count, so nobody but the client
+/// can make us forget: browsers check every 2.5 s, which is over 11 hours; at one every 0.5 s it is 2.
+const TRANSACTIONS: usize = 16_384;
 
-/// One pair of credentials on each side (RFC 8445 5.3).
-#[derive(Debug, Clone)]
+/// One pair of credentials on each side (RFC 8445 5.3), and the requests that were made under them.
+#[derive(Debug)]
 struct Generation {
     local: Credentials,
     remote: Credentials,
+    seen: Seen,
+}
+
+impl Generation {
+    fn new(local: Credentials, remote: Credentials) -> Generation {
+        Generation { local, remote, seen: Seen::default() }
+    }
+}
+
+/// The newest transaction ids, four bytes of each: 64 KiB for the longest memory, next to nothing for a short session. Who
+/// chooses ids that fall together only has checks of its own taken for repeats.
+#[derive(Debug, Default)]
+struct Seen {
+    ids: Vec<u32>,
+    /// The next to be overwritten, once there are [`TRANSACTIONS`].
+    oldest: usize,
+}
+
+impl Seen {
+    /// True when the id is new.
+    fn insert(&mut self, transaction: [u8; 12]) -> bool {
+        let id = transaction
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .fold(0_u32, |id, word| id.rotate_left(11) ^ u32::from_be_bytes(*word));
+        if self.ids.contains(&id) {
+            return false;
+        }
+        if self.ids.len() < TRANSACTIONS {
+            self.ids.push(id);
+        } else if let Some(place) = self.ids.get_mut(self.oldest) {
+            *place = id;
+            self.oldest = (self.oldest + 1) % TRANSACTIONS;
+        }
+        true
+    }
 }
 
 /// What a STUN datagram led to.
@@ -60,7 +102,6 @@ pub(crate) struct Edge {
     older: Option<(Generation, Instant)>,
     checked: VecDeque<Path>,
     bound: Option<Bound>,
-    seen: VecDeque<[u8; 12]>,
     heard: Instant,
 }
 
@@ -75,14 +116,7 @@ struct Bound {
 impl Edge {
     /// An edge that nobody has reached yet.
     pub(crate) fn new(now: Instant, local: Credentials, remote: Credentials) -> Edge {
-        Edge {
-            current: Generation { local, remote },
-            older: None,
-            checked: VecDeque::new(),
-            bound: None,
-            seen: VecDeque::new(),
-            heard: now,
-        }
+        Edge { current: Generation::new(local, remote), older: None, checked: VecDeque::new(), bound: None, heard: now }
     }
 
     /// Where media goes: the bound address, once there is one.
@@ -113,7 +147,7 @@ impl Edge {
     /// Starts the next generation; the present one is answered until the new one is nominated or [`OLDER_LIVES`] is
     /// over. Returns the ufrag of a generation that was still waiting to go and is now gone.
     pub(crate) fn restart(&mut self, now: Instant, local: Credentials, remote: Credentials) -> Option<String> {
-        let current = std::mem::replace(&mut self.current, Generation { local, remote });
+        let current = std::mem::replace(&mut self.current, Generation::new(local, remote));
         let expires = now + OLDER_LIVES;
         // Two restarts in a row: media still flows on the oldest one, which is the one worth keeping.
         let (kept, gone) = match self.older.take() {
@@ -143,8 +177,8 @@ impl Edge {
         let mut outcome = Outcome::default();
         let Some(ufrag) = stun::local_ufrag(datagram) else { return outcome };
         let is_current = ufrag == self.current.local.ufrag;
-        let generation = match &self.older {
-            _ if is_current => &self.current,
+        let generation = match &mut self.older {
+            _ if is_current => &mut self.current,
             Some((older, _)) if older.local.ufrag == ufrag => older,
             _ => return outcome,
         };
@@ -158,14 +192,10 @@ impl Edge {
             Check::Drop(_) => return outcome,
         };
         outcome.reply = Some(stun::success(datagram, path.remote, pwd));
-        if self.seen.contains(&binding.transaction) {
+        if !generation.seen.insert(binding.transaction) {
             // Answered, since the first answer may have been lost; but it moves nothing and proves no life.
             return outcome;
         }
-        if self.seen.len() == TRANSACTIONS {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(binding.transaction);
         self.check(path, &mut outcome);
         self.bind(now, path, binding.use_candidate, &mut outcome);
         self.heard(now, path);
@@ -324,6 +354,22 @@ mod tests {
         assert!(!scene.edge.accepts(path(2)));
         assert_eq!(scene.port(), Some(1));
         assert_eq!(scene.edge.last_heard(), scene.now - Duration::from_millis(10_000));
+    }
+
+    #[test]
+    fn a_request_is_known_for_a_replay_hours_later_and_the_memory_is_bounded() {
+        let mut seen = Seen::default();
+        let id = |n: u32| {
+            let mut transaction = [7; 12];
+            transaction[8..].copy_from_slice(&n.to_be_bytes());
+            transaction
+        };
+        let count = TRANSACTIONS as u32;
+        assert!((0..count).all(|n| seen.insert(id(n))));
+        assert!((0..count).all(|n| !seen.insert(id(n))));
+        assert!((count..count + 10).all(|n| seen.insert(id(n))));
+        assert!((10..count).all(|n| !seen.insert(id(n))), "the oldest went");
+        assert_eq!(seen.ids.len(), TRANSACTIONS);
     }
 
     #[test]

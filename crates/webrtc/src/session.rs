@@ -16,6 +16,7 @@ use whipstitch_plane::{
 use whipstitch_stream::directory::{PublisherSlot, SubscriberSlot};
 use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
+use crate::egress::srtp::Opener;
 use crate::egress::{Egress, Keys, Profile, TrackConfig};
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::gateway::Registration;
@@ -46,6 +47,8 @@ pub(crate) enum RoleState {
         slot: PublisherSlot,
         /// What the answer promised to take.
         tracks: Tracks,
+        /// Once connected: says what is authentic of that which the engine does not ask in time or does not tell.
+        opener: Option<Box<Opener>>,
     },
     /// WHEP.
     Subscriber {
@@ -175,7 +178,7 @@ impl Session {
             EngineEvent::Switched => {
                 self.received.tracks.video.switch();
                 // Begun anew, the stream joins the new layer's numbers to the old one's. Not if it is another's by now.
-                if let RoleState::Publisher { slot, tracks } = &self.role
+                if let RoleState::Publisher { slot, tracks, .. } = &self.role
                     && self.connected.is_some()
                     && slot.holds()
                 {
@@ -196,8 +199,16 @@ impl Session {
         cx.act(Action::Took(Phase::Dtls, cx.now.duration_since(self.reached.unwrap_or(self.since))));
         let tapped = self.engine.take_keys();
         self.srtp = tapped.as_ref().map(|tapped| tapped.profile);
+        let keys =
+            tapped.and_then(|tapped| Keys::split(tapped.profile, &tapped.material, self.engine.is_dtls_client()).ok());
+        let Some(keys) = keys else {
+            cx.act(Action::Close(CloseReason::DtlsFailure));
+            return;
+        };
         match &mut self.role {
-            RoleState::Publisher { slot, tracks } => {
+            RoleState::Publisher { slot, tracks, opener } => {
+                // What would seal goes: under our key and its SSRCs the engine alone writes.
+                *opener = Some(Box::new(keys.into_contexts().1));
                 // Silent for too long during its handshake, it may have lost the stream to another.
                 if slot.go_live(tracks.clone(), cx.now) {
                     cx.act(Action::Publish(tracks.clone()));
@@ -206,10 +217,7 @@ impl Session {
                 }
             }
             RoleState::Subscriber { plan, egress, .. } => {
-                let keys = tapped.and_then(|tapped| {
-                    Keys::split(tapped.profile, &tapped.material, self.engine.is_dtls_client()).ok()
-                });
-                let (Some(keys), Some(plan)) = (keys, plan.take()) else {
+                let Some(plan) = plan.take() else {
                     cx.act(Action::Close(CloseReason::DtlsFailure));
                     return;
                 };
@@ -227,10 +235,30 @@ impl Session {
         }
     }
 
+    fn rtp(&mut self, cx: &mut Context<'_>, path: Path, datagram: &[u8]) {
+        // A subscriber has nothing to send but RTCP.
+        let RoleState::Publisher { opener: Some(opener), .. } = &mut self.role else { return };
+        let before = self.received.packets;
+        let fed = self.engine.handle_rtp(cx.now, datagram, |packet| opener.open(&mut packet.to_vec()).is_ok());
+        self.drive(cx, fed);
+        if self.engine.take_authentic() {
+            self.edge.heard(cx.now, path);
+        }
+        if self.received.packets > before {
+            self.received.bytes += datagram.len() as u64;
+            self.received.rtx += u64::from(self.engine.is_rtx(datagram));
+        }
+    }
+
     fn rtcp(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]) {
         let now = cx.now;
         match &mut self.role {
-            RoleState::Publisher { .. } => {
+            RoleState::Publisher { opener, .. } => {
+                let mut opened = datagram.to_vec();
+                if opener.as_mut().is_none_or(|opener| opener.open_rtcp(&mut opened).is_err()) {
+                    return;
+                }
+                self.edge.heard(now, path);
                 let fed = self.engine.handle_datagram(now, datagram);
                 self.drive(cx, fed);
             }
@@ -309,19 +337,9 @@ impl Peer for Session {
                 let fed = self.engine.handle_datagram(cx.now, datagram);
                 self.drive(cx, fed);
             }
-            // A subscriber has nothing to send but RTCP.
-            Sort::Rtp if matches!(self.role, RoleState::Publisher { .. }) => {
-                let before = self.received.packets;
-                let fed = self.engine.handle_datagram(cx.now, datagram);
-                self.drive(cx, fed);
-                if self.received.packets > before {
-                    self.received.bytes += datagram.len() as u64;
-                    self.received.rtx += u64::from(self.engine.is_rtx(datagram));
-                    self.edge.heard(cx.now, path);
-                }
-            }
+            Sort::Rtp => self.rtp(cx, path, datagram),
             Sort::Rtcp => self.rtcp(cx, path, datagram),
-            Sort::Rtp | Sort::Other => {}
+            Sort::Other => {}
         }
     }
 

@@ -265,6 +265,7 @@ impl Worker {
                 // Those that were on their way when the last subscriber left are nobody's.
                 if let Some(index) = self.streams.find(&stream) {
                     self.deliver(index, &burst);
+                    self.schedule_stream(index);
                 }
             }
             Command::Report(reply) => reply(self.report()),
@@ -311,11 +312,7 @@ impl Worker {
                 continue;
             }
             stream.scheduled = None;
-            if let Some(hub) = &mut stream.hub
-                && hub.deadline().is_some_and(|deadline| deadline <= self.now)
-            {
-                hub.handle_timeout(self.now);
-            }
+            stream.handle_timeout(self.now);
             self.poll_stream(index);
         }
         self.fan_out_dirty();
@@ -361,6 +358,7 @@ impl Worker {
     fn measure(&self) -> WorkerReport {
         let mut report = self.totals.clone();
         report.uptime = self.now.saturating_duration_since(self.begun);
+        (report.ufrags, report.addresses) = (self.ufrags.len(), self.remotes.len());
         report.mailbox_full = self.mailboxes.get(self.index).map_or(0, Mailbox::refused);
         for (_, slot) in &self.slots {
             let totals = report.totals_mut(slot.role);

@@ -151,7 +151,7 @@ impl Worker {
 
     pub(super) fn deliver(&mut self, index: usize, burst: &Burst) {
         let Some(stream) = self.streams.get_mut(index) else { return };
-        stream.remember(burst);
+        stream.remember(self.now, burst);
         let mut wants_keyframe = false;
         let mut broken: SmallVec<[usize; 4]> = SmallVec::new();
         let count = stream.subscribers.len();
@@ -205,8 +205,12 @@ impl Worker {
                 }
             }
         }
+        self.schedule_stream(index);
+    }
+
+    pub(super) fn schedule_stream(&mut self, index: usize) {
         if let Some(stream) = self.streams.get_mut(index)
-            && let Some(deadline) = stream.hub.as_ref().and_then(|hub| hub.deadline())
+            && let Some(deadline) = stream.deadline()
             && let deadline = deadline.max(self.now + SHORTEST_WAIT)
             && stream.scheduled.is_none_or(|scheduled| deadline < scheduled)
         {

@@ -8,9 +8,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use script::{Met, Script, add, plane, restart, ufrag, vp8};
+use script::{Met, Script, add, plane, plane_with, restart, ufrag, vp8};
 use whipstitch_net::stun;
 use whipstitch_plane::{Action, Role};
+use whipstitch_stream::stream::Config;
 use whipstitch_stream::{CloseReason, SessionId};
 
 /// How long anything may take on a busy machine before a test is given up.
@@ -35,6 +36,7 @@ fn who_subscribes_late_is_told_the_tracks_on_every_worker() {
     let (publisher, _seen) = Script::new(1, Role::Publisher);
     let home = plane.home(&publisher.stream);
     add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
+    while plane.report().streams.is_empty() {}
     for (session, worker) in [(2, home), (3, 1 - home), (4, 1 - home)] {
         let (subscriber, seen) = Script::new(session, Role::Subscriber);
         add(&plane, worker, subscriber.at_once(|| vec![Action::Subscribe]));
@@ -54,6 +56,29 @@ fn who_ends_while_it_subscribes_takes_nobody_along() {
     let (next, seen) = Script::new(3, Role::Subscriber);
     add(&plane, 0, next.at_once(|| vec![Action::Subscribe]));
     assert!(seen.recv_timeout(SOON).is_ok(), "the worker lives on");
+}
+
+#[test]
+fn who_subscribes_after_the_end_is_closed_on_every_worker() {
+    let plane = plane_with(2, Config { grace: Some(Duration::from_millis(1)), ..Config::default() });
+    let (publisher, seen) = Script::new(1, Role::Publisher);
+    let (home, ending) = (plane.home(&publisher.stream), publisher.ending.clone());
+    add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
+    while plane.report().streams.is_empty() {}
+    let (watches, ended) = Script::new(2, Role::Subscriber);
+    add(&plane, home, watches.at_once(|| vec![Action::Subscribe]));
+    assert_eq!(ended.recv_timeout(SOON), Ok(Met::Tracks(vp8())));
+    plane.end(home, SessionId(1), &ending, CloseReason::ByPeer);
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
+    assert_eq!(ended.recv_timeout(SOON), Ok(Met::Closed), "nobody came back in the grace time");
+    for (session, worker) in [(3, home), (4, 1 - home)] {
+        let (late, seen) = Script::new(session, Role::Subscriber);
+        add(&plane, worker, late.at_once(|| vec![Action::Subscribe]));
+        assert_eq!(seen.recv_timeout(SOON), Ok(Met::Tracks(vp8())));
+        assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed), "session {session}");
+    }
+    assert!(plane.report().sessions.is_empty());
+    assert!(plane.measure().iter().all(|worker| (worker.ufrags, worker.addresses, worker.panics) == (0, 0, 0)));
 }
 
 #[test]

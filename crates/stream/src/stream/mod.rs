@@ -75,7 +75,8 @@ pub enum Output {
     /// [`Stream::tracks`] has changed, codec or format: subscribers that no longer fit are to be closed. It comes with
     /// the first publisher too.
     TracksChanged,
-    /// The publisher went away and did not come back within the grace time: its subscribers are to be closed.
+    /// The publisher went away and did not come back within the grace time: its subscribers are to be closed. Said again
+    /// when a subscriber joins later, as long as nobody publishes.
     Ended,
     /// No publisher for the time to live, and no subscriber has come meanwhile: the stream may be dropped. If it is kept,
     /// this is said again after another such time.
@@ -235,8 +236,12 @@ impl Stream {
         }
     }
 
-    /// A subscriber has joined that needs a key picture: where [`replay`](Self::replay) had nothing for it.
+    /// A subscriber has joined that needs a key picture: where [`replay`](Self::replay) had nothing for it. The grace time
+    /// runs from when the publisher went away: who joins after it is told [`Output::Ended`] as the others were.
     pub fn subscriber_joined(&mut self, now: Instant) {
+        if self.publisher.is_none() && self.ends.is_none() && self.config.grace.is_some() {
+            self.ends = Some(now);
+        }
         if let Some(idles) = &mut self.idles {
             *idles = now + self.config.ttl;
         }

@@ -44,8 +44,24 @@ fn without_a_grace_time_subscribers_wait_for_ever() {
 }
 
 #[test]
+fn who_comes_after_the_end_is_told_of_it_too() {
+    let mut scene = Scene::published();
+    scene.stream.unpublish(scene.now, ALICE);
+    scene.stream.subscriber_joined(scene.now);
+    assert!(scene.outputs().is_empty(), "the grace time has begun when the publisher went");
+    assert_eq!(scene.next_outputs(), [Output::Ended]);
+    for _ in 0..2 {
+        scene.stream.subscriber_joined(scene.now);
+        assert_eq!(scene.outputs(), [Output::Ended]);
+    }
+    scene.publish(BOB);
+    scene.stream.subscriber_joined(scene.now);
+    assert!(!scene.outputs().contains(&Output::Ended));
+}
+
+#[test]
 fn a_subscriber_who_comes_puts_idleness_off() {
-    let mut scene = Scene::empty();
+    let mut scene = Scene::with(Config { grace: None, ..Config::default() });
     scene.wait(50_000);
     scene.stream.subscriber_joined(scene.now);
     let joined = scene.now;

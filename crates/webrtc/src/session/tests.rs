@@ -43,6 +43,8 @@ struct World {
     /// Every datagram the session has seen, to be replayed.
     wire: Vec<Vec<u8>>,
     deaf: bool,
+    /// What of the client's does not reach the session.
+    lost: fn(&[u8]) -> bool,
 }
 
 fn stream() -> StreamKey {
@@ -114,7 +116,7 @@ impl World {
                 let engine = Engine::publisher(now, &identity, offer.fingerprint(), offer.dtls_role(), &plan).unwrap();
                 let slot = directory.reserve_publisher(&stream(), SessionId(1), now).unwrap();
                 let answer = answer_publisher(&offer, &plan, &local);
-                (engine, RoleState::Publisher { slot, tracks: plan.tracks }, answer)
+                (engine, RoleState::Publisher { slot, tracks: plan.tracks, opener: None }, answer)
             }
             Role::Subscriber => {
                 let plan = plan_viewer(&offer, &tracks()).unwrap();
@@ -145,6 +147,7 @@ impl World {
             outgoing: VecDeque::new(),
             wire: Vec::new(),
             deaf: false,
+            lost: |_| false,
         }
     }
 
@@ -159,6 +162,9 @@ impl World {
     }
 
     fn datagram(&mut self, mut bytes: Vec<u8>) {
+        if (self.lost)(&bytes) {
+            return;
+        }
         self.wire.push(bytes.clone());
         self.with(|session, cx| session.handle_datagram(cx, World::path(), &mut bytes));
         self.carry_back();
@@ -340,6 +346,24 @@ fn a_publisher_that_announces_no_ssrc_is_heard_whatever_strangers_send_in_its_na
 }
 
 #[test]
+fn a_forged_packet_does_not_take_a_section_from_its_publisher() {
+    let mut world = World::offering(Role::Publisher, None, |line| !line.starts_with("a=ssrc"));
+    world.run(Duration::from_secs(1));
+    let mid = world.mids[1];
+    let (now, pt) = (world.now, world.client.media(mid).unwrap().remote_pts()[0]);
+    let mut api = world.client.direct_api();
+    let tx = api.stream_tx_by_mid(mid, None).unwrap();
+    let ssrc = *tx.ssrc();
+    tx.write_rtp(RtpWrite::new(pt, 1.into(), 3000, now, vec![1; 50]).marker(true));
+    world.run(Duration::from_millis(33));
+    assert!(world.session.engine.is_mapped(ssrc));
+    let mut forged = world.wire.iter().find(|datagram| sort(datagram) == Sort::Rtp).unwrap().clone();
+    forged[8..12].copy_from_slice(&[0xf0, 0, 0, 1]);
+    world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut forged));
+    assert!(world.session.engine.is_mapped(ssrc) && !world.session.engine.is_mapped(0xf000_0001));
+}
+
+#[test]
 fn a_publisher_whose_slot_was_taken_during_its_handshake_is_closed() {
     let mut world = World::new(Role::Publisher);
     let later = world.now + Duration::from_secs(3);
@@ -462,6 +486,35 @@ fn silence_ends_a_connected_session() {
     world.now = last + SILENCE;
     world.with(|session, cx| session.handle_timeout(cx));
     assert_eq!(world.closed(), Some(CloseReason::IceTimeout));
+}
+
+#[test]
+fn a_publisher_that_sends_nothing_but_rtcp_is_alive_and_a_replay_is_no_sign_of_life() {
+    let mut world = World::new(Role::Publisher);
+    world.run(Duration::from_secs(1));
+    let mid = world.mids[1];
+    let (now, pt) = (world.now, world.client.media(mid).unwrap().remote_pts()[0]);
+    let mut api = world.client.direct_api();
+    let tx = api.stream_tx_by_mid(mid, None).unwrap();
+    tx.write_rtp(RtpWrite::new(pt, 1.into(), 0, now, vec![1; 50]).marker(true));
+    world.run(Duration::from_secs(1));
+    let before = world.session.edge.last_heard();
+    // Everything but the client's reports is lost.
+    world.lost = |datagram| sort(datagram) != Sort::Rtcp;
+    world.run(Duration::from_secs(40));
+    assert_eq!(world.closed(), None);
+    let after = world.session.edge.last_heard();
+    assert!(after > before + SILENCE);
+    world.now += Duration::from_secs(1);
+    let replayed: Vec<_> = world.wire.iter().filter(|datagram| sort(datagram) == Sort::Rtcp).cloned().collect();
+    assert!(!replayed.is_empty());
+    for mut datagram in replayed {
+        let mut forged = datagram.clone();
+        forged[8] ^= 1;
+        world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut datagram));
+        world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut forged));
+    }
+    assert_eq!(world.session.edge.last_heard(), after);
 }
 
 #[test]
