@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use whipstitch_plane as plane;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config as StreamConfig;
-use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
+use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError, HalfOpen};
 
 use crate::access::Policy;
 use crate::announce;
@@ -90,6 +90,8 @@ impl Server {
             workers: workers(config.workers),
             directory: directory::Config::default(),
             stream: StreamConfig::default(),
+            half_open: HalfOpen::default(),
+            lenient_precondition: false,
         })
         .map_err(|source| StartError::Media { address: config.rtc, source })?;
         let failed = |source| StartError::Http { address: config.http, source };

@@ -4,6 +4,7 @@
 //! every lock; the finished session moves to a worker. What slots are taken and what is live is the
 //! [`Directory`]'s; the register keeps what HTTP needs to know of a session until its tombstone is gone.
 
+mod half_open;
 mod patch;
 mod register;
 
@@ -14,11 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use whipstitch_plane::{ClosedSession, Ending, Plane, PlaneConfig, Role, SessionReport, StartError};
-use whipstitch_stream::directory::{self, Directory, Refused};
+use whipstitch_stream::directory::{self, Directory, Lost, Refused};
 use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::stream::Config as StreamConfig;
 use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
+pub(crate) use self::half_open::Place;
+use self::half_open::Waiting;
+pub use self::half_open::{HalfOpen, limited_address};
 pub use self::patch::{PatchRefusal, Patched};
 pub(crate) use self::register::{Entry, Register, Registration};
 use crate::dtls::{Identity, IdentityError};
@@ -34,6 +38,9 @@ use crate::session::{Identified, RoleState, Session, SubscriberPlan};
 /// What a client that comes too early or too often is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// The same where all places are taken: viewers and publishers stay for minutes.
+const FULL: Duration = Duration::from_secs(10);
+
 /// How a gateway is started.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -45,6 +52,10 @@ pub struct GatewayConfig {
     pub directory: directory::Config,
     /// How streams behave.
     pub stream: StreamConfig,
+    /// How many sessions may be on their way through the handshake.
+    pub half_open: HalfOpen,
+    /// Whether a PATCH without `If-Match` may trickle; a restart needs one always (protocol.md 4.1).
+    pub lenient_precondition: bool,
 }
 
 /// Why a gateway did not start.
@@ -148,6 +159,8 @@ pub struct Counts {
     pub publishers: usize,
     /// Subscribers' sessions.
     pub subscribers: usize,
+    /// Sessions of both kinds that are not through their handshake.
+    pub half_open: usize,
 }
 
 /// The running WebRTC gateway. Clones are handles of the same one.
@@ -161,6 +174,8 @@ struct Shared {
     plane: Plane,
     directory: Directory,
     register: Register,
+    waiting: Waiting,
+    lenient_precondition: bool,
     draining: AtomicBool,
 }
 
@@ -179,6 +194,8 @@ impl Gateway {
             plane: Plane::start(&plane_config)?,
             directory: Directory::new(config.directory, Instant::now()),
             register: Register::default(),
+            waiting: Waiting::new(config.half_open),
+            lenient_precondition: config.lenient_precondition,
             draining: AtomicBool::new(false),
         };
         Ok(Gateway { shared: Arc::new(shared) })
@@ -195,23 +212,21 @@ impl Gateway {
     /// Every reason in [`Refusal`] but `NotLive`.
     pub fn publish(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
         let now = Instant::now();
-        self.admit()?;
+        let place = self.admit(join)?;
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         let plan = negotiate::plan_publisher(&offer)?;
         let session = SessionId(random::u64());
         // Reserved before the work: two publishers at once cannot both pass.
         let slot = self.shared.directory.reserve_publisher(stream, session, now).map_err(refuse)?;
         let worker = self.shared.plane.home(stream);
-        if let Some(silent) = slot.replaces {
-            self.close_session(silent, CloseReason::Replaced);
-        }
         let engine = self.engine_of_publisher(now, &offer, &plan)?;
         let role = RoleState::Publisher { slot, tracks: plan.tracks.clone(), opener: None };
-        self.install(
+        let accepted = self.install(
             now,
             Installation {
                 session,
                 join,
+                place,
                 worker,
                 offer: &offer,
                 engine,
@@ -219,7 +234,19 @@ impl Gateway {
                 http_role: Role::Publisher,
                 answer: &|local| answer_publisher(&offer, &plan, local),
             },
-        )
+        )?;
+        // Nothing else can fail any more: until here whoever is replaced has lost nothing. Who takes the stream over from now
+        // on finds this session and ends it; who did before could not, so it is ended here.
+        match self.shared.directory.take_over(stream, session) {
+            Ok(replaced) => {
+                replaced.map(|replaced| self.close_session(replaced, CloseReason::Replaced));
+                Ok(accepted)
+            }
+            Err(Lost) => {
+                self.close_session(session, CloseReason::Replaced);
+                Err(Refusal::Conflict { retry_after: RETRY_AFTER })
+            }
+        }
     }
 
     fn engine_of_publisher(&self, now: Instant, offer: &Offer, plan: &PublisherPlan) -> Result<Engine, Refusal> {
@@ -235,7 +262,7 @@ impl Gateway {
     /// Every reason in [`Refusal`] but `Conflict`.
     pub fn watch(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
         let now = Instant::now();
-        self.admit()?;
+        let place = self.admit(join)?;
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
         let plan = negotiate::plan_viewer(&offer, &tracks)?;
@@ -244,7 +271,7 @@ impl Gateway {
             .shared
             .directory
             .reserve_subscriber(stream, session)
-            .map_err(|_| Refusal::Busy { retry_after: RETRY_AFTER })?;
+            .map_err(|_| Refusal::Busy { retry_after: FULL })?;
         let engine = Engine::subscriber(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role())
             .map_err(|_| Refusal::Unusable("the offer could not be used".into()))?;
         let cname = random::resource();
@@ -258,6 +285,7 @@ impl Gateway {
             Installation {
                 session,
                 join,
+                place,
                 worker: self.shared.plane.next_worker(),
                 offer: &offer,
                 engine,
@@ -268,11 +296,10 @@ impl Gateway {
         )
     }
 
-    fn admit(&self) -> Result<(), Refusal> {
-        if self.shared.draining.load(Ordering::Relaxed) {
-            return Err(Refusal::Busy { retry_after: RETRY_AFTER });
-        }
-        Ok(())
+    /// A place among the half-open sessions, before the offer costs anything.
+    fn admit(&self, join: &Join<'_>) -> Result<Place, Refusal> {
+        let place = (!self.shared.draining.load(Ordering::Relaxed)).then(|| self.shared.waiting.reserve(join.client));
+        place.flatten().ok_or(Refusal::Busy { retry_after: RETRY_AFTER })
     }
 
     /// The end of both ways in: credentials, the answer, the register, the worker.
@@ -299,19 +326,12 @@ impl Gateway {
             remote: remote.clone(),
             candidates: new.join.candidates.to_vec(),
         });
-        // Whoever takes the stream over from now on finds this session and ends it; whoever did before could not.
-        if let RoleState::Publisher { slot, .. } = &new.role
-            && !slot.holds()
-        {
-            drop(registration);
-            self.shared.register.forget(&resource);
-            return Err(Refusal::Conflict { retry_after: RETRY_AFTER });
-        }
         let edge = Edge::new(now, credentials.clone(), remote);
         let identified = Identified {
             session: new.session,
             stream: new.join.stream.clone(),
             user_agent: new.join.user_agent.clone(),
+            half_open: Some(new.place),
             _registration: registration,
         };
         let session = Session::new(now, identified, edge, new.engine, new.role);
@@ -400,7 +420,12 @@ impl Gateway {
     /// What there is right now.
     pub fn counts(&self) -> Counts {
         let counts = self.shared.directory.counts();
-        Counts { streams: counts.live, publishers: counts.publishers, subscribers: counts.subscribers }
+        Counts {
+            streams: counts.live,
+            publishers: counts.publishers,
+            subscribers: counts.subscribers,
+            half_open: self.shared.waiting.taken(),
+        }
     }
 
     /// Takes no more sessions from now on.
@@ -419,6 +444,7 @@ impl Gateway {
 struct Installation<'a> {
     session: SessionId,
     join: &'a Join<'a>,
+    place: Place,
     worker: usize,
     offer: &'a Offer,
     engine: Engine,
@@ -430,7 +456,7 @@ struct Installation<'a> {
 fn refuse(refused: Refused) -> Refusal {
     match refused {
         Refused::Occupied { retry } => Refusal::Conflict { retry_after: retry },
-        Refused::Full(_) => Refusal::Busy { retry_after: RETRY_AFTER },
+        Refused::Full(_) => Refusal::Busy { retry_after: FULL },
     }
 }
 

@@ -19,7 +19,7 @@ use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Track
 use crate::egress::srtp::Opener;
 use crate::egress::{Egress, Keys, Profile, TrackConfig};
 use crate::engine::{Engine, EngineError, EngineEvent};
-use crate::gateway::Registration;
+use crate::gateway::{Place, Registration};
 use crate::ice::{Edge, Outcome};
 use crate::negotiate::Credentials;
 use crate::reception::Reception;
@@ -35,6 +35,8 @@ pub(crate) struct Identified {
     pub(crate) session: SessionId,
     pub(crate) stream: StreamKey,
     pub(crate) user_agent: Option<String>,
+    /// Its place among the half-open sessions, until it is connected.
+    pub(crate) half_open: Option<Place>,
     /// Its place among the session URLs; dropped with the session.
     pub(crate) _registration: Registration,
 }
@@ -192,6 +194,7 @@ impl Session {
     /// DTLS is done: the peer is who the offer said, and its keys may be used.
     fn connected(&mut self, cx: &mut Context<'_>) {
         self.connected = Some(cx.now);
+        self.identified.half_open = None;
         let session = self.identified.session;
         let took = cx.now.duration_since(self.since);
         let role = self.role().as_str();

@@ -1,7 +1,9 @@
 //! The control plane's view of the streams: which publisher slots are taken, what is live, who watches how much.
 //!
 //! A slot is reserved before negotiation and is a guard: dropping it frees the place, so there is no check-then-act and
-//! no way to forget. A slot only ever frees its own place, however late it is dropped. One lock inside, held for a few
+//! no way to forget. A slot only ever frees its own place, however late it is dropped. Where a publisher is to be
+//! replaced, the new one is a challenger until its negotiation has succeeded ([`Directory::take_over`]): one that fails
+//! costs the publisher nothing. One lock inside, held for a few
 //! map operations and never while anything waits; [`PublisherSlot::touch`] does without it. Entries without publisher and
 //! subscribers vanish after their time to live, or earlier when the place is needed.
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub ttl: Duration,
     /// Streams at once.
     pub streams: usize,
+    /// Publishers at once, of all streams.
+    pub publishers: usize,
     /// Subscribers at once, of all streams.
     pub subscribers: usize,
     /// Subscribers at once of one stream.
@@ -51,6 +55,7 @@ impl Default for Config {
             silence: Duration::from_secs(2),
             ttl: Duration::from_secs(60),
             streams: 10_000,
+            publishers: 1_000,
             subscribers: 20_000,
             subscribers_per_stream: 20_000,
         }
@@ -75,6 +80,11 @@ pub enum Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the gateway is full")]
 pub struct Full;
+
+/// A publisher that was to take a stream over came too late: another one did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another publisher has taken the stream meanwhile")]
+pub struct Lost;
 
 /// One stream in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +140,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     streams: BTreeMap<StreamKey, Entry>,
+    /// Entries with a publisher or a challenger.
+    publishers: usize,
     /// Of all streams.
     subscribers: usize,
     /// The next generation of a publisher slot.
@@ -139,6 +151,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Entry {
     publisher: Option<Holder>,
+    /// Who is being negotiated with to take the publisher's place.
+    challenger: Option<Holder>,
     subscribers: usize,
     /// Since when nobody holds anything here, in milliseconds; meaningless while somebody does.
     idle_since: u64,
@@ -163,11 +177,12 @@ impl Directory {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Takes the stream's publisher slot, before anything is negotiated. A publisher that has been silent gives way, and
-    /// [`PublisherSlot::replaces`] names it: its session is to be closed.
+    /// Takes the stream's publisher slot, before anything is negotiated. Where there is a publisher that gives way, because
+    /// it is silent or by policy, the slot is reserved beside it until [`take_over`](Self::take_over).
     ///
     /// # Errors
-    /// [`Refused::Occupied`] if a publisher is alive and the policy is to keep it, [`Refused::Full`] at the cap of streams.
+    /// [`Refused::Occupied`] if a publisher is alive and the policy is to keep it, [`Refused::Full`] at the caps of streams
+    /// and publishers; who takes over needs no further place.
     pub fn reserve_publisher(
         &self,
         key: &StreamKey,
@@ -177,26 +192,45 @@ impl Directory {
         let millis = self.inner.tell(now);
         let config = &self.inner.config;
         let mut state = self.inner.lock();
+        let is_new = state.streams.get(key).is_none_or(Entry::is_unclaimed);
+        if is_new && state.publishers >= config.publishers {
+            return Err(Refused::Full(Full));
+        }
         let entry = state.entry(key, config, millis)?;
-        let replaces = match &entry.publisher {
-            None => None,
-            Some(holder) => {
-                let silent = millis.saturating_sub(holder.touched.load(Ordering::Relaxed));
-                if config.on_conflict == Conflict::Reject && u128::from(silent) < config.silence.as_millis() {
-                    return Err(Refused::Occupied { retry: config.silence });
-                }
-                Some(holder.session)
-            }
+        let alive = |holder: &Holder| {
+            let silent = millis.saturating_sub(holder.touched.load(Ordering::Relaxed));
+            config.on_conflict == Conflict::Reject && u128::from(silent) < config.silence.as_millis()
         };
+        if entry.publisher.iter().chain(&entry.challenger).any(alive) {
+            return Err(Refused::Occupied { retry: config.silence });
+        }
         let touched = Arc::new(AtomicU64::new(millis));
         state.generation += 1;
         let generation = state.generation;
+        state.publishers += usize::from(is_new);
         let holder = Holder { session, generation, since: now, tracks: None, touched: touched.clone() };
         if let Some(entry) = state.streams.get_mut(key) {
-            entry.publisher = Some(holder);
+            let place = if is_new { &mut entry.publisher } else { &mut entry.challenger };
+            *place = Some(holder);
         }
         drop(state);
-        Ok(PublisherSlot::new(self.inner.clone(), key.clone(), session, generation, touched, replaces))
+        Ok(PublisherSlot::new(self.inner.clone(), key.clone(), session, generation, touched))
+    }
+
+    /// The session that reserved the publisher slot was negotiated with successfully: the slot is its own from now on. Tells
+    /// whose it was until now; that session is to be closed with [`CloseReason::Replaced`](crate::CloseReason::Replaced).
+    ///
+    /// # Errors
+    /// [`Lost`] if the slot is another's by now, or given back.
+    pub fn take_over(&self, key: &StreamKey, session: SessionId) -> Result<Option<SessionId>, Lost> {
+        let is_hers = |holder: &Holder| holder.session == session;
+        let mut state = self.inner.lock();
+        let entry = state.streams.get_mut(key).ok_or(Lost)?;
+        if entry.challenger.as_ref().is_some_and(is_hers) {
+            let replaced = std::mem::replace(&mut entry.publisher, entry.challenger.take());
+            return Ok(replaced.map(|holder| holder.session));
+        }
+        if entry.publisher.as_ref().is_some_and(is_hers) { Ok(None) } else { Err(Lost) }
     }
 
     /// Takes one of the stream's subscriber slots, whether or not anybody publishes.
@@ -309,7 +343,12 @@ impl State {
 
 impl Entry {
     fn is_idle(&self) -> bool {
-        self.publisher.is_none() && self.subscribers == 0
+        self.is_unclaimed() && self.subscribers == 0
+    }
+
+    /// Whether nobody publishes and nobody is about to.
+    fn is_unclaimed(&self) -> bool {
+        self.publisher.is_none() && self.challenger.is_none()
     }
 
     fn expired(&self, ttl: Duration, millis: u64) -> bool {

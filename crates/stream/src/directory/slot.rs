@@ -11,9 +11,6 @@ use crate::track::Tracks;
 /// The right to publish on a stream. Dropping it frees the stream, unless somebody has taken it over meanwhile.
 #[derive(Debug)]
 pub struct PublisherSlot {
-    /// The publisher that was silent, or is taken over from: its session is to be closed with
-    /// [`CloseReason::Replaced`](crate::CloseReason::Replaced).
-    pub replaces: Option<SessionId>,
     inner: Arc<Inner>,
     key: StreamKey,
     session: SessionId,
@@ -28,9 +25,8 @@ impl PublisherSlot {
         session: SessionId,
         generation: u64,
         touched: Arc<AtomicU64>,
-        replaces: Option<SessionId>,
     ) -> Self {
-        Self { replaces, inner, key, session, generation, touched }
+        Self { inner, key, session, generation, touched }
     }
 
     /// The stream.
@@ -43,7 +39,8 @@ impl PublisherSlot {
         self.session
     }
 
-    /// The publisher is connected and these are its tracks. `false` if the slot was lost to another publisher meanwhile.
+    /// The publisher is connected and these are its tracks. `false` if the slot was lost to another publisher meanwhile, or
+    /// was never taken over.
     pub fn go_live(&self, tracks: Tracks, now: Instant) -> bool {
         self.touch(now);
         let mut state = self.inner.lock();
@@ -60,7 +57,7 @@ impl PublisherSlot {
         self.touched.fetch_max(self.inner.tell(now), Ordering::Relaxed);
     }
 
-    /// Whether the slot was not lost to another publisher.
+    /// Whether the slot is this publisher's: not lost to another one, and taken over where there was one.
     pub fn holds(&self) -> bool {
         let mut state = self.inner.lock();
         state.streams.get_mut(&self.key).is_some_and(|entry| entry.held_by(self.generation).is_some())
@@ -72,9 +69,12 @@ impl Drop for PublisherSlot {
         let latest = self.inner.latest.load(Ordering::Relaxed);
         let mut state = self.inner.lock();
         let Some(entry) = state.streams.get_mut(&self.key) else { return };
-        if entry.held_by(self.generation).is_some() {
-            entry.publisher = None;
+        let own = |holder: &mut Holder| holder.generation == self.generation;
+        let mut freed = entry.publisher.take_if(own);
+        freed = freed.or(entry.challenger.take_if(own));
+        if freed.is_some() && entry.is_unclaimed() {
             entry.idle_since = latest;
+            state.publishers = state.publishers.saturating_sub(1);
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use whipstitch_media::Codec;
-use whipstitch_stream::directory::{Config, Conflict, Counts, Directory, Full, PublisherSlot, Refused, SubscriberSlot};
+use whipstitch_stream::directory::{
+    Config, Conflict, Counts, Directory, Full, Lost, PublisherSlot, Refused, SubscriberSlot,
+};
 use whipstitch_stream::{SessionId, StreamKey};
 
 use crate::kit::{ALICE, BOB, tracks};
@@ -28,6 +30,13 @@ impl Scene {
 
     fn publisher(&self, session: SessionId) -> Result<PublisherSlot, Refused> {
         self.directory.reserve_publisher(&self.key, session, self.now)
+    }
+
+    /// Reserves and takes over at once; whom it replaced.
+    fn replaces(&self, session: SessionId) -> (PublisherSlot, Option<SessionId>) {
+        let slot = self.publisher(session).expect("whoever is there gives way");
+        let replaced = self.directory.take_over(&self.key, session).expect("nobody else came");
+        (slot, replaced)
     }
 
     fn subscriber(&self, name: &str) -> Result<SubscriberSlot, Full> {
@@ -57,8 +66,8 @@ fn a_second_publisher_is_refused() {
         alice.touch(scene.now);
     }
     drop(alice);
-    let bob = scene.publisher(BOB).expect("she is gone");
-    assert_eq!(bob.replaces, None);
+    let (_bob, replaced) = scene.replaces(BOB);
+    assert_eq!(replaced, None);
 }
 
 #[test]
@@ -67,8 +76,8 @@ fn a_silent_publisher_is_replaced_after_two_seconds() {
     let alice = scene.publisher(ALICE).expect("nobody publishes");
     alice.go_live(tracks(Codec::Vp8), scene.now);
     scene.wait(2000);
-    let bob = scene.publisher(BOB).expect("she is silent");
-    assert_eq!(bob.replaces, Some(ALICE));
+    let (bob, replaced) = scene.replaces(BOB);
+    assert_eq!(replaced, Some(ALICE));
     assert!(!alice.holds() && bob.holds());
     assert!(!alice.go_live(tracks(Codec::H264), scene.now), "too late");
     assert_eq!(scene.directory.live_tracks(&scene.key), None);
@@ -80,12 +89,12 @@ fn a_late_release_never_frees_a_newer_slot() {
     let first = scene.publisher(ALICE).expect("nobody publishes");
     scene.wait(2000);
     // The same session even, as after a fast reconnect.
-    let second = scene.publisher(ALICE).expect("silent");
+    let (second, _) = scene.replaces(ALICE);
     drop(first);
     assert_eq!(scene.holder(), Some(ALICE));
     assert_eq!(scene.publisher(BOB).err(), Some(OCCUPIED));
     scene.wait(2000);
-    let third = scene.publisher(CAROL).expect("silent");
+    let (third, _) = scene.replaces(CAROL);
     drop(second);
     assert_eq!(scene.holder(), Some(CAROL));
     drop(third);
@@ -97,17 +106,76 @@ fn a_replaced_publisher_cannot_keep_the_new_one_alive() {
     let mut scene = Scene::new(Config::default());
     let alice = scene.publisher(ALICE).expect("nobody publishes");
     scene.wait(2000);
-    let _bob = scene.publisher(BOB).expect("silent");
+    let _bob = scene.replaces(BOB);
     scene.wait(2000);
     alice.touch(scene.now);
-    assert_eq!(scene.publisher(CAROL).expect("Bob is silent").replaces, Some(BOB));
+    assert_eq!(scene.replaces(CAROL).1, Some(BOB));
 }
 
 #[test]
 fn with_takeover_the_second_publisher_wins() {
     let scene = Scene::new(Config { on_conflict: Conflict::TakeOver, ..Config::default() });
     let _alice = scene.publisher(ALICE).expect("nobody publishes");
-    assert_eq!(scene.publisher(BOB).expect("takes over").replaces, Some(ALICE));
+    assert_eq!(scene.replaces(BOB).1, Some(ALICE));
+}
+
+/// What comes between the reservation and the answer may fail: an offer nobody can use, a worker without room.
+#[test]
+fn a_takeover_that_fails_costs_the_publisher_nothing() {
+    for on_conflict in [Conflict::TakeOver, Conflict::Reject] {
+        let mut scene = Scene::new(Config { on_conflict, ..Config::default() });
+        let alice = scene.publisher(ALICE).expect("nobody publishes");
+        assert!(alice.go_live(tracks(Codec::Vp8), scene.now));
+        scene.wait(2000);
+        let bob = scene.publisher(BOB).expect("may try");
+        assert!(alice.holds() && !bob.holds(), "not before the answer");
+        assert!(!bob.go_live(tracks(Codec::H264), scene.now));
+        drop(bob);
+        assert_eq!(scene.directory.take_over(&scene.key, BOB), Err(Lost));
+        assert_eq!(scene.directory.live_tracks(&scene.key), Some(tracks(Codec::Vp8)));
+        assert_eq!(scene.directory.counts().publishers, 1);
+        drop(alice);
+        assert_eq!(scene.directory.counts(), Counts::default());
+    }
+}
+
+#[test]
+fn a_publisher_that_leaves_during_a_takeover_leaves_the_place_to_the_challenger() {
+    let scene = Scene::new(Config { on_conflict: Conflict::TakeOver, publishers: 1, ..Config::default() });
+    let alice = scene.publisher(ALICE).expect("nobody publishes");
+    let bob = scene.publisher(BOB).expect("who takes over needs no further place");
+    drop(alice);
+    assert_eq!(scene.directory.take_over(&scene.key, BOB), Ok(None));
+    assert!(bob.go_live(tracks(Codec::Vp8), scene.now));
+}
+
+#[test]
+fn of_two_challengers_one_is_told_that_it_came_too_late() {
+    let scene = Scene::new(Config { on_conflict: Conflict::TakeOver, ..Config::default() });
+    let _alice = scene.publisher(ALICE).expect("nobody publishes");
+    let _bob = scene.publisher(BOB).expect("takes over");
+    let _carol = scene.publisher(CAROL).expect("takes over");
+    assert_eq!(scene.directory.take_over(&scene.key, BOB), Err(Lost));
+    assert_eq!(scene.directory.take_over(&scene.key, CAROL), Ok(Some(ALICE)));
+
+    let mut scene = Scene::new(Config::default());
+    let _alice = scene.publisher(ALICE).expect("nobody publishes");
+    scene.wait(2000);
+    let _bob = scene.publisher(BOB).expect("she is silent");
+    assert_eq!(scene.publisher(CAROL).err(), Some(OCCUPIED), "by Bob, who is not silent");
+}
+
+#[test]
+fn publishers_are_counted_and_capped() {
+    let mut scene = Scene::new(Config { publishers: 2, ..Config::default() });
+    let alice = scene.publisher(ALICE).expect("room");
+    scene.key = key("b");
+    let _bob = scene.publisher(BOB).expect("room");
+    scene.key = key("c");
+    assert_eq!(scene.publisher(CAROL).err(), Some(Refused::Full(Full)));
+    assert!(scene.subscriber("c").is_ok(), "viewers have places of their own");
+    drop(alice);
+    assert!(scene.publisher(CAROL).is_ok());
 }
 
 #[test]

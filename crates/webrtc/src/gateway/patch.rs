@@ -67,7 +67,12 @@ impl Gateway {
         fragment: &str,
     ) -> Result<Patched, PatchRefusal> {
         let entry = self.shared.register.find(role, stream, resource).flatten().ok_or(PatchRefusal::NotFound)?;
-        let if_match = if_match.ok_or(PatchRefusal::PreconditionRequired)?;
+        // The lenient switch is for clients that trickle without; a restart by one of them could be a late repetition.
+        let may_restart = if_match.is_some();
+        let if_match = match if_match {
+            None if self.shared.lenient_precondition => "*",
+            if_match => if_match.ok_or(PatchRefusal::PreconditionRequired)?,
+        };
         if !matches(if_match, &entry.etag) {
             return Err(PatchRefusal::PreconditionFailed);
         }
@@ -79,6 +84,7 @@ impl Gateway {
             }
             match changed(&live.remote, &fragment.credentials) {
                 (false, false) => Ok(Patched::Trickled),
+                (true, true) if !may_restart => Err(PatchRefusal::PreconditionRequired),
                 (true, true) => self.restart(live, fragment.credentials.clone()),
                 _ => Err(PatchRefusal::Syntax(
                     "only one of ice-ufrag and ice-pwd changed; a restart changes both (RFC 8839 4.4.1.1.1)".into(),

@@ -77,7 +77,13 @@ fn registered(role: Role) -> Identified {
         remote: Credentials { ufrag: "any".into(), pwd: "any".into() },
         candidates: Vec::new(),
     });
-    Identified { session: SessionId(1), stream: stream(), user_agent: None, _registration: registration }
+    Identified {
+        session: SessionId(1),
+        stream: stream(),
+        user_agent: None,
+        half_open: None,
+        _registration: registration,
+    }
 }
 
 impl World {
@@ -367,8 +373,8 @@ fn a_forged_packet_does_not_take_a_section_from_its_publisher() {
 fn a_publisher_whose_slot_was_taken_during_its_handshake_is_closed() {
     let mut world = World::new(Role::Publisher);
     let later = world.now + Duration::from_secs(3);
-    let other = world.directory.reserve_publisher(&stream(), SessionId(2), later).unwrap();
-    assert_eq!(other.replaces, Some(SessionId(1)));
+    let _other = world.directory.reserve_publisher(&stream(), SessionId(2), later).unwrap();
+    assert_eq!(world.directory.take_over(&stream(), SessionId(2)), Ok(Some(SessionId(1))));
     world.run(Duration::from_secs(1));
     assert_eq!(world.closed(), Some(CloseReason::Replaced));
     assert!(!world.asked.iter().any(|action| matches!(action, Action::Publish(_))));

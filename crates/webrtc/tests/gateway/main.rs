@@ -1,6 +1,7 @@
 //! The gateway in this process, with real sockets on loopback and str0m as the clients: both address families, several
 //! workers, the commands that HTTP gives.
 
+mod limits;
 mod peer;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,15 +10,24 @@ use peer::{Peer, publish_and_watch};
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config;
-use whipstitch_webrtc::{Gateway, GatewayConfig, PatchRefusal, Patched, Refusal, Role};
+use whipstitch_webrtc::{Gateway, GatewayConfig, HalfOpen, PatchRefusal, Patched, Refusal, Role};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
+fn config(workers: usize) -> GatewayConfig {
+    GatewayConfig {
+        rtc: SocketAddr::from(([0, 0, 0, 0], 0)),
+        workers,
+        directory: directory::Config::default(),
+        stream: Config::default(),
+        half_open: HalfOpen::default(),
+        lenient_precondition: false,
+    }
+}
+
 fn gateway(workers: usize) -> Gateway {
-    let rtc = SocketAddr::from(([0, 0, 0, 0], 0));
-    let (directory, stream) = (directory::Config::default(), Config::default());
-    Gateway::start(&GatewayConfig { rtc, workers, directory, stream }).expect("loopback has a free port")
+    Gateway::start(&config(workers)).expect("loopback has a free port")
 }
 
 fn key(name: &str) -> StreamKey {
@@ -128,8 +138,7 @@ fn a_port_that_is_taken_is_said_so_with_any_number_of_workers() {
     let first = gateway(2);
     let rtc = SocketAddr::from(([0, 0, 0, 0], first.local_addrs()[0].port()));
     for workers in [1, 3] {
-        let (directory, stream) = (directory::Config::default(), Config::default());
-        let second = Gateway::start(&GatewayConfig { rtc, workers, directory, stream });
+        let second = Gateway::start(&GatewayConfig { rtc, ..config(workers) });
         let error = second.err().expect("two gateways must not share a port").to_string();
         assert!(error.contains(&rtc.to_string()), "{error}");
     }

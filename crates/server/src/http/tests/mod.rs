@@ -135,7 +135,7 @@ impl Media for Script {
     }
 
     fn counts(&self) -> Counts {
-        Counts { streams: 1, publishers: 2, subscribers: 3 }
+        Counts { streams: 1, publishers: 2, subscribers: 3, half_open: 0 }
     }
 
     fn local_addrs(&self) -> &[SocketAddr] {
