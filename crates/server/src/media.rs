@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use whipstitch_stream::{SessionId, StreamKey};
 
 pub use whipstitch_webrtc::{
-    Accepted, ClosedSession, Counters, Counts, Gateway, Join, NotFound, PatchRefusal, Patched, Refusal, Role,
-    SessionReport, SessionStats, StreamReport,
+    Accepted, BOUNDS, ClosedSession, Counters, Counts, Gateway, Histogram, Join, Measured, NotFound, PatchRefusal,
+    Patched, Refusal, Role, SessionReport, SessionStats, StreamReport, Totals, WorkerReport,
 };
 
 /// What HTTP asks of the media plane. Each method is the one of [`Gateway`] of that name.
@@ -41,6 +41,10 @@ pub trait Media: Send + Sync + 'static {
     fn closed(&self) -> Vec<ClosedSession>;
 
     fn counts(&self) -> Counts;
+
+    fn measure(&self) -> Measured;
+
+    fn knows(&self, stream: &StreamKey) -> bool;
 
     fn local_addrs(&self) -> &[SocketAddr];
 }
@@ -95,6 +99,14 @@ impl Media for Gateway {
 
     fn counts(&self) -> Counts {
         self.counts()
+    }
+
+    fn measure(&self) -> Measured {
+        self.measure()
+    }
+
+    fn knows(&self, stream: &StreamKey) -> bool {
+        self.knows(stream)
     }
 
     fn local_addrs(&self) -> &[SocketAddr] {

@@ -1,5 +1,6 @@
 //! The program from outside: what it prints, how it ends, and what a signal does to it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -287,5 +288,53 @@ fn tokens_and_session_urls_are_never_logged_and_strangers_cannot_fill_the_log() 
     assert!(log.lines().any(|line| line.contains("session connected") && line.contains("role=\"publisher\"")), "{log}");
     let denials = log.matches("access denied").count();
     assert!((1..=seconds + 1).contains(&denials), "{denials} lines in {seconds} s");
+    assert_eq!(server.end(), Some(0));
+}
+
+/// Name, type and labels of every metric of a page of the text format.
+fn exposed(page: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut metrics = BTreeMap::new();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+    }
+    for line in page.lines().filter(|line| line.starts_with("whipstitch_")) {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        let (kind, known) = metrics.get_mut(family).unwrap_or_else(|| panic!("{name} has no type"));
+        assert_eq!(kind == "histogram", family != name, "{name}");
+        let labels = labels.trim_end_matches('}').split(',').filter_map(|label| Some(label.split_once('=')?.0));
+        known.extend(labels.filter(|label| *label != "le").map(str::to_owned));
+    }
+    metrics
+}
+
+/// The same of the tables in the documentation.
+fn documented(page: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let rows = page.lines().filter(|line| line.starts_with("| `whipstitch_") && line.matches('|').count() == 5);
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let labels = cells[3].split(", ").filter(|label| !label.is_empty()).map(str::to_owned);
+        (cells[1].clone(), (cells[2].clone(), labels.collect()))
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let server = Running::start("demo", &["--workers", "2", "--token", "secret"]);
+    server.log.wait_for("test source is publishing");
+    let ask =
+        |token: &str| server.ask(&format!("GET /metrics HTTP/1.1\r\nHost: HOST\r\n{token}Connection: close\r\n\r\n"));
+    assert!(ask("").starts_with("HTTP/1.1 401 "));
+    let answer = ask("Authorization: Bearer secret\r\n");
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(exposed(page), documented(include_str!("../../../docs/metrics.md")));
+    for line in ["whipstitch_worker_up{worker=\"1\"} 1", "whipstitch_sessions{role=\"publisher\"} 1"] {
+        assert!(page.lines().any(|other| other == line), "{line}: {page}");
+    }
+    server.signal(Signal::SIGTERM);
     assert_eq!(server.end(), Some(0));
 }

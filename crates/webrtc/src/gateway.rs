@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use whipstitch_plane::{ClosedSession, Ending, Plane, PlaneConfig, Role, SessionReport, StartError};
+use whipstitch_plane::{ClosedSession, Ending, Plane, PlaneConfig, Role, SessionReport, StartError, WorkerReport};
 use whipstitch_stream::directory::{self, Directory, Lost, Refused};
 use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::stream::Config as StreamConfig;
@@ -104,6 +104,13 @@ pub enum Refusal {
     Syntax(String),
     /// The offer cannot be used; says why and what would help.
     Unusable(String),
+    /// Not one codec is known to both sides.
+    Codec {
+        /// The codecs of the stream that a viewer lacks; of a publisher the kinds (`video`, `audio`) without any.
+        lacking: Vec<&'static str>,
+        /// What would help.
+        text: String,
+    },
     /// Somebody publishes under this name.
     Conflict {
         /// When to try again.
@@ -126,6 +133,7 @@ impl From<OfferError> for Refusal {
         match error {
             OfferError::Syntax(text) => Refusal::Syntax(text),
             OfferError::Unusable(text) => Refusal::Unusable(text),
+            OfferError::Codec { lacking, text } => Refusal::Codec { lacking, text },
         }
     }
 }
@@ -161,6 +169,17 @@ pub struct Counts {
     pub subscribers: usize,
     /// Sessions of both kinds that are not through their handshake.
     pub half_open: usize,
+}
+
+/// Numbers for the metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// What there is.
+    pub counts: Counts,
+    /// The workers that answered in time, in any order.
+    pub workers: Vec<WorkerReport>,
+    /// How many workers there are.
+    pub all: usize,
 }
 
 /// The running WebRTC gateway. Clones are handles of the same one.
@@ -415,6 +434,17 @@ impl Gateway {
     /// The sessions that ended in the last ten minutes, the latest first; at most 1024.
     pub fn closed(&self) -> Vec<ClosedSession> {
         self.shared.plane.closed()
+    }
+
+    /// What the workers counted. Asks them: call it off the async threads.
+    pub fn measure(&self) -> Measured {
+        let plane = &self.shared.plane;
+        Measured { all: plane.workers(), workers: plane.measure(), counts: self.counts() }
+    }
+
+    /// Whether somebody publishes under this name, or is about to.
+    pub fn knows(&self, stream: &StreamKey) -> bool {
+        self.shared.directory.publisher(stream).is_some()
     }
 
     /// What there is right now.

@@ -16,8 +16,8 @@ mod session;
 
 pub use dtls::IdentityError;
 pub use gateway::{
-    Accepted, Counts, Gateway, GatewayConfig, GatewayError, HalfOpen, Join, NotFound, PatchRefusal, Patched, Refusal,
-    StreamReport, limited_address,
+    Accepted, Counts, Gateway, GatewayConfig, GatewayError, HalfOpen, Join, Measured, NotFound, PatchRefusal, Patched,
+    Refusal, StreamReport, limited_address,
 };
 pub use whipstitch_plane::{
     BOUNDS, ClosedSession, Counters, Histogram, Role, SessionReport, SessionStats, Totals, WorkerReport,

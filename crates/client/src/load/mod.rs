@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::{runtime, task};
 
+pub use process::{Usage, usage};
 pub use publisher::{Published, Publisher};
 pub use report::{LoadReport, Quantiles, ServerUse};
 

@@ -1,4 +1,4 @@
-//! What another process of this machine has used: CPU time and resident memory, from `/proc` (proc(5)).
+//! What a process of this machine has used: CPU time and resident memory, from `/proc` (proc(5)).
 
 use std::fs;
 use std::io;
@@ -6,15 +6,18 @@ use std::time::Duration;
 
 /// A reading.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// User and system time of all its threads, also of those that ended.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// Resident set in bytes.
-    pub(crate) memory: u64,
+    pub memory: u64,
 }
 
 /// Reads a process's usage.
-pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
+///
+/// # Errors
+/// There is no such process, or the system does not tell.
+pub fn usage(pid: u32) -> io::Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     parse(&stat, &status).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}")))

@@ -72,6 +72,18 @@ pub(crate) enum Error {
 #[derive(Clone, Debug)]
 pub(super) struct Reason(pub(super) String);
 
+/// What the metrics count of an error beside its status; goes with the response as an extension.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    /// The bound that was reached: one of [`CAPS`].
+    pub(super) cap: Option<&'static str>,
+    /// See [`Refusal::Codec`].
+    pub(super) lacking: Vec<&'static str>,
+}
+
+/// Every bound a request may be refused for.
+pub(super) const CAPS: [&str; 4] = ["global", "conflict", "draining", "overload"];
+
 /// The members of RFC 9457, and `error`, which players of MediaMTX read on a 400.
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -113,7 +125,7 @@ impl Error {
             | Self::Offer(Refusal::Syntax(_))
             | Self::Fragment(PatchRefusal::Syntax(_)) => StatusCode::BAD_REQUEST,
             Self::NoCounterOffer
-            | Self::Offer(Refusal::Unusable(_))
+            | Self::Offer(Refusal::Unusable(_) | Refusal::Codec { .. })
             | Self::Fragment(PatchRefusal::Unprocessable(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. }) => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -144,7 +156,9 @@ impl Error {
             Self::NoSuch(what) | Self::Head(what) => what,
             Self::Offer(Refusal::Conflict { .. }) => "somebody is publishing this stream already",
             Self::Offer(Refusal::NotLive { .. }) => "nobody is publishing this stream yet",
-            Self::Offer(Refusal::Syntax(what) | Refusal::Unusable(what)) => return what.clone(),
+            Self::Offer(Refusal::Syntax(text) | Refusal::Unusable(text) | Refusal::Codec { text, .. }) => {
+                return text.clone();
+            }
             Self::Fragment(PatchRefusal::NotFound) => "no such session",
             Self::Fragment(PatchRefusal::PreconditionRequired) => "the request needs If-Match with the session's ETag",
             Self::Fragment(PatchRefusal::PreconditionFailed) => "If-Match names no current ETag of the session",
@@ -169,6 +183,22 @@ impl Error {
             // RFC 9110 10.2.3: whole seconds; a zero would make clients hammer.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
         }
+    }
+
+    /// What the metrics count of it beside its status.
+    fn counted(&self) -> Counted {
+        let cap = match self {
+            Self::Draining => Some("draining"),
+            Self::Overloaded => Some("overload"),
+            Self::Offer(Refusal::Conflict { .. }) => Some("conflict"),
+            Self::Offer(Refusal::Busy { .. }) | Self::Fragment(PatchRefusal::Busy { .. }) => Some("global"),
+            _ => None,
+        };
+        let lacking = match self {
+            Self::Offer(Refusal::Codec { lacking, .. }) => lacking.clone(),
+            _ => Vec::new(),
+        };
+        Counted { cap, lacking }
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -220,6 +250,7 @@ impl IntoResponse for Error {
             _ => detail,
         };
         response.extensions_mut().insert(Reason(reason));
+        response.extensions_mut().insert(self.counted());
         response
     }
 }

@@ -8,6 +8,7 @@ mod body;
 pub(crate) mod connection;
 mod error;
 mod framing;
+mod metrics;
 mod mounts;
 mod offer;
 mod ops;
@@ -42,8 +43,9 @@ use crate::logging::Brake;
 use crate::media::{Media, Role};
 use connection::Connection;
 use error::{Error, Reason};
+use metrics::{Counting, Metrics};
 use mounts::{MOUNTS, Mount};
-use request::Request;
+use request::{Named, Request};
 
 /// `protocol.md` 15: from POST to answer; OBS waits 8 s and GStreamer 15.
 const MEDIA_ANSWERS: Duration = Duration::from_secs(5);
@@ -60,6 +62,7 @@ struct Shared {
     draining: AtomicBool,
     denied: Brake,
     garbage: Brake,
+    metrics: Metrics,
 }
 
 /// A kind of body, and the header field (lower case) that tells clients of it.
@@ -92,6 +95,7 @@ impl State {
             draining: AtomicBool::new(false),
             denied: Brake::default(),
             garbage: Brake::default(),
+            metrics: Metrics::new(),
         }))
     }
 
@@ -176,6 +180,7 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/streams/{stream}", any(streams::one)),
         ("/api/v1/sessions", any(streams::sessions)),
         ("/api/v1/sessions/{session}", any(sessions::of_the_api)),
+        ("/metrics", any(metrics::scrape)),
         ("/healthz", any(ops::health)),
         ("/readyz", any(ops::ready)),
         ("/", any(pages::dashboard)),
@@ -190,11 +195,13 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
 
 /// Around every route: refuses what is no proper request, swallows what was left of the body, completes the header
 /// fields, and keeps the log.
-async fn around(FromState(state): FromState<State>, request: RawRequest, next: Next) -> Response {
+async fn around(FromState(state): FromState<State>, mut request: RawRequest, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
     let connection = request.extensions().get::<Connection>().cloned();
-    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let named = Named::default();
+    request.extensions_mut().insert(named.clone());
     // Polling the rest would ask for a body that the client holds back until it is wanted.
     let body_is_held_back = request.headers().contains_key(header::EXPECT);
 
@@ -215,10 +222,16 @@ async fn around(FromState(state): FromState<State>, request: RawRequest, next: N
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     // The path itself is never logged: a session URL is a credential, and so may be the query.
-    let (status, ms) = (response.status(), begun.elapsed().as_millis());
-    debug!(%method, route, status = status.as_u16(), ms, "HTTP");
+    let (status, took) = (response.status(), begun.elapsed());
+    let route = matched.as_ref().map(MatchedPath::as_str);
+    state
+        .0
+        .metrics
+        .count(&*state.0.media, &Counting { route, method: &method, named: &named, took, response: &response });
+    let route = route.unwrap_or("(none)");
+    debug!(%method, route, status = status.as_u16(), ms = took.as_millis(), "HTTP");
     let reason = response.extensions().get::<Reason>().map_or("", |reason| &reason.0);
-    state.tell_of(status, reason, connection.as_ref(), &route);
+    state.tell_of(status, reason, connection.as_ref(), route);
     response
 }
 

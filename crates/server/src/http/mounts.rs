@@ -109,7 +109,7 @@ impl Mount {
                     Some(app) if app != DEFAULT_APP => format!("{app}.{stream}"),
                     _ => stream,
                 };
-                StreamKey::parse(&name).map_err(|_| Error::StreamName)
+                request.stream_called(&name)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::RequestExt as _;
 use axum::body::Body;
@@ -20,6 +21,17 @@ use crate::access::Caller;
 
 /// Longer than any browser's; the rest says nothing.
 const LONGEST_USER_AGENT: usize = 256;
+
+/// Which stream a request turned out to name, for whoever stands around the handler; goes with the request as an
+/// extension.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Named(Arc<OnceLock<StreamKey>>);
+
+impl Named {
+    pub(crate) fn stream(&self) -> Option<&StreamKey> {
+        self.0.get()
+    }
+}
 
 /// One request.
 #[derive(Debug)]
@@ -94,7 +106,16 @@ impl Request {
 
     /// The stream the URL names.
     pub(crate) fn stream(&self) -> Result<StreamKey, Error> {
-        StreamKey::parse(self.name("stream")).map_err(|_| Error::StreamName)
+        self.stream_called(self.name("stream"))
+    }
+
+    /// The stream of this name.
+    pub(crate) fn stream_called(&self, name: &str) -> Result<StreamKey, Error> {
+        let stream = StreamKey::parse(name).map_err(|_| Error::StreamName)?;
+        if let Some(Named(named)) = self.parts.extensions.get() {
+            let _ = named.set(stream.clone());
+        }
+        Ok(stream)
     }
 
     /// A parameter of the query, decoded; an empty one is none.

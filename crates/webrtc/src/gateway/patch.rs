@@ -48,7 +48,7 @@ impl From<OfferError> for PatchRefusal {
     fn from(error: OfferError) -> PatchRefusal {
         match error {
             OfferError::Syntax(text) => PatchRefusal::Syntax(text),
-            OfferError::Unusable(text) => PatchRefusal::Unprocessable(text),
+            OfferError::Unusable(text) | OfferError::Codec { text, .. } => PatchRefusal::Unprocessable(text),
         }
     }
 }

@@ -36,6 +36,14 @@ pub enum OfferError {
     /// The text is SDP, but nothing can be agreed on it: HTTP 422.
     #[error("{0}")]
     Unusable(String),
+    /// The text is SDP, but not one codec is known to both sides: HTTP 422.
+    #[error("{text}")]
+    Codec {
+        /// What a viewer lacks, or the kinds of a publisher's sections that have nothing for us.
+        lacking: Vec<&'static str>,
+        /// For the person.
+        text: String,
+    },
 }
 
 /// The ICE credentials of one side, for one generation (RFC 8839 5.4). The debug form hides the password.

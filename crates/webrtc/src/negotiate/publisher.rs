@@ -55,8 +55,8 @@ pub struct PublisherMedia {
 /// Judges an offer as a publisher's and chooses what to receive.
 ///
 /// # Errors
-/// [`OfferError::Unusable`] if a section does not send, has no codec that can be forwarded (there is no partial
-/// success, RFC 9725 4.4.3), or contradicts the other one.
+/// [`OfferError::Codec`] if a section has no codec that can be forwarded (there is no partial success, RFC 9725 4.4.3),
+/// [`OfferError::Unusable`] if one does not send, or contradicts the other one.
 pub fn plan_publisher(offer: &Offer) -> Result<PublisherPlan, OfferError> {
     let mut plan = PublisherPlan { tracks: Tracks::default(), media: Vec::new(), extensions: Vec::new() };
     for (kind, section) in offer.active() {
@@ -86,12 +86,13 @@ fn plan_section(kind: Kind, section: &Section) -> Result<PublisherMedia, OfferEr
     }
     let Some((codec, format)) = choose(section) else {
         let carried: Vec<&str> = Codec::ALL.into_iter().filter(|codec| codec.kind() == kind).map(Codec::name).collect();
-        return Err(OfferError::Unusable(format!(
+        let text = format!(
             "{} offers {}, none of which can be taken; offer one of {}",
             section.name(),
             section.encodings(),
             carried.join(", ")
-        )));
+        );
+        return Err(OfferError::Codec { lacking: vec![if kind == Kind::Video { "video" } else { "audio" }], text });
     };
     let rtx_pt = section.rtx_of(format.pt);
     // RFC 8853: with RIDs the SSRCs are learnt from the packets, one per layer.

@@ -45,11 +45,12 @@ pub struct ViewerMedia {
 /// nothing the viewer can play, are left out, to be answered with port 0.
 ///
 /// # Errors
-/// [`OfferError::Unusable`] if a section does not receive (WHEP -04 4.3.6), or if nothing is left; then the text names
-/// the codecs that the viewer lacks.
+/// [`OfferError::Unusable`] if a section does not receive (WHEP -04 4.3.6) or the stream has nothing of what is asked for;
+/// [`OfferError::Codec`] if nothing is left for want of codecs, which the text names.
 pub fn plan_viewer(offer: &Offer, tracks: &Tracks) -> Result<ViewerPlan, OfferError> {
     let mut plan = ViewerPlan { media: Vec::new() };
     let mut refusals: Vec<String> = Vec::new();
+    let mut lacking: Vec<&str> = Vec::new();
     for (kind, section) in offer.active() {
         if !section.direction.has_recv() {
             return Err(OfferError::Unusable(format!(
@@ -60,18 +61,22 @@ pub fn plan_viewer(offer: &Offer, tracks: &Tracks) -> Result<ViewerPlan, OfferEr
         }
         match (tracks.get(kind), tracks.get(kind).and_then(|track| choose(section, track))) {
             (Some(track), Some(format)) => plan.media.push(plan_section(kind, section, track.codec, format)),
-            (Some(track), None) => refusals.push(format!(
-                "the stream's {} is {}, and {} offers {}",
-                section.media,
-                described(track),
-                section.name(),
-                section.encodings()
-            )),
+            (Some(track), None) => {
+                lacking.push(track.codec.name());
+                refusals.push(format!(
+                    "the stream's {} is {}, and {} offers {}",
+                    section.media,
+                    described(track),
+                    section.name(),
+                    section.encodings()
+                ));
+            }
             (None, _) => refusals.push(format!("the stream has no {}", section.media)),
         }
     }
     if plan.media.is_empty() {
-        return Err(OfferError::Unusable(format!("nothing of this stream fits the offer: {}", refusals.join("; "))));
+        let text = format!("nothing of this stream fits the offer: {}", refusals.join("; "));
+        return Err(if lacking.is_empty() { OfferError::Unusable(text) } else { OfferError::Codec { lacking, text } });
     }
     Ok(plan)
 }

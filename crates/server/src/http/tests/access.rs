@@ -13,6 +13,7 @@ const ROUTES: &[(&str, &str, Option<Right>)] = &[
     ("HEAD", "/api/v1/sessions", Some(Right::Observe)),
     ("GET", "/api/v1/sessions/0000000000000007", Some(Right::Observe)),
     ("DELETE", "/api/v1/sessions/0000000000000007", Some(Right::Control)),
+    ("GET", "/metrics", Some(Right::Observe)),
     ("GET", "/healthz", None),
     ("GET", "/readyz", None),
     ("GET", "/", None),

@@ -5,6 +5,7 @@ mod access;
 mod aliases;
 mod ice_servers;
 mod limits;
+mod metrics;
 mod pages;
 mod sessions;
 mod streams;
@@ -22,7 +23,9 @@ use whipstitch_stream::{SessionId, StreamKey};
 
 use super::*;
 use crate::credentials::Token;
-use crate::media::{Accepted, ClosedSession, Counts, Join, NotFound, PatchRefusal, Patched, Refusal, StreamReport};
+use crate::media::{
+    Accepted, ClosedSession, Counts, Join, Measured, NotFound, PatchRefusal, Patched, Refusal, StreamReport,
+};
 
 /// Text that is an offer as far as HTTP cares.
 const OFFER: &str = "v=0\r\n";
@@ -46,6 +49,7 @@ struct Script {
     live: Mutex<HashSet<String>>,
     streams: Mutex<Vec<StreamReport>>,
     closed: Mutex<Vec<ClosedSession>>,
+    measured: Mutex<Measured>,
     asked: Mutex<Vec<String>>,
     /// Held while an offer is answered.
     gate: Mutex<()>,
@@ -136,6 +140,14 @@ impl Media for Script {
 
     fn counts(&self) -> Counts {
         Counts { streams: 1, publishers: 2, subscribers: 3, half_open: 0 }
+    }
+
+    fn measure(&self) -> Measured {
+        self.measured.lock().unwrap().clone()
+    }
+
+    fn knows(&self, stream: &StreamKey) -> bool {
+        self.live.lock().unwrap().contains(stream.as_str())
     }
 
     fn local_addrs(&self) -> &[SocketAddr] {

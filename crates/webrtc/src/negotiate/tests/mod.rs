@@ -127,13 +127,16 @@ fn with_local<T>(with: impl FnOnce(&Local<'_>) -> T) -> T {
 enum Refused {
     Syntax(&'static str),
     Unusable(&'static str),
+    Codec(&'static str),
 }
 
 #[track_caller]
 fn assert_refused<T: std::fmt::Debug>(rule: &str, outcome: Result<T, OfferError>, expected: Refused) {
     let error = outcome.map(|_| ()).expect_err(rule);
     let words = match (&error, expected) {
-        (OfferError::Syntax(_), Refused::Syntax(words)) | (OfferError::Unusable(_), Refused::Unusable(words)) => words,
+        (OfferError::Syntax(_), Refused::Syntax(words))
+        | (OfferError::Unusable(_), Refused::Unusable(words))
+        | (OfferError::Codec { .. }, Refused::Codec(words)) => words,
         _ => panic!("{rule}: {error:?} instead of {expected:?}"),
     };
     let text = error.to_string();

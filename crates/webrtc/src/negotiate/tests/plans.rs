@@ -136,13 +136,13 @@ fn a_publisher_that_cannot_be_taken_whole_is_refused() {
         (
             "no codec of ours",
             with_video("96 97", "a=rtpmap:96 H266/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=96"),
-            Unusable("offers H266, none of which"),
+            Refused::Codec("offers H266, none of which"),
         ),
-        ("no codec at all", with_video("96", ""), Unusable("offers payload type 96, none")),
+        ("no codec at all", with_video("96", ""), Refused::Codec("offers payload type 96, none")),
         (
             "no partial success",
             changed(PUBLISHER, &[("SAVPF 111 0\r\n", "SAVPF 111\r\n"), ("opus", "speex")]),
-            Unusable("audio section offers speex"),
+            Refused::Codec("audio section offers speex"),
         ),
         (
             "one ID, two meanings in two sections",
@@ -409,13 +409,13 @@ fn a_viewer_for_whom_nothing_is_left_is_told_which_codec_it_lacks() {
             "wrong codecs",
             viewer_offer(),
             Tracks { audio: None, video: track(Codec::Vp9, "profile-id=2") },
-            Unusable("video is VP9 with profile-id=2, and the video section offers H264, red"),
+            Refused::Codec("video is VP9 with profile-id=2, and the video section offers H264, red"),
         ),
         (
             "wrong audio",
             viewer_offer(),
             Tracks { audio: track(Codec::G722, ""), video: None },
-            Unusable("audio is G722, and the audio section offers opus, PCMU"),
+            Refused::Codec("audio is G722, and the audio section offers opus, PCMU"),
         ),
         ("no tracks", viewer_offer(), Tracks::default(), Unusable("the stream has no audio; the stream has no video")),
         ("sendonly", PUBLISHER.to_owned(), tracks(), Unusable("sendonly; a viewer offers recvonly")),
