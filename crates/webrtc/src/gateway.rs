@@ -251,6 +251,7 @@ impl Gateway {
                 engine,
                 role,
                 http_role: Role::Publisher,
+                tagged_mid: offer.tagged_mid(plan.media.iter().map(|media| &*media.mid)),
                 answer: &|local| answer_publisher(&offer, &plan, local),
             },
         )?;
@@ -310,6 +311,7 @@ impl Gateway {
                 engine,
                 role,
                 http_role: Role::Subscriber,
+                tagged_mid: offer.tagged_mid(plan.media.iter().map(|media| &*media.mid)),
                 answer: &|local| answer_viewer(&offer, &plan, local, stream.as_str(), &cname, &senders),
             },
         )
@@ -344,6 +346,7 @@ impl Gateway {
             etag: etag.clone(),
             remote: remote.clone(),
             candidates: new.join.candidates.to_vec(),
+            tagged_mid: new.tagged_mid.map(str::to_owned),
         });
         let edge = Edge::new(now, credentials.clone(), remote);
         let identified = Identified {
@@ -480,6 +483,8 @@ struct Installation<'a> {
     engine: Engine,
     role: RoleState,
     http_role: Role,
+    /// The section whose attributes the peer takes for the transport's.
+    tagged_mid: Option<&'a str>,
     answer: &'a dyn Fn(&Local<'_>) -> String,
 }
 

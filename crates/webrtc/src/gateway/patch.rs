@@ -104,7 +104,7 @@ impl Gateway {
         told.map_err(|_| PatchRefusal::Busy { retry_after: super::RETRY_AFTER })?;
         live.remote = remote;
         live.etag = random::resource();
-        let fragment = write_fragment(&local, &live.candidates);
+        let fragment = write_fragment(&local, live.tagged_mid.as_deref(), &live.candidates);
         Ok(Patched::Restarted { etag: format!("\"{}\"", live.etag), fragment })
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) remote: Credentials,
     /// What was announced, for a restart's fragment.
     pub(crate) candidates: Vec<SocketAddr>,
+    /// The section that described the transport, for the same.
+    pub(crate) tagged_mid: Option<String>,
 }
 
 #[derive(Default)]
@@ -145,6 +147,7 @@ mod tests {
             etag: "tag".into(),
             remote: Credentials { ufrag: "ufrag".into(), pwd: "0123456789012345678901".into() },
             candidates: Vec::new(),
+            tagged_mid: None,
         }
     }
 

@@ -48,7 +48,7 @@ pub fn offer(data: &[u8]) -> bool {
 pub fn fragment(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let Ok(fragment) = parse_fragment(text) else { return false };
-    let written = write_fragment(&fragment.credentials, &ours().1);
+    let written = write_fragment(&fragment.credentials, Some("0"), &ours().1);
     assert_eq!(parse_fragment(&written).map(|written| written.credentials), Ok(fragment.credentials));
     true
 }

@@ -48,15 +48,17 @@ pub fn parse_fragment(text: &str) -> Result<Fragment, OfferError> {
     Ok(Fragment { credentials, candidates })
 }
 
-/// Writes the body that answers an ICE restart: our new credentials, all candidates, and the options of the answer. One
-/// candidate is the safest: a client in use joins several with commas.
-pub fn write_fragment(credentials: &Credentials, candidates: &[SocketAddr]) -> String {
+/// Writes the body that answers an ICE restart: our new credentials, all candidates, and the options of the answer, for
+/// the section with this mid. One candidate is the safest: a client in use joins several with commas.
+pub fn write_fragment(credentials: &Credentials, mid: Option<&str>, candidates: &[SocketAddr]) -> String {
     let Credentials { ufrag, pwd } = credentials;
     let mut text = String::from("a=ice-lite\r\na=ice-options:trickle\r\n");
-    // The section's own name is not known here; clients bundle everything and take the first.
     let mut line = |line: std::fmt::Arguments<'_>| write!(text, "{line}\r\n").expect("writing to a String cannot fail");
+    // What is said of the media means nothing here (RFC 8840 9).
     line(format_args!("m=audio 9 RTP/AVP 0"));
-    line(format_args!("a=mid:0"));
+    if let Some(mid) = mid {
+        line(format_args!("a=mid:{mid}"));
+    }
     line(format_args!("a=ice-ufrag:{ufrag}"));
     line(format_args!("a=ice-pwd:{pwd}"));
     for candidate in host_candidates(candidates) {

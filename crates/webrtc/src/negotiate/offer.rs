@@ -85,6 +85,15 @@ impl Offer {
     pub(super) fn bundle(&self) -> &[String] {
         &self.bundle
     }
+
+    /// The mid of the section that describes the transport in an answer which accepts `accepted`: the first of the
+    /// group (RFC 9143 7.3.1), or the one section without a group. `None` if that has no mid.
+    pub fn tagged_mid<'a>(&self, accepted: impl IntoIterator<Item = &'a str> + Clone) -> Option<&str> {
+        let is_accepted = |mid: &&String| accepted.clone().into_iter().any(|other| other == mid.as_str());
+        let alone =
+            || self.sections.iter().filter(|section| section.has_mid).map(|section| &section.mid).find(is_accepted);
+        self.bundle.iter().find(is_accepted).or_else(alone).map(String::as_str)
+    }
 }
 
 fn check_text(text: &str) -> Result<(), OfferError> {

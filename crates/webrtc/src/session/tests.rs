@@ -76,6 +76,7 @@ fn registered(role: Role) -> Identified {
         etag: "tag".into(),
         remote: Credentials { ufrag: "any".into(), pwd: "any".into() },
         candidates: Vec::new(),
+        tagged_mid: None,
     });
     Identified {
         session: SessionId(1),

@@ -98,13 +98,14 @@ fn what_is_no_fragment_is_refused() {
 
 #[test]
 fn the_answer_to_a_restart_reads_like_this_and_parses_back() {
-    let text = write_fragment(&our_credentials(), &addresses()[1..2]);
+    let text = write_fragment(&our_credentials(), Some("a"), &addresses()[1..2]);
     assert_eq!(
         text,
-        "a=ice-lite\r\na=ice-options:trickle\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=ice-ufrag:OurUfrag12345678\r\n\
+        "a=ice-lite\r\na=ice-options:trickle\r\nm=audio 9 RTP/AVP 0\r\na=mid:a\r\na=ice-ufrag:OurUfrag12345678\r\n\
          a=ice-pwd:OurPasswordOurPasswordOurPasswor\r\na=candidate:1 1 udp 2130706431 203.0.113.5 8189 typ host\r\n\
          a=end-of-candidates\r\n"
     );
     let fragment = parse_fragment(&text).expect("a fragment");
     assert_eq!((fragment.credentials, fragment.candidates), (our_credentials(), 1));
+    assert!(!write_fragment(&our_credentials(), None, &[]).contains("a=mid"));
 }

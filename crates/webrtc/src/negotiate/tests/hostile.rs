@@ -84,7 +84,7 @@ fn mutated_offers_are_judged_and_their_answers_parse_back() {
 
 #[test]
 fn mutated_fragments_are_judged() {
-    let text = write_fragment(&our_credentials(), &addresses())
+    let text = write_fragment(&our_credentials(), Some("0"), &addresses())
         + "a=candidate:1 1 udp 1 x.local 9 typ srflx raddr 1.2.3.4 rport 9";
     let (mut random, mut accepted) = (Random(7), 0);
     for _ in 0..ROUNDS * 10 {
