@@ -1,8 +1,10 @@
 //! Conformance: the running server with real sockets, seen by clients that keep to nobody's library. Which row of the
 //! specifications is proven where stands in `README.md` beside this file.
 
+mod clients;
 mod codecs;
 mod judge;
 mod kit;
 mod lifecycle;
 mod offers;
+mod sessions;

@@ -21,10 +21,19 @@ pub(crate) struct Live {
     pub(crate) accepted: Answer,
     /// The offer as it was sent: that of the caller with this peer's credentials and fingerprint.
     pub(crate) offer: String,
-    /// Whether the server has said goodbye.
-    closed: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
+    signs: Arc<Signs>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the two threads tell each other.
+#[derive(Default)]
+struct Signs {
+    /// The server has said goodbye.
+    closed: AtomicBool,
+    /// Say goodbye and end.
+    hang_up: AtomicBool,
+    /// End.
+    stop: AtomicBool,
 }
 
 impl Live {
@@ -40,11 +49,11 @@ impl Live {
         let accepted = site.post(target, &offer).is(201);
         begin(&mut rtc, accepted.text());
 
-        let (closed, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let signs = Arc::new(Signs::default());
         let (connected, is_connected) = mpsc::sync_channel(1);
-        let peer = Peer { rtc, socket, connected, closed: Arc::clone(&closed), stop: Arc::clone(&stop) };
+        let peer = Peer { rtc, socket, connected, signs: Arc::clone(&signs) };
         let thread = Some(std::thread::spawn(move || peer.run()));
-        let live = Live { accepted, offer, closed, stop, thread };
+        let live = Live { accepted, offer, signs, thread };
         is_connected.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no connection for\n{}", live.offer));
         live
     }
@@ -57,13 +66,18 @@ impl Live {
 
     /// Whether the server has ended it with a DTLS close.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.signs.closed.load(Ordering::Relaxed)
+    }
+
+    /// Closes DTLS and nothing else, as OBS does first.
+    pub(crate) fn hang_up(&self) {
+        self.signs.hang_up.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.signs.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.take().map(JoinHandle::join);
         assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the peer panicked");
     }
@@ -111,15 +125,17 @@ struct Peer {
     rtc: Rtc,
     socket: UdpSocket,
     connected: mpsc::SyncSender<()>,
-    closed: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
+    signs: Arc<Signs>,
 }
 
 impl Peer {
     fn run(mut self) {
         let local = self.socket.local_addr().expect("bound");
         let mut bytes = [0; 2048];
-        while !self.stop.load(Ordering::Relaxed) && self.rtc.is_alive() {
+        while !self.signs.stop.load(Ordering::Relaxed) && self.rtc.is_alive() {
+            if self.signs.hang_up.swap(false, Ordering::Relaxed) {
+                self.rtc.close().expect("a connected peer");
+            }
             self.drain();
             let input = match self.socket.recv_from(&mut bytes) {
                 Ok((length, source)) => {
@@ -150,7 +166,7 @@ impl Peer {
                 Output::Event(Event::Connected) => {
                     let _ = self.connected.try_send(());
                 }
-                Output::Event(Event::Closed) => self.closed.store(true, Ordering::Relaxed),
+                Output::Event(Event::Closed) => self.signs.closed.store(true, Ordering::Relaxed),
                 Output::Event(_) => {}
             }
         }

@@ -1,11 +1,13 @@
 //! The server of a test.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Instant;
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use whipstitch::config::Config;
+use whipstitch::cli::Arguments;
+use whipstitch::config::{self, Config, Environment, File};
 use whipstitch::run::Server;
 
 use super::{Answer, Connection, Live, PATIENCE, SDP, offers};
@@ -21,6 +23,17 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn start() -> Site {
         Site::with(|_| ())
+    }
+
+    /// Starts it with what a configuration file says.
+    pub(crate) fn configured(file: &str) -> Site {
+        let file = File { path: Path::new("conformance.toml"), text: file };
+        let config = config::resolve(&Arguments::default(), &Environment::new(), Some(file)).expect("a configuration");
+        Site::with(|defaults| {
+            let (http, rtc, workers) = (defaults.http, defaults.rtc, defaults.workers);
+            let data = std::mem::take(&mut defaults.data);
+            *defaults = Config { http, rtc, workers, data, ..config };
+        })
     }
 
     /// Starts it after `change` had its way with the configuration.
