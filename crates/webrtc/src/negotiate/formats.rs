@@ -103,8 +103,10 @@ impl H264Profile {
 /// (Firefox offers constrained baseline only, yet plays what OBS and FFmpeg send), any mode 1 with the nearest profile.
 fn h264_fit(published: &str, offered: &str) -> Option<u32> {
     let same_mode = packetization_mode(published) == packetization_mode(offered);
+    // Who says nothing at all about itself, as GStreamer's players do, takes whatever comes.
+    let silent = ["packetization-mode", "profile-level-id"].iter().all(|name| parameter(offered, name).is_none());
     // A decoder for mode 1 takes mode 0 too, not the other way round (RFC 6184 8.2.2).
-    if !same_mode && packetization_mode(offered) != 1 {
+    if !same_mode && packetization_mode(offered) != 1 && !silent {
         return None;
     }
     let (below, distance) = match (H264Profile::of(published), H264Profile::of(offered)) {

@@ -359,6 +359,8 @@ fn h264_gets_the_closest_profile_that_is_not_below_the_publishers() {
         (M, &[(96, CB), (97, CH)], Some(97)),          // Safari
         (CB, &[(96, CB0), (97, CB)], Some(97)),
         (CB, &[(96, H0), (97, CB0)], None), // mode 1 packets are not for mode 0
+        (CB, &[(96, ""), (97, H)], Some(97)),
+        (CB, &[(96, ""), (97, CB0)], Some(96)), // GStreamer
         (CB0, &[(96, CB), (97, CB0)], Some(97)),
         (CB0, &[(96, CB)], Some(96)), // mode 0 packets are for mode 1 too
         (H0, &[(96, CB0), (97, H)], Some(97)),
