@@ -3,4 +3,5 @@
 //! Everything in `browser` starts browsers and is run alone (`cargo xtask test` does so).
 
 mod browser;
+mod clients;
 mod load;

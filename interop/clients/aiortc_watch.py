@@ -1,0 +1,61 @@
+"""Watches with aiortc: says what it decoded once pictures and sound go on arriving, then waits for SIGTERM."""
+
+import array
+import asyncio
+import signal
+
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from whip import Session, options
+
+PICTURES = 60
+"""Two seconds: more than what came with the first keyframe."""
+
+
+async def pictures(track: MediaStreamTrack) -> None:
+    """Says the size of the pictures after enough of them."""
+    for _ in range(PICTURES):
+        picture = await track.recv()
+    print(f"video {picture.width}x{picture.height}")
+    while True:
+        await track.recv()
+
+
+async def sound(track: MediaStreamTrack) -> None:
+    """Says the sample rate once a second was heard and it was not silence."""
+    heard = loudest = 0.0
+    said = False
+    while True:
+        frame = await track.recv()
+        heard += frame.samples / frame.sample_rate
+        loudest = max(loudest, *array.array("h", bytes(frame.planes[0])))
+        if not said and heard > 1 and loudest > 1000:
+            said = True
+            print(f"audio {frame.sample_rate} Hz")
+
+
+WATCH = {"audio": sound, "video": pictures}
+
+
+async def main() -> None:
+    """One session, from offer to DELETE."""
+    choice = options(__doc__)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    pc = RTCPeerConnection()
+    pc.on("connectionstatechange", lambda: print(f"state {pc.connectionState}"))
+    pc.addTransceiver("audio", direction="recvonly")
+    pc.addTransceiver("video", direction="recvonly")
+    await pc.setLocalDescription()
+    session = await asyncio.to_thread(Session.create, choice.url, pc.localDescription.sdp, choice.token)
+    async with asyncio.TaskGroup() as group:
+        tasks: list[asyncio.Task[None]] = []
+        pc.on("track", lambda track: tasks.append(group.create_task(WATCH[track.kind](track))))
+        await pc.setRemoteDescription(RTCSessionDescription(session.answer, "answer"))
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+    await asyncio.to_thread(session.delete)
+    await pc.close()
+
+
+asyncio.run(main())
