@@ -52,7 +52,7 @@ pub struct IdentityError(#[from] openssl::error::ErrorStack);
 #[derive(Clone)]
 pub(crate) struct Identity {
     provider: Arc<CryptoProvider>,
-    certificate: DtlsCert,
+    certificate: Arc<DtlsCert>,
     fingerprint: [u8; 32],
 }
 
@@ -78,7 +78,7 @@ impl Identity {
         // str0m asks for `&'static`: one small allocation for the life of the process.
         let dtls: &'static Provider = Box::leak(Box::new(Provider { context }));
         let provider = CryptoProvider { dtls_provider: dtls, ..str0m::crypto::from_feature_flags() };
-        Ok(Identity { provider: Arc::new(provider), certificate, fingerprint })
+        Ok(Identity { provider: Arc::new(provider), certificate: Arc::new(certificate), fingerprint })
     }
 
     /// SHA-256 over the certificate, for `a=fingerprint` (RFC 8122).
@@ -93,7 +93,7 @@ impl Identity {
 
     /// The certificate in the engine's own form.
     pub(crate) fn certificate(&self) -> DtlsCert {
-        self.certificate.clone()
+        DtlsCert::clone(&self.certificate)
     }
 
     /// Runs `build`, which makes one engine, and returns the tap of the DTLS instance made in it.

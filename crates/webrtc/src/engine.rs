@@ -4,27 +4,29 @@
 //! engine gets one synthetic nomination between two addresses that exist nowhere, and the destinations it names are
 //! ignored. It is never told of an SSRC that we send, and never given a stream to send, so it cannot write under the
 //! key and SSRC of an egress.
+//!
+//! An engine is only a [`Blueprint`] until its peer can be reached: str0m and OpenSSL take 40 to 50 KiB, and a client that
+//! asks and never comes must not cost that.
 
+mod blueprint;
 mod layers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use str0m::crypto::Fingerprint;
-use str0m::format::{Codec as EngineCodec, FormatParams};
-use str0m::ice::IceCreds;
-use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Pt, Rid};
+use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension as EngineExtension, RtpPacket, Ssrc};
+use str0m::rtp::RtpPacket;
 use str0m::stats::MediaIngressStats;
-use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, RtcError};
+use str0m::{Event, Input, Output, Rtc, RtcError};
 use whipstitch_media::time::{self, Ntp};
-use whipstitch_media::{Codec, Extensions, Kind, Packet};
+use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_net::stun;
 
+use self::blueprint::Blueprint;
 use self::layers::{Choice, Layers};
 use crate::dtls::{Identity, Tap, Tapped};
-use crate::negotiate::{DtlsRole, Extension, PublisherPlan};
+use crate::negotiate::{DtlsRole, PublisherPlan};
 
 /// The two ends of the engine's only pair: documentation addresses (RFC 5737) that no datagram ever goes to.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
@@ -33,12 +35,6 @@ const THERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192
 /// Credentials of the synthetic check. They guard nothing: no datagram of a peer reaches the engine's ICE agent.
 const HERE_CREDENTIALS: (&str, &str) = ("here", "synthetic-check-of-the-edge");
 const THERE_CREDENTIALS: (&str, &str) = ("there", "synthetic-check-of-the-edge");
-
-/// How often the engine reports to a publisher: early enough for its congestion control and for round-trip times.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// How often the engine counts; the API shows nothing finer.
-const STATS_EVERY: Duration = Duration::from_secs(1);
 
 /// SSRCs of one session (protocol.md 7.2). Beyond it they are ignored.
 const MAX_SSRCS: usize = 32;
@@ -114,10 +110,12 @@ impl Section {
 
 /// One engine.
 pub(crate) struct Engine {
-    rtc: Rtc,
+    /// What it will be, until the peer can be reached.
+    blueprint: Option<Box<Blueprint>>,
+    /// What it is from then on.
+    rtc: Option<Box<Rtc>>,
     tap: Tap,
     role: DtlsRole,
-    started: bool,
     sections: Vec<Section>,
     /// Those that negotiation named and those that an authentic packet has shown.
     ssrcs: Vec<u32>,
@@ -129,13 +127,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// An engine that only does DTLS: a subscriber's.
-    pub(crate) fn subscriber(
-        now: Instant,
-        identity: &Identity,
-        fingerprint: &[u8; 32],
-        role: DtlsRole,
-    ) -> Result<Engine, EngineError> {
-        Engine::build(now, config(identity), fingerprint, role)
+    pub(crate) fn subscriber(now: Instant, identity: &Identity, fingerprint: &[u8; 32], role: DtlsRole) -> Engine {
+        Engine::of(now, Blueprint::new(identity, fingerprint, None), role)
     }
 
     /// An engine that receives what a publisher's plan says.
@@ -145,98 +138,37 @@ impl Engine {
         fingerprint: &[u8; 32],
         role: DtlsRole,
         plan: &PublisherPlan,
-    ) -> Result<Engine, EngineError> {
-        let mut config = config(identity)
-            .set_rtcp_report_interval_audio(REPORT_EVERY)
-            .set_rtcp_report_interval_video(REPORT_EVERY)
-            .set_stats_interval(Some(STATS_EVERY));
-        for media in &plan.media {
-            let rtx = media.rtx_pt.map(Pt::from);
-            let (codec, rate) = (engine_codec(media.codec), engine_rate(media.codec));
-            let channels = (media.codec == Codec::Opus).then_some(2);
-            config.codec_config().add_config(media.pt.into(), rtx, codec, rate, channels, FormatParams::default());
-        }
-        for (id, extension) in &plan.extensions {
-            config = config.set_extension(*id, engine_extension(*extension));
-        }
-        let mut engine = Engine::build(now, config, fingerprint, role)?;
-        engine.declare(plan);
-        Ok(engine)
+    ) -> Engine {
+        Engine::of(now, Blueprint::new(identity, fingerprint, Some(plan)), role)
     }
 
-    fn build(now: Instant, config: RtcConfig, fingerprint: &[u8; 32], role: DtlsRole) -> Result<Engine, EngineError> {
-        let (mut rtc, tap) = Identity::tap(|| config.build(now));
-        let here = Candidate::host(HERE, Protocol::Udp).expect("the synthetic address is a valid host candidate");
-        rtc.add_local_candidate(here);
-        let mut api = rtc.direct_api();
-        api.set_ice_controlling(false);
-        let (ufrag, pass) = (THERE_CREDENTIALS.0.into(), THERE_CREDENTIALS.1.into());
-        api.set_remote_ice_credentials(IceCreds { ufrag, pass });
-        api.set_remote_fingerprint(Fingerprint { hash_func: "sha-256".into(), bytes: fingerprint.to_vec() });
-        let mut engine = Engine {
-            rtc,
-            tap,
+    fn of(now: Instant, blueprint: Blueprint, role: DtlsRole) -> Engine {
+        Engine {
+            blueprint: Some(Box::new(blueprint)),
+            rtc: None,
+            tap: Tap::default(),
             role,
-            started: false,
             sections: Vec::new(),
             ssrcs: Vec::new(),
             authentic: false,
             wake: now,
             broken: false,
-        };
-        engine.rtc.handle_input(Input::Timeout(now))?;
-        Ok(engine)
-    }
-
-    fn declare(&mut self, plan: &PublisherPlan) {
-        let has_mid = plan.extensions.iter().any(|(_, extension)| *extension == Extension::Mid);
-        let mut api = self.rtc.direct_api();
-        let mut transport_cc = false;
-        for media in &plan.media {
-            let mid = Mid::from(media.mid.as_str());
-            let kind = if media.kind == Kind::Audio { MediaKind::Audio } else { MediaKind::Video };
-            api.declare_media(mid, kind);
-            if let Some(ssrc) = media.ssrc.filter(|_| media.rids.is_empty()) {
-                let stream = api.expect_stream_rx(ssrc.into(), media.rtx_ssrc.map(Ssrc::from), mid, None);
-                stream.suppress_nack(!media.nack);
-                self.ssrcs.extend([Some(ssrc), media.rtx_ssrc].into_iter().flatten());
-            }
-            transport_cc |= media.transport_cc;
-            let keyframe_request = match (media.pli, media.fir) {
-                (true, _) => Some(KeyframeRequestKind::Pli),
-                (false, true) => Some(KeyframeRequestKind::Fir),
-                (false, false) => None,
-            };
-            self.sections.push(Section {
-                kind: media.kind,
-                mid,
-                pt: media.pt,
-                rtx_pt: media.rtx_pt,
-                keyframe_request,
-                by_payload_type: media.ssrc.is_none() && !has_mid,
-                layers: (!media.rids.is_empty()).then(Layers::default),
-                reported: None,
-                counters: Vec::new(),
-                clock_rate: media.codec.clock_rate(),
-            });
-        }
-        if transport_cc {
-            api.enable_twcc_feedback();
         }
     }
 
     /// The peer can be reached: the engine may send. As DTLS client it begins now (protocol.md 7.1).
     pub(crate) fn reachable(&mut self, now: Instant) -> Result<(), EngineError> {
-        if self.started {
-            return Ok(());
-        }
-        self.started = true;
-        self.rtc.handle_input(Input::Timeout(now))?;
-        self.rtc.direct_api().start_dtls(self.role == DtlsRole::Client)?;
+        let Some(blueprint) = self.blueprint.take() else { return Ok(()) };
+        let (mut rtc, tap) = blueprint.build(now);
+        self.tap = tap;
+        (self.sections, self.ssrcs) = blueprint.declare(&mut rtc);
+        let rtc = self.rtc.insert(Box::new(rtc));
+        rtc.handle_input(Input::Timeout(now))?;
+        rtc.direct_api().start_dtls(self.role == DtlsRole::Client)?;
         let username = format!("{}:{}", HERE_CREDENTIALS.0, THERE_CREDENTIALS.0);
         let check = stun::binding_request(&username, HERE_CREDENTIALS.1, true, 1, 1, [1; 12]);
         let check = Receive::new(Protocol::Udp, THERE, HERE, &check).expect("our own binding request parses");
-        self.rtc.handle_input(Input::Receive(now, check))?;
+        rtc.handle_input(Input::Receive(now, check))?;
         self.wake = now;
         Ok(())
     }
@@ -276,10 +208,8 @@ impl Engine {
 
     /// An engine that failed once still drains (its alert), but is asked for nothing more.
     fn guard(&mut self, call: impl FnOnce(&mut Rtc) -> Result<(), RtcError>) -> Result<(), EngineError> {
-        if self.broken {
-            return Ok(());
-        }
-        call(&mut self.rtc).map_err(|error| {
+        let Some(rtc) = self.rtc.as_mut().filter(|_| !self.broken) else { return Ok(()) };
+        call(rtc).map_err(|error| {
             self.broken = true;
             EngineError(error)
         })
@@ -288,14 +218,14 @@ impl Engine {
     /// RFC 9143 9.2's last resort: without `a=ssrc` and MID the payload type says whose packet it is.
     fn map_by_payload_type(&mut self, pt: u8, ssrc: u32) {
         let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == pt);
-        let Some(mid) = section.map(|section| section.mid) else { return };
-        self.rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None);
+        let (Some(mid), Some(rtc)) = (section.map(|section| section.mid), &mut self.rtc) else { return };
+        rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None);
     }
 
     /// Whether packets with this SSRC have a section.
     #[cfg(test)]
     pub(crate) fn is_mapped(&mut self, ssrc: u32) -> bool {
-        self.rtc.direct_api().stream_rx(&ssrc.into()).is_some()
+        self.rtc.as_mut().is_some_and(|rtc| rtc.direct_api().stream_rx(&ssrc.into()).is_some())
     }
 
     /// Drains the engine: datagrams to `send`, everything else to `tell`.
@@ -304,8 +234,8 @@ impl Engine {
         mut send: impl FnMut(&[u8]),
         mut tell: impl FnMut(EngineEvent),
     ) -> Result<(), EngineError> {
-        loop {
-            match self.rtc.poll_output() {
+        while let Some(rtc) = &mut self.rtc {
+            match rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
                     return Ok(());
@@ -323,6 +253,7 @@ impl Engine {
                 }
             }
         }
+        Ok(())
     }
 
     fn event(&mut self, event: Event, tell: &mut impl FnMut(EngineEvent)) {
@@ -392,7 +323,8 @@ impl Engine {
         let Some(section) = self.sections.iter().find(|section| section.kind == Kind::Video) else { return false };
         let (mid, Some(kind)) = (section.mid, section.keyframe_request) else { return false };
         let layer = section.layers.as_ref().and_then(Layers::chosen);
-        let mut api = self.rtc.direct_api();
+        let Some(rtc) = &mut self.rtc else { return false };
+        let mut api = rtc.direct_api();
         let stream = match layer {
             Some(ssrc) => api.stream_rx(&ssrc.into()),
             None => api.stream_rx_by_mid(mid, None),
@@ -420,12 +352,12 @@ impl Engine {
     /// Starts to say goodbye; drain afterwards.
     pub(crate) fn close(&mut self) {
         // Nothing to be done about a goodbye that cannot be said.
-        let _ = self.rtc.close();
+        let _ = self.rtc.as_mut().map(|rtc| rtc.close());
     }
 
     /// When [`Engine::handle_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        (!self.broken && self.rtc.is_alive()).then_some(self.wake)
+        self.rtc.as_ref().filter(|rtc| !self.broken && rtc.is_alive()).map(|_| self.wake)
     }
 
     /// The counters of all sections together; of loss and jitter the worst.
@@ -439,48 +371,6 @@ impl Engine {
             loss: [sum.loss, layer.loss].into_iter().flatten().reduce(f32::max),
             jitter: sum.jitter.max(layer.jitter),
         })
-    }
-}
-
-fn config(identity: &Identity) -> RtcConfig {
-    let (ufrag, pass) = (HERE_CREDENTIALS.0.into(), HERE_CREDENTIALS.1.into());
-    RtcConfig::new()
-        .clear_codecs()
-        .clear_extension_map()
-        .set_rtp_mode(true)
-        .set_ice_lite(true)
-        .set_local_ice_credentials(IceCreds { ufrag, pass })
-        .set_crypto_provider(identity.provider())
-        .set_dtls_cert(identity.certificate())
-}
-
-fn engine_codec(codec: Codec) -> EngineCodec {
-    match codec {
-        Codec::H264 => EngineCodec::H264,
-        Codec::H265 => EngineCodec::H265,
-        Codec::Vp8 => EngineCodec::Vp8,
-        Codec::Vp9 => EngineCodec::Vp9,
-        Codec::Av1 => EngineCodec::Av1,
-        Codec::Opus => EngineCodec::Opus,
-        Codec::Pcmu => EngineCodec::PCMU,
-        Codec::Pcma => EngineCodec::PCMA,
-        Codec::G722 => EngineCodec::G722,
-    }
-}
-
-fn engine_rate(codec: Codec) -> str0m::media::Frequency {
-    str0m::media::Frequency::new(codec.clock_rate()).expect("clock rates are not zero")
-}
-
-fn engine_extension(extension: Extension) -> EngineExtension {
-    match extension {
-        Extension::Mid => EngineExtension::RtpMid,
-        Extension::Rid => EngineExtension::RtpStreamId,
-        Extension::RepairedRid => EngineExtension::RepairedRtpStreamId,
-        Extension::TransportCc => EngineExtension::TransportSequenceNumber,
-        Extension::AbsSendTime => EngineExtension::AbsoluteSendTime,
-        Extension::AudioLevel => EngineExtension::AudioLevel,
-        Extension::Orientation => EngineExtension::VideoOrientation,
     }
 }
 

@@ -30,7 +30,7 @@ use crate::egress::{ExtensionIds, Rtx, TrackConfig};
 use crate::engine::Engine;
 use crate::ice::Edge;
 use crate::negotiate::{
-    self, Local, Offer, OfferError, PublisherPlan, Sender, ViewerMedia, ViewerPlan, answer_publisher, answer_viewer,
+    self, Local, Offer, OfferError, Sender, ViewerMedia, ViewerPlan, answer_publisher, answer_viewer,
 };
 use crate::random;
 use crate::session::{Identified, RoleState, Session, SubscriberPlan};
@@ -238,7 +238,8 @@ impl Gateway {
         // Reserved before the work: two publishers at once cannot both pass.
         let slot = self.shared.directory.reserve_publisher(stream, session, now).map_err(refuse)?;
         let worker = self.shared.plane.home(stream);
-        let engine = self.engine_of_publisher(now, &offer, &plan)?;
+        let identity = &self.shared.identity;
+        let engine = Engine::publisher(now, identity, offer.fingerprint(), offer.dtls_role(), &plan);
         let role = RoleState::Publisher { slot, tracks: plan.tracks.clone(), opener: None };
         let accepted = self.install(
             now,
@@ -269,13 +270,6 @@ impl Gateway {
         }
     }
 
-    fn engine_of_publisher(&self, now: Instant, offer: &Offer, plan: &PublisherPlan) -> Result<Engine, Refusal> {
-        Engine::publisher(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role(), plan).map_err(|error| {
-            tracing::error!(%error, "the engine refused a judged offer");
-            Refusal::Unusable("the offer could not be used".into())
-        })
-    }
-
     /// Accepts a viewer's offer for a live stream.
     ///
     /// # Errors
@@ -292,8 +286,7 @@ impl Gateway {
             .directory
             .reserve_subscriber(stream, session)
             .map_err(|_| Refusal::Busy { retry_after: FULL })?;
-        let engine = Engine::subscriber(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role())
-            .map_err(|_| Refusal::Unusable("the offer could not be used".into()))?;
+        let engine = Engine::subscriber(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role());
         let cname = random::resource();
         let configs = track_configs(&plan);
         let senders: Vec<_> = configs.iter().map(sender).collect();

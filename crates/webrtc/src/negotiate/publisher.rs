@@ -19,7 +19,7 @@ pub struct PublisherPlan {
 }
 
 /// One accepted section of a publisher.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PublisherMedia {
     /// The offer's mid, 1 to 16 token characters and unlike the other section's; made up (a number) if it has none.
     pub mid: String,

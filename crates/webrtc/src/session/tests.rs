@@ -120,14 +120,14 @@ impl World {
         let (engine, state, answer) = match role {
             Role::Publisher => {
                 let plan = plan_publisher(&offer).unwrap();
-                let engine = Engine::publisher(now, &identity, offer.fingerprint(), offer.dtls_role(), &plan).unwrap();
+                let engine = Engine::publisher(now, &identity, offer.fingerprint(), offer.dtls_role(), &plan);
                 let slot = directory.reserve_publisher(&stream(), SessionId(1), now).unwrap();
                 let answer = answer_publisher(&offer, &plan, &local);
                 (engine, RoleState::Publisher { slot, tracks: plan.tracks, opener: None }, answer)
             }
             Role::Subscriber => {
                 let plan = plan_viewer(&offer, &tracks()).unwrap();
-                let engine = Engine::subscriber(now, &identity, offer.fingerprint(), offer.dtls_role()).unwrap();
+                let engine = Engine::subscriber(now, &identity, offer.fingerprint(), offer.dtls_role());
                 let slot = directory.reserve_subscriber(&stream(), SessionId(1)).unwrap();
                 let configs = crate::gateway::track_configs(&plan);
                 let senders: Vec<Sender> = configs.iter().map(crate::gateway::sender).collect();
