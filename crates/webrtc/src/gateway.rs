@@ -20,9 +20,8 @@ use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::stream::Config as StreamConfig;
 use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
-pub(crate) use self::half_open::Place;
-use self::half_open::Waiting;
 pub use self::half_open::{HalfOpen, limited_address};
+pub(crate) use self::half_open::{Place, Waiting};
 pub use self::patch::{PatchRefusal, Patched};
 pub(crate) use self::register::{Entry, Register, Registration};
 use crate::dtls::{Identity, IdentityError};

@@ -2,8 +2,8 @@
 //!
 //! A publisher's session turns the engine's packets into pushes to its stream; a subscriber's owns an egress made from
 //! the tapped keys. States: negotiated -> reachable (first check) -> connected (DTLS done, fingerprint right) -> closed.
-//! A session lives until its peer says goodbye, is silent for [`SILENCE`], does not connect within [`SETUP`], or control
-//! closes it; dropping it frees its slot and turns its URL into a tombstone.
+//! A session lives until its peer says goodbye, is silent for [`SILENCE`], does not connect in the time of a half-open
+//! one, or control closes it; dropping it frees its slot and turns its URL into a tombstone.
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,6 @@ use crate::gateway::{Place, Registration};
 use crate::ice::{Edge, Outcome};
 use crate::negotiate::Credentials;
 use crate::reception::Reception;
-
-/// Setup deadline, from the answer to the end of the handshake (protocol.md 15; RFC 9725 5 on exhaustion).
-const SETUP: Duration = Duration::from_secs(20);
 
 /// A session from which nothing authenticated comes is dead (protocol.md 6.4).
 const SILENCE: Duration = Duration::from_secs(30);
@@ -299,9 +296,9 @@ impl Session {
 
     /// When this session is given up for want of life.
     fn life(&self) -> Instant {
-        match self.connected {
-            None => self.since + SETUP,
-            Some(connected) => self.edge.last_heard().max(connected) + SILENCE,
+        match (&self.identified.half_open, self.connected) {
+            (Some(place), _) => self.since + place.setup(),
+            (None, connected) => self.edge.last_heard().max(connected.unwrap_or(self.since)) + SILENCE,
         }
     }
 

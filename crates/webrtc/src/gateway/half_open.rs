@@ -2,11 +2,12 @@
 //!
 //! Such a session costs memory and proves nothing about its client, so there is a bound on all of them and one for each
 //! address. A place is taken before an offer is looked at, and is a guard: it comes back when the handshake is done or
-//! the session is dropped, which is after 20 s at the latest.
+//! the session is dropped, which is after [`HalfOpen::setup`] at the latest.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Bounds of the half-open sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +16,15 @@ pub struct HalfOpen {
     pub total: usize,
     /// Of one client address, as [`limited_address`] has it.
     pub per_address: usize,
+    /// How long one may take from the answer to the end of its handshake.
+    pub setup: Duration,
 }
 
 impl Default for HalfOpen {
-    /// Half the viewers of a large machine may come back at once after a restart, and a whole school from one address.
+    /// Half the viewers of a large machine may come back at once after a restart, and a whole school from one address. The
+    /// time is protocol.md 15's (RFC 9725 5 on exhaustion).
     fn default() -> Self {
-        Self { total: 10_000, per_address: 1_000 }
+        Self { total: 10_000, per_address: 1_000, setup: Duration::from_secs(20) }
     }
 }
 
@@ -62,7 +66,7 @@ impl Waiting {
         }
         table.total += 1;
         table.addresses.insert(address, held + 1);
-        Some(Place { table: self.table.clone(), address })
+        Some(Place { table: self.table.clone(), address, setup: self.bounds.setup })
     }
 
     /// Places taken.
@@ -76,6 +80,14 @@ impl Waiting {
 pub(crate) struct Place {
     table: Arc<Mutex<Table>>,
     address: IpAddr,
+    setup: Duration,
+}
+
+impl Place {
+    /// See [`HalfOpen::setup`].
+    pub(crate) fn setup(&self) -> Duration {
+        self.setup
+    }
 }
 
 impl Drop for Place {
@@ -113,7 +125,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_for_all_and_for_each_address_and_come_back() {
-        let waiting = Waiting::new(HalfOpen { total: 3, per_address: 2 });
+        let waiting = Waiting::new(HalfOpen { total: 3, per_address: 2, ..HalfOpen::default() });
         let first = waiting.reserve(ip("2001:db8::1")).unwrap();
         let second = waiting.reserve(ip("2001:db8::2")).unwrap();
         assert!(waiting.reserve(ip("2001:db8::3")).is_none(), "the address has two");
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn of_many_at_the_last_place_one_gets_it() {
-        let waiting = Waiting::new(HalfOpen { total: 8, per_address: 1 });
+        let waiting = Waiting::new(HalfOpen { total: 8, per_address: 1, ..HalfOpen::default() });
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 let waiting = waiting.clone();

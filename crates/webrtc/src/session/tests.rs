@@ -18,7 +18,7 @@ use whipstitch_stream::{Forwarded, PerKind, Track};
 
 use super::*;
 use crate::dtls::Identity;
-use crate::gateway::{Entry, Register};
+use crate::gateway::{Entry, HalfOpen, Register, Waiting};
 use crate::negotiate::{Local, Offer, Sender, answer_publisher, answer_viewer, plan_publisher, plan_viewer};
 use crate::random;
 
@@ -82,7 +82,7 @@ fn registered(role: Role) -> Identified {
         session: SessionId(1),
         stream: stream(),
         user_agent: None,
-        half_open: None,
+        half_open: Waiting::new(HalfOpen::default()).reserve(SocketAddr::from(CLIENT).ip()),
         _registration: registration,
     }
 }
@@ -474,12 +474,12 @@ fn our_goodbye_is_understood() {
 #[test]
 fn a_client_that_never_comes_is_given_up_after_the_setup_deadline() {
     let mut world = World::new(Role::Subscriber);
-    let start = world.now;
-    assert_eq!(world.session.deadline().map(|at| at.min(start + SETUP)), world.session.deadline());
-    world.now = start + SETUP - Duration::from_millis(1);
+    let (start, setup) = (world.now, HalfOpen::default().setup);
+    assert_eq!(world.session.deadline().map(|at| at.min(start + setup)), world.session.deadline());
+    world.now = start + setup - Duration::from_millis(1);
     world.with(|session, cx| session.handle_timeout(cx));
     assert_eq!(world.closed(), None);
-    world.now = start + SETUP;
+    world.now = start + setup;
     world.with(|session, cx| session.handle_timeout(cx));
     assert_eq!(world.closed(), Some(CloseReason::IceTimeout));
 }

@@ -59,7 +59,7 @@ fn viewers_are_capped_and_a_place_comes_back_with_its_viewer() {
 
 #[test]
 fn a_half_open_session_gives_its_place_back_when_it_is_connected_or_gone() {
-    let gateway = limited(directory::Config::default(), HalfOpen { total: 2, per_address: 1 });
+    let gateway = limited(directory::Config::default(), HalfOpen { total: 2, per_address: 1, ..HalfOpen::default() });
     let mut first = Peer::publisher(&gateway, &key("a"), V4).expect("the only place of this address");
     assert!(is_busy(Peer::publisher(&gateway, &key("b"), V4)));
     first.until(|peer| peer.connected);
@@ -72,7 +72,7 @@ fn a_half_open_session_gives_its_place_back_when_it_is_connected_or_gone() {
 /// Refused at each stage of the way in, a client leaves nothing behind.
 #[test]
 fn a_refused_offer_gives_everything_back() {
-    let gateway = limited(directory::Config::default(), HalfOpen { total: 1, per_address: 1 });
+    let gateway = limited(directory::Config::default(), HalfOpen { total: 1, per_address: 1, ..HalfOpen::default() });
     let publisher = Peer::publisher(&gateway, &key("live"), V4);
     publisher.expect("room").until(|peer| peer.connected);
     until(&gateway, |counts| counts.half_open == 0);
