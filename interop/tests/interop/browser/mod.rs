@@ -1,5 +1,6 @@
 //! Chromium and Firefox publish and watch through the gateway's own pages.
 
+mod codecs;
 mod demo;
 mod driver;
 mod equipment;
@@ -8,4 +9,5 @@ mod pages;
 mod partial;
 mod publishing;
 mod reconnecting;
+mod session;
 mod watching;
