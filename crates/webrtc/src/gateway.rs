@@ -175,6 +175,8 @@ pub struct Counts {
 pub struct Measured {
     /// What there is.
     pub counts: Counts,
+    /// Session URLs that lead to a session.
+    pub urls: usize,
     /// The workers that answered in time, in any order.
     pub workers: Vec<WorkerReport>,
     /// How many workers there are.
@@ -262,10 +264,11 @@ impl Gateway {
                 replaced.map(|replaced| self.close_session(replaced, CloseReason::Replaced));
                 Ok(accepted)
             }
-            Err(Lost) => {
-                self.close_session(session, CloseReason::Replaced);
+            Err(Lost) if self.close_session(session, CloseReason::Replaced) => {
                 Err(Refusal::Conflict { retry_after: RETRY_AFTER })
             }
+            // Not lost to anybody: somebody has ended the session already, and its URL is a tombstone.
+            Err(Lost) => Ok(accepted),
         }
     }
 
@@ -434,7 +437,12 @@ impl Gateway {
     /// What the workers counted. Asks them: call it off the async threads.
     pub fn measure(&self) -> Measured {
         let plane = &self.shared.plane;
-        Measured { all: plane.workers(), workers: plane.measure(), counts: self.counts() }
+        Measured {
+            all: plane.workers(),
+            workers: plane.measure(),
+            counts: self.counts(),
+            urls: self.shared.register.live(),
+        }
     }
 
     /// Whether somebody publishes under this name, or is about to.

@@ -80,6 +80,11 @@ impl Register {
         self.table().sessions.get(&session).cloned()
     }
 
+    /// How many URLs lead to a session.
+    pub(crate) fn live(&self) -> usize {
+        self.table().live.len()
+    }
+
     /// Takes back the tombstone of a URL that nobody was told.
     pub(crate) fn forget(&self, resource: &str) {
         let mut table = self.table();

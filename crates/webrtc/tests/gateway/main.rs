@@ -3,6 +3,7 @@
 
 mod limits;
 mod peer;
+mod races;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
