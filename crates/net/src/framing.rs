@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 /// Bytes of the length before each frame.
-const PREFIX: usize = 2;
+pub const PREFIX: usize = 2;
 
 /// Frames that have arrived and not been taken may fill this much before the stream counts as broken: a socket read of
 /// 64 KiB on top of a started frame of the greatest length.
@@ -60,16 +60,17 @@ impl Deframer {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole frame (possibly empty), None when more bytes are needed, or, from the first error on, that error.
+    /// The next whole frame (possibly empty), to be opened in place; None when more bytes are needed; or, from the first
+    /// error on, that error.
     #[expect(clippy::should_implement_trait, reason = "the frame borrows from the deframer, which Iterator cannot say")]
-    pub fn next(&mut self) -> Option<Result<&[u8], FramingError>> {
+    pub fn next(&mut self) -> Option<Result<&mut [u8], FramingError>> {
         if let Some(error) = self.broken {
             return Some(Err(error));
         }
         match self.whole_frame()? {
             Ok(frame) => {
                 self.taken = frame.end;
-                Some(Ok(&self.buffer[frame]))
+                Some(Ok(&mut self.buffer[frame]))
             }
             Err(error) => {
                 self.buffer = Vec::new();
@@ -92,10 +93,10 @@ impl Deframer {
 
 /// Appends `datagram` to `stream` as one frame. False, and nothing appended, if it is longer than 65535 bytes.
 #[must_use]
-pub fn frame(datagram: &[u8], stream: &mut Vec<u8>) -> bool {
+pub fn frame(datagram: &[u8], stream: &mut impl for<'a> Extend<&'a u8>) -> bool {
     let Ok(len) = u16::try_from(datagram.len()) else { return false };
-    stream.extend_from_slice(&len.to_be_bytes());
-    stream.extend_from_slice(datagram);
+    stream.extend(&len.to_be_bytes());
+    stream.extend(datagram);
     true
 }
 
@@ -170,7 +171,7 @@ mod tests {
         let longest = vec![9; 65_535];
         let mut deframer = Deframer::new(65_535);
         deframer.push(&framed(&[&longest]));
-        assert_eq!(deframer.next(), Some(Ok(&longest[..])));
+        assert_eq!(deframer.next().map(|frame| frame.map(|bytes| bytes.to_vec())), Some(Ok(longest)));
 
         let mut stream = Vec::new();
         assert!(!frame(&vec![9; 65_536], &mut stream));

@@ -2,7 +2,8 @@
 //!
 //! A datagram comes in through [`socket::Udp::recv`], [`sort::sort`] says what it is, [`stun`] judges connectivity
 //! checks; what goes out is written into a [`batch::Batch`] and handed to the kernel by [`socket::Udp::send`].
-//! [`framing`] is the same for TCP (RFC 4571). Nothing here knows a session or a stream, keeps time, starts a thread
+//! Over TCP it comes as a frame (RFC 4571) of a connection that a [`tcp::Listener`] took, and leaves through the
+//! connection's [`outbox::Outbox`]; [`framing`] cuts and writes the frames. Nothing here knows a session or a stream, keeps time, starts a thread
 //! or waits: whoever owns the socket drives it, and [`floor`] measures what it cannot cost less than.
 
 pub mod batch;
@@ -10,12 +11,14 @@ pub mod batch;
 pub mod exercise;
 pub mod floor;
 pub mod framing;
+pub mod outbox;
 mod path;
 #[cfg(test)]
 mod random;
 pub mod socket;
 pub mod sort;
 pub mod stun;
+pub mod tcp;
 
 pub use batch::Batch;
-pub use path::Path;
+pub use path::{ConnectionId, Path, Transport};

@@ -5,14 +5,17 @@
 //! bursts travel once to each worker that has subscribers. What a session is, this crate does not know: it drives
 //! whatever implements [`Peer`].
 
+mod bind;
 mod closed;
 mod fanout;
 mod mailbox;
 mod measure;
 mod notes;
+mod outboxes;
 mod peer;
 mod plane;
 mod report;
+mod strangers;
 mod timers;
 mod worker;
 

@@ -17,6 +17,7 @@ use crate::measure::WorkerReport;
 use crate::notes::{Ending, Noted, Notes};
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
+use crate::worker::Moved;
 
 /// Commands and bursts a worker may be behind. A burst a frame of 100 streams at 50 packets a second of audio is 8000 a
 /// second: half a second of them.
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Peer { session: SessionId, command: PeerCommand },
     /// From the home of a stream: packets.
     Burst { stream: StreamKey, burst: Arc<Burst> },
+    /// A TCP connection whose first frame is for a session of this worker.
+    Connection(Box<Moved>),
     /// Tell about everything.
     Report(Box<dyn FnOnce(Report) + Send>),
     /// Tell what was counted.

@@ -40,6 +40,8 @@ pub struct WorkerReport {
     pub ufrags: usize,
     /// Addresses by which sessions are found here, those of other workers' sessions included.
     pub addresses: usize,
+    /// TCP connections: those of its sessions, and those that no session has accepted yet.
+    pub connections: usize,
     /// Packets of publishers that were dropped, by reason; of the streams that live here.
     pub drops: Drops,
     /// Its publishers' sessions.

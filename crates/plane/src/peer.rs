@@ -1,17 +1,18 @@
 //! The worker's view of a session: what it is fed, and what it may ask for.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use whipstitch_media::time::Ntp;
 use whipstitch_media::{Kind, Packet};
-use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_net::outbox::Room;
+use whipstitch_net::{Path, Transport};
 use whipstitch_stream::history::History;
 use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 
 use crate::measure::Phase;
+use crate::outboxes::Outboxes;
 use crate::report::{Counters, Role, SessionStats};
 
 /// One session on a worker: a machine without I/O or clock. Everything it wants sent it writes to the batches it is
@@ -28,6 +29,9 @@ pub trait Peer: Send {
 
     /// A datagram that was routed here: STUN by its ufrag, everything else by an address this session had checked.
     fn handle_datagram(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]);
+
+    /// The TCP connection of a path that this session had checked is closed. It may come back with a check over another.
+    fn path_closed(&mut self, cx: &mut Context<'_>, path: Path);
 
     /// Its deadline has passed.
     fn handle_timeout(&mut self, cx: &mut Context<'_>);
@@ -57,11 +61,12 @@ pub trait Peer: Send {
     fn counters(&self) -> Counters;
 }
 
-/// Outgoing datagrams by address family, as there is one socket for each.
+/// Outgoing datagrams by address family, as there is one socket for each, and those that go as frames over TCP.
 #[derive(Debug, Default)]
 pub struct Batches {
     pub(crate) v4: Batch,
     pub(crate) v6: Batch,
+    pub(crate) tcp: Outboxes,
 }
 
 impl Batches {
@@ -72,7 +77,19 @@ impl Batches {
 
     /// The batch whose socket reaches this path.
     pub fn of(&mut self, path: Path) -> &mut Batch {
-        if path.remote.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+        match path.transport {
+            Transport::Udp if path.remote.is_ipv4() => &mut self.v4,
+            Transport::Udp => &mut self.v6,
+            Transport::Tcp(_) => self.tcp.batch(),
+        }
+    }
+
+    /// How much more media this path takes now. What is written beyond it is dropped, datagram by datagram.
+    pub fn room(&mut self, path: Path) -> Room {
+        match path.transport {
+            Transport::Udp => Room::UNBOUNDED,
+            Transport::Tcp(id) => self.tcp.room(id),
+        }
     }
 
     /// Puts one ready-made datagram.
@@ -134,10 +151,10 @@ impl<'a> Delivery<'a> {
 /// What a session asks of its worker.
 #[derive(Debug)]
 pub enum Action {
-    /// This address passed a check: its datagrams are this session's, until forgotten.
-    Checked(SocketAddr),
-    /// This address is no longer this session's.
-    Forgotten(SocketAddr),
+    /// This path passed a check: what comes from its other end is this session's, until forgotten.
+    Checked(Path),
+    /// This path is no longer this session's. A TCP connection is closed.
+    Forgotten(Path),
     /// STUN with this local ufrag is this session's.
     Ufrag(String),
     /// This local ufrag is gone.

@@ -1,23 +1,23 @@
 //! The handle of the whole plane: starts the workers, places sessions, asks for reports, stops everything.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use whipstitch_net::socket::Udp;
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
+use crate::bind::bind_all;
 use crate::closed::{Closed, ClosedSession};
 use crate::mailbox::{Command, Full, Mailbox, mailbox};
 use crate::measure::WorkerReport;
 use crate::notes::Ending;
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
-use crate::worker::{Sockets, Worker};
+use crate::worker::Worker;
 
 /// The alphabet of ice-char (RFC 8839 5.4): a ufrag's first letter names the worker of its session.
 const TAGS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -41,8 +41,8 @@ pub(crate) fn worker_of(ufrag: &str) -> Option<usize> {
 /// How the plane is started.
 #[derive(Debug, Clone)]
 pub struct PlaneConfig {
-    /// Where to listen for datagrams, one address per family at most. A wildcard IPv4 address brings `[::]` with it.
-    /// Port 0 takes any free one.
+    /// Where to listen, for datagrams and on the same port for TCP connections. A wildcard IPv4 address brings `[::]`
+    /// with it. Port 0 takes any that is free for both.
     pub rtc: SocketAddr,
     /// Worker threads, 1 to [`MAX_WORKERS`].
     pub workers: usize,
@@ -54,9 +54,11 @@ pub struct PlaneConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be had.
-    #[error("cannot listen for WebRTC media on UDP {address}: {source}")]
+    #[error("cannot listen for WebRTC media on {transport} {address}: {source}")]
     Bind {
-        /// The address asked for.
+        /// `UDP` or `TCP`.
+        transport: &'static str,
+        /// The address asked for, or the port that was tried last.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
@@ -116,7 +118,7 @@ impl Plane {
         Ok(Plane { shared: Arc::new(shared) })
     }
 
-    /// Where the plane listens: IPv4 first.
+    /// Where the plane listens, over UDP and over TCP: IPv4 first.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.shared.local
     }
@@ -235,53 +237,6 @@ pub(crate) fn home(stream: &StreamKey, workers: usize) -> usize {
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     usize::try_from(hash % workers as u64).unwrap_or(0)
-}
-
-fn bind_all(rtc: SocketAddr, workers: usize) -> Result<(Vec<Sockets>, Vec<SocketAddr>), StartError> {
-    let first = bind_group(rtc, workers)?;
-    let bound = first[0].local_addr();
-    let mut local = vec![bound];
-    let mut second = None;
-    if rtc.ip() == IpAddr::from([0, 0, 0, 0]) {
-        let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), bound.port());
-        match bind_group(address, workers) {
-            Ok(group) => {
-                local.push(address);
-                second = Some(group);
-            }
-            // A machine without IPv6 is no mistake of anybody's.
-            Err(StartError::Bind { source, .. }) if no_ipv6(&source) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let mut seconds = second.map(Vec::into_iter);
-    let sockets = first.into_iter().map(|one| {
-        let (one, other) = (Arc::new(one), seconds.as_mut().and_then(Iterator::next).map(Arc::new));
-        if bound.is_ipv4() { Sockets { v4: Some(one), v6: other } } else { Sockets { v4: other, v6: Some(one) } }
-    });
-    Ok((sockets.collect(), local))
-}
-
-fn no_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
-}
-
-/// One socket per worker on the same port. With several, SO_REUSEPORT would also let a second server share the port
-/// unseen: a plain bind first proves that nobody has it.
-fn bind_group(address: SocketAddr, workers: usize) -> Result<Vec<Udp>, StartError> {
-    let fail = |source| StartError::Bind { address, source };
-    let shared = workers > 1;
-    let mut wanted = address;
-    if shared && address.port() != 0 {
-        drop(Udp::bind(address, false).map_err(fail)?);
-    }
-    let mut group: Vec<Udp> = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let socket = Udp::bind(wanted, shared).map_err(fail)?;
-        wanted = socket.local_addr();
-        group.push(socket);
-    }
-    Ok(group)
 }
 
 #[cfg(test)]

@@ -126,6 +126,8 @@ pub struct Counters {
     pub rejected: u64,
     /// Packets not sent to a subscriber because sealing them was refused.
     pub unsealed: u64,
+    /// Packets left out for a subscriber whose TCP connection took no more.
+    pub skipped: u64,
 }
 
 impl AddAssign for Counters {
@@ -140,5 +142,6 @@ impl AddAssign for Counters {
         self.firs += other.firs;
         self.rejected += other.rejected;
         self.unsealed += other.unsealed;
+        self.skipped += other.skipped;
     }
 }

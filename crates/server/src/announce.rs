@@ -25,7 +25,9 @@ pub(crate) struct Facts<'a> {
 /// The lines.
 pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     let mut lines = vec![format!("listening on http {}", facts.http)];
-    lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc udp {address}")));
+    for transport in ["udp", "tcp"] {
+        lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc {transport} {address}")));
+    }
     let here = format!("http://{}", local(facts.http));
     lines.push("STREAM in the URLs below: a name of your choice".to_owned());
     if facts.config.token.is_some() {
@@ -133,6 +135,8 @@ mod tests {
 listening on http 0.0.0.0:8555
 listening on rtc udp 0.0.0.0:8189
 listening on rtc udp [::]:8189
+listening on rtc tcp 0.0.0.0:8189
+listening on rtc tcp [::]:8189
 STREAM in the URLs below: a name of your choice
 on this machine:
 overview http://localhost:8555/

@@ -198,7 +198,12 @@ fn an_address_in_use_is_named_with_its_flag_and_code_1() {
 #[test]
 fn it_announces_serves_refuses_while_stopping_and_ends_with_0() {
     let server = Running::start("serve", &[]);
-    for start in ["listening on http 127.0.0.1:", "listening on rtc udp 127.0.0.1:", "watch http://localhost:"] {
+    for start in [
+        "listening on http 127.0.0.1:",
+        "listening on rtc udp 127.0.0.1:",
+        "listening on rtc tcp 127.0.0.1:",
+        "watch http://localhost:",
+    ] {
         assert!(server.said.iter().any(|line| line.starts_with(start)), "{start}: {:?}", server.said);
     }
     assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "));

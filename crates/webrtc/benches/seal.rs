@@ -12,6 +12,7 @@ use whipstitch_media::time::Ntp;
 use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_net::outbox::Room;
 use whipstitch_stream::{Burst, Clock, Forwarded, PerKind};
 use whipstitch_webrtc::egress::{Egress, ExtensionIds, Keys, Profile, Rtx, TrackConfig};
 
@@ -116,7 +117,7 @@ fn deliver(profile: Profile) -> f64 {
             .collect();
         let burst = Burst { packets, clocks: PerKind { audio: None, video: clock } };
         for (path, egress) in &mut viewers {
-            egress.deliver(now, *path, &burst, &mut batch);
+            egress.deliver(now, *path, &burst, Room::UNBOUNDED, &mut batch);
             // A worker would send here.
             if batch.is_full() {
                 black_box(batch.len());

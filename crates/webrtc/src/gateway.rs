@@ -43,7 +43,7 @@ const FULL: Duration = Duration::from_secs(10);
 /// How a gateway is started.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
-    /// Where to listen for datagrams; port 0 takes any. A wildcard IPv4 address brings `[::]` with it.
+    /// Where to listen, over UDP and TCP; port 0 takes any that is free for both. A wildcard IPv4 address brings `[::]` with it.
     pub rtc: SocketAddr,
     /// Media threads.
     pub workers: usize,
@@ -221,7 +221,7 @@ impl Gateway {
         Ok(Gateway { shared: Arc::new(shared) })
     }
 
-    /// Where datagrams are taken: IPv4 first.
+    /// Where media is taken, over UDP and TCP: IPv4 first.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         self.shared.plane.local_addrs()
     }

@@ -1,7 +1,7 @@
 //! The ICE-lite edge of one session: who may send to it, and where its media goes.
 //!
 //! It owns the credentials of both generations during a restart, the addresses that passed a check, and the one bound
-//! address. It answers checks and sends none (RFC 8445 2.5). The engine below never sees a STUN message of a peer.
+//! address. An address over UDP and the same one over TCP are two, and so are two connections from one address. It answers checks and sends none (RFC 8445 2.5). The engine below never sees a STUN message of a peer.
 //!
 //! The address moves on a verified request with USE-CANDIDATE at once, or on a verified one without it when the bound
 //! address has been silent for [`SILENT`]; never on a transaction id seen before, and at most once a [`MOVE_EVERY`].
@@ -126,7 +126,7 @@ impl Edge {
 
     /// True when datagrams other than STUN may be taken from this address (RFC 7983 sorting comes before).
     pub(crate) fn accepts(&self, path: Path) -> bool {
-        self.checked.iter().any(|checked| checked.remote == path.remote)
+        self.checked.iter().any(|checked| checked.has_same_end(&path))
     }
 
     /// When the last authenticated packet came, of whatever kind (protocol.md 6.4).
@@ -138,10 +138,17 @@ impl Edge {
     pub(crate) fn heard(&mut self, now: Instant, path: Path) {
         self.heard = now;
         if let Some(bound) = &mut self.bound
-            && bound.path.remote == path.remote
+            && bound.path.has_same_end(&path)
         {
             bound.heard = now;
         }
+    }
+
+    /// The TCP connection of this path is closed. True when media went there: it has no way now, and the next good check
+    /// on whatever path gives it one.
+    pub(crate) fn closed(&mut self, path: Path) -> bool {
+        self.checked.retain(|checked| !checked.has_same_end(&path));
+        self.bound.take_if(|bound| bound.path.has_same_end(&path)).is_some()
     }
 
     /// Starts the next generation; the present one is answered until the new one is nominated or [`OLDER_LIVES`] is
@@ -199,7 +206,7 @@ impl Edge {
         self.check(path, &mut outcome);
         self.bind(now, path, binding.use_candidate, &mut outcome);
         self.heard(now, path);
-        if is_current && binding.use_candidate && self.bound.is_some_and(|bound| bound.path.remote == path.remote) {
+        if is_current && binding.use_candidate && self.bound.is_some_and(|bound| bound.path.has_same_end(&path)) {
             outcome.retired = self.older.take().map(|(generation, _)| generation.local.ufrag);
         }
         outcome
@@ -211,8 +218,9 @@ impl Edge {
         }
         if self.checked.len() == MAX_CHECKED {
             // Not the bound one: media would lose its way.
-            let bound = self.path().map(|path| path.remote);
-            let oldest = self.checked.iter().position(|checked| Some(checked.remote) != bound);
+            let bound = self.path();
+            let oldest =
+                self.checked.iter().position(|checked| !bound.is_some_and(|bound| bound.has_same_end(checked)));
             outcome.forgotten = oldest.and_then(|index| self.checked.remove(index));
         }
         self.checked.push_back(path);
@@ -222,7 +230,7 @@ impl Edge {
     fn bind(&mut self, now: Instant, path: Path, use_candidate: bool, outcome: &mut Outcome) {
         let moves = match &mut self.bound {
             None => true,
-            Some(bound) if bound.path.remote == path.remote => {
+            Some(bound) if bound.path.has_same_end(&path) => {
                 // The same peer; only the address of ours that it uses may have changed.
                 bound.nominated |= use_candidate;
                 outcome.moved = bound.path != path && use_candidate;
@@ -246,6 +254,9 @@ impl Edge {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::num::NonZeroU32;
+
+    use whipstitch_net::{ConnectionId, Transport};
 
     use super::*;
 
@@ -254,7 +265,7 @@ mod tests {
     }
 
     fn path(port: u16) -> Path {
-        Path { remote: SocketAddr::from(([192, 0, 2, 7], port)), local: None }
+        Path::to(SocketAddr::from(([192, 0, 2, 7], port)))
     }
 
     struct Scene {
@@ -303,6 +314,39 @@ mod tests {
         assert_eq!(outcome.checked, Some(path(1)));
         assert!(scene.edge.accepts(path(1)));
         assert_eq!(scene.port(), Some(1));
+    }
+
+    fn tcp(port: u16, connection: u32) -> Path {
+        let connection = ConnectionId(NonZeroU32::new(connection).expect("not 0"));
+        Path { transport: Transport::Tcp(connection), ..path(port) }
+    }
+
+    #[test]
+    fn one_address_over_udp_and_over_tcp_is_two() {
+        let mut scene = Scene::new();
+        scene.check(1, true);
+        assert!(!scene.edge.accepts(tcp(1, 1)));
+        let request = scene.after(1_000).request(true);
+        let outcome = scene.edge.handle_stun(scene.now, tcp(1, 1), &request);
+        assert!(outcome.moved && outcome.checked == Some(tcp(1, 1)));
+        assert_eq!(scene.edge.path(), Some(tcp(1, 1)));
+        assert!(scene.edge.accepts(path(1)) && !scene.edge.accepts(tcp(1, 2)), "another connection is another");
+        assert!(scene.after(1_000).check(1, true).moved);
+        assert_eq!(scene.edge.path(), Some(path(1)));
+    }
+
+    #[test]
+    fn a_closed_connection_leaves_media_without_a_way_until_the_next_check() {
+        let mut scene = Scene::new();
+        scene.check(1, false);
+        let request = scene.request(true);
+        scene.edge.handle_stun(scene.now, tcp(2, 1), &request);
+        assert!(!scene.edge.closed(tcp(2, 9)), "another connection");
+        assert!(scene.edge.closed(tcp(2, 1)));
+        assert!(scene.edge.path().is_none() && !scene.edge.accepts(tcp(2, 1)) && scene.edge.accepts(path(1)));
+        assert!(!scene.edge.closed(tcp(2, 1)));
+        assert!(scene.after(5).check(1, false).moved, "no wait: there is nothing to move away from");
+        assert_eq!(scene.edge.path(), Some(path(1)));
     }
 
     #[test]

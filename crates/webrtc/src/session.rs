@@ -119,10 +119,10 @@ impl Session {
 
     fn follow(&mut self, cx: &mut Context<'_>, outcome: Outcome) {
         if let Some(forgotten) = outcome.forgotten {
-            cx.act(Action::Forgotten(forgotten.remote));
+            cx.act(Action::Forgotten(forgotten));
         }
         if let Some(checked) = outcome.checked {
-            cx.act(Action::Checked(checked.remote));
+            cx.act(Action::Checked(checked));
         }
         if let Some(ufrag) = outcome.retired {
             cx.act(Action::Retired(ufrag));
@@ -343,6 +343,15 @@ impl Peer for Session {
         }
     }
 
+    fn path_closed(&mut self, _: &mut Context<'_>, path: Path) {
+        // It lives on until it has been silent for too long: its client may connect again.
+        if self.edge.closed(path)
+            && let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role
+        {
+            egress.hold();
+        }
+    }
+
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         if self.life() <= cx.now {
             cx.act(Action::Close(CloseReason::IceTimeout));
@@ -370,7 +379,8 @@ impl Peer for Session {
         let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role else { return };
         let Some(path) = self.edge.path() else { return };
         let waited = egress.wants_keyframe();
-        egress.deliver(delivery.now, path, burst, delivery.batches.of(path));
+        let room = delivery.batches.room(path);
+        egress.deliver(delivery.now, path, burst, room, delivery.batches.of(path));
         // Once per wait, and at the join the hub asks anyway: it repeats, and a player without a picture sends PLI.
         delivery.wants_keyframe |= !waited && egress.wants_keyframe();
         if self.first_media.is_none() && egress.has_sent() {
@@ -409,7 +419,9 @@ impl Peer for Session {
 
     fn deadline(&self) -> Option<Instant> {
         let mut deadline = self.life();
-        for other in [self.engine.deadline(), self.edge.deadline(), self.egress().and_then(Egress::deadline)] {
+        // Without a path no report can be sent.
+        let egress = self.edge.path().and(self.egress());
+        for other in [self.engine.deadline(), self.edge.deadline(), egress.and_then(Egress::deadline)] {
             deadline = other.map_or(deadline, |other| deadline.min(other));
         }
         Some(deadline)
@@ -420,7 +432,7 @@ impl Peer for Session {
             connected: self.connected,
             first_media: self.first_media,
             remote: self.edge.path().map(|path| path.remote),
-            transport: self.edge.path().map(|_| "udp"),
+            transport: self.edge.path().map(|path| path.transport.as_str()),
             srtp: self.srtp.map(Profile::name),
             user_agent: self.identified.user_agent.clone(),
             counters: self.counters(),
@@ -461,6 +473,7 @@ impl Peer for Session {
                     firs: sent.firs,
                     rejected: sent.rejected,
                     unsealed: sent.refused,
+                    skipped: sent.skipped,
                 }
             }
             // Of a subscriber that is not connected yet all of this is zero.

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use socket2::{Domain, Socket, Type};
 
-use crate::{Batch, Path};
+use crate::{Batch, Path, Transport};
 
 #[cfg(test)]
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
@@ -165,7 +165,7 @@ impl Udp {
         };
         let mut datagrams = 0;
         for (meta, message) in metas.iter().zip(&mut messages).take(count) {
-            let path = Path { remote: meta.addr, local: meta.dst_ip };
+            let path = Path { remote: meta.addr, local: meta.dst_ip, transport: Transport::Udp };
             let bytes = &mut message[..meta.len];
             if bytes.is_empty() {
                 receive(Received { path, bytes });

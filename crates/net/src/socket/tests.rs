@@ -130,7 +130,7 @@ fn reply_leaves_from_the_address_that_received() {
             let server_at = SocketAddr::new(local, server.local_addr().port());
             client.send_to(b"request", server_at).unwrap();
             let (path, _) = receive(&server, 1).remove(0);
-            assert_eq!(path, Path { remote: client.local_addr().unwrap(), local: Some(local) });
+            assert_eq!(path, Path { local: Some(local), ..Path::to(client.local_addr().unwrap()) });
 
             // Alone, and as a run, where the source stands beside the segment size.
             let mut batch = Batch::new();

@@ -1,9 +1,10 @@
 //! One media thread: its sockets, its sessions, its timers, and the turn they take.
 //!
-//! A turn is: wait; take notes and commands; receive bursts, giving each datagram to its session; fan out what publishers pushed;
-//! run what is due; send what was written. Work in a turn is bounded, so no socket or mailbox starves another. A session
+//! A turn is: wait; take notes and commands; receive bursts, giving each datagram to its session; read from connections;
+//! fan out what publishers pushed; run what is due; send what was written. Work in a turn is bounded, so no socket or mailbox starves another. A session
 //! that panics is dropped alone and counted.
 
+mod connections;
 mod sessions;
 mod streams;
 
@@ -16,10 +17,14 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
+use whipstitch_net::ConnectionId;
 use whipstitch_net::socket::{RecvBuffer, Udp};
+use whipstitch_net::tcp::Listener;
 use whipstitch_stream::SessionId;
 use whipstitch_stream::stream::Config;
 
+use self::connections::Connections;
+pub(crate) use self::connections::Moved;
 use crate::closed::Closed;
 use crate::fanout::Streams;
 use crate::mailbox::{Command, Inbox, Mailbox};
@@ -38,11 +43,15 @@ const MAIL_A_TURN: usize = 512;
 /// The least time between two calls of one session's or stream's timer. The poll waits in milliseconds anyway.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// The two sockets of a worker.
+/// What the poll may tell of in one turn; what there is more comes in the next.
+const EVENTS: usize = 256;
+
+/// The sockets of a worker: for datagrams one of each address family, and as many listeners.
 #[derive(Default)]
 pub(crate) struct Sockets {
     pub(crate) v4: Option<Arc<Udp>>,
     pub(crate) v6: Option<Arc<Udp>>,
+    pub(crate) listeners: Vec<Listener>,
 }
 
 struct Slot {
@@ -54,6 +63,8 @@ struct Slot {
     stream: Option<usize>,
     /// Addresses that are its own, and the worker whose socket they come in through.
     remotes: Vec<(SocketAddr, usize)>,
+    /// TCP connections that are its own.
+    connections: Vec<ConnectionId>,
     ufrags: Vec<String>,
     /// The earliest deadline in the heap.
     scheduled: Option<Instant>,
@@ -69,6 +80,7 @@ pub(crate) struct Worker {
     index: usize,
     poll: Poll,
     sockets: Sockets,
+    connections: Connections,
     inbox: Inbox,
     mailboxes: Vec<Mailbox>,
     config: Config,
@@ -102,7 +114,7 @@ impl Worker {
     pub(crate) fn new(
         index: usize,
         poll: Poll,
-        sockets: Sockets,
+        mut sockets: Sockets,
         inbox: Inbox,
         mailboxes: Vec<Mailbox>,
         config: Config,
@@ -113,10 +125,12 @@ impl Worker {
                 poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
             }
         }
+        let connections = Connections::new(std::mem::take(&mut sockets.listeners), poll.registry())?;
         Ok(Worker {
             index,
             poll,
             sockets,
+            connections,
             inbox,
             mailboxes,
             config,
@@ -140,7 +154,7 @@ impl Worker {
     }
 
     pub(crate) fn run(mut self) {
-        let mut events = Events::with_capacity(8);
+        let mut events = Events::with_capacity(EVENTS);
         let mut buffer = RecvBuffer::new();
         let (mut more, mut end) = (false, self.now);
         while self.running {
@@ -152,10 +166,12 @@ impl Worker {
                 break;
             }
             self.now = Instant::now();
+            self.note_events(&events);
             more = self.take_mail();
             // Edge-triggered: both are tried in every turn, an empty one costs one call.
             more |= self.receive(true, &mut buffer);
             more |= self.receive(false, &mut buffer);
+            more |= self.serve_connections();
             self.run_timers();
             self.flush();
             // The clock is read twice a turn, however much happens in it.
@@ -167,7 +183,8 @@ impl Worker {
     }
 
     fn wait(&self, now: Instant) -> Option<Duration> {
-        let next = [self.timers.next(), self.stream_timers.next()].into_iter().flatten().min()?;
+        let next = [self.timers.next(), self.stream_timers.next(), self.connections.deadline()];
+        let next = next.into_iter().flatten().min()?;
         // Rounded up to a millisecond by the poll: a deadline is never early.
         Some(next.saturating_duration_since(now))
     }
@@ -268,6 +285,7 @@ impl Worker {
                     self.schedule_stream(index);
                 }
             }
+            Command::Connection(moved) => self.connections.arrive(*moved),
             Command::Report(reply) => reply(self.report()),
             Command::Measure(reply) => reply(self.measure()),
         }
@@ -283,6 +301,7 @@ impl Worker {
             ending,
             stream: None,
             remotes: Vec::new(),
+            connections: Vec::new(),
             ufrags: vec![ufrag.clone()],
             scheduled: None,
         };
@@ -339,6 +358,7 @@ impl Worker {
                 None => batch.clear(),
             }
         }
+        self.flush_connections();
     }
 
     fn report(&self) -> Report {
@@ -359,6 +379,7 @@ impl Worker {
         let mut report = self.totals.clone();
         report.uptime = self.now.saturating_duration_since(self.begun);
         (report.ufrags, report.addresses) = (self.ufrags.len(), self.remotes.len());
+        report.connections = self.connections.len();
         report.mailbox_full = self.mailboxes.get(self.index).map_or(0, Mailbox::refused);
         for (_, slot) in &self.slots {
             let totals = report.totals_mut(slot.role);

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use whipstitch_net::Path;
 use whipstitch_net::socket::RecvBuffer;
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
+use whipstitch_net::{Path, Transport};
 use whipstitch_stream::{BROKEN, CloseReason};
 
 use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Slot, Worker};
@@ -72,7 +72,7 @@ impl Worker {
     }
 
     /// Whose datagram it is: STUN's by its ufrag, everything else's by the address it comes from.
-    fn owner(&self, sort: Sort, path: Path, bytes: &[u8]) -> Option<Owner> {
+    pub(super) fn owner(&self, sort: Sort, path: Path, bytes: &[u8]) -> Option<Owner> {
         match sort {
             Sort::Stun => {
                 let ufrag = stun::local_ufrag(bytes)?;
@@ -125,8 +125,17 @@ impl Worker {
             // What one action led to may have ended the session: a subscriber is told of tracks that do not fit it.
             let Some(slot) = self.slots.get_mut(key) else { break };
             match action {
-                Action::Checked(remote) => self.checked(key, via, remote),
-                Action::Forgotten(remote) => self.forgotten(key, remote),
+                Action::Checked(path) => match path.transport {
+                    Transport::Udp => self.checked(key, via, path.remote),
+                    Transport::Tcp(id) => self.connection_checked(key, id),
+                },
+                Action::Forgotten(path) => match path.transport {
+                    Transport::Udp => self.forgotten(key, path.remote),
+                    Transport::Tcp(id) => {
+                        slot.connections.retain(|own| *own != id);
+                        self.connections.leave(id);
+                    }
+                },
                 Action::Ufrag(ufrag) => {
                     slot.ufrags.push(ufrag.clone());
                     self.ufrags.insert(ufrag, key);
@@ -240,6 +249,9 @@ impl Worker {
         }
         for (remote, via) in std::mem::take(&mut slot.remotes) {
             self.unroute(key, remote, via);
+        }
+        for id in std::mem::take(&mut slot.connections) {
+            self.connections.leave(id);
         }
         if let Some(index) = slot.stream {
             self.left(index, key, slot.session, slot.role);

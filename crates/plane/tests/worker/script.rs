@@ -21,6 +21,7 @@ pub(crate) enum Met {
     Tracks(Tracks),
     Restart,
     Held,
+    PathClosed,
     Closed,
 }
 
@@ -97,11 +98,15 @@ impl Peer for Script {
 
     fn handle_datagram(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]) {
         if sort(datagram) == Sort::Stun {
-            cx.act(Action::Checked(path.remote));
+            cx.act(Action::Checked(path));
             self.meet(Met::Stun);
         } else {
             self.meet(Met::Media(self.session));
         }
+    }
+
+    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {
+        self.meet(Met::PathClosed);
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {

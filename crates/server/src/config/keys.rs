@@ -64,7 +64,7 @@ pub(crate) static KEYS: &[Key] = &[
     Key {
         name: "rtc",
         takes: Takes::Text("A:P"),
-        help: "address and UDP port of all media; 0.0.0.0 is IPv6 too [0.0.0.0:8189]",
+        help: "address and port of media, UDP and TCP; 0.0.0.0 is IPv6 too [0.0.0.0:8189]",
         set: |config, values| address(values).map(|address| config.rtc = address).map_err(single),
     },
     Key {

@@ -76,7 +76,7 @@ fn every_broken_rule_for_a_viewers_answer_is_noticed() {
         ("an extension of our own number", changed(good, &[("a=extmap:", "a=extmap:1")])),
         ("a mid in the group that is none", changed(good, &[("BUNDLE 0 1", "BUNDLE 0 1 2")])),
         ("an accepted mid outside of the group", changed(good, &[("BUNDLE 0 1", "BUNDLE 0")])),
-        ("no candidate", changed(good, &[(&format!("{candidate}\r\n"), "")])),
+        ("no candidate over UDP", changed(good, &[(&format!("{candidate}\r\n"), "")])),
         ("a name for an address", changed(good, &[(" 127.0.0.1 ", " x.local ")])),
         ("udp in the foundation", changed(good, &[("a=candidate:", "a=candidate:udp")])),
         ("component 0", changed(good, &[("a=candidate:1 1 ", "a=candidate:1 0 ")])),

@@ -7,6 +7,7 @@ use whipstitch_media::time::Ntp;
 use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_net::outbox::Room;
 use whipstitch_stream::history::Limits;
 use whipstitch_stream::{Burst, Clock, Forwarded, History, PerKind};
 
@@ -97,7 +98,7 @@ fn sender(keys: Keys) -> (Instant, History, Egress) {
     packets.iter().for_each(|forwarded| history.insert(forwarded));
     let clock = Some(Clock { ntp: Ntp(1 << 40), time: 5000, at: now });
     let burst = Burst { packets, clocks: PerKind { audio: clock, video: clock } };
-    egress.deliver(now, Path::to(([192, 0, 2, 1], 5000).into()), &burst, &mut Batch::new());
+    egress.deliver(now, Path::to(([192, 0, 2, 1], 5000).into()), &burst, Room::UNBOUNDED, &mut Batch::new());
     (now, history, egress)
 }
 

@@ -8,6 +8,7 @@
 //! What must never happen is that one key and SSRC seal two different packets with one index: see [`srtp`].
 
 mod config;
+mod congestion;
 pub mod exercise;
 mod feedback;
 mod header;
@@ -29,8 +30,10 @@ use std::time::{Duration, Instant};
 
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_net::outbox::Room;
 use whipstitch_stream::{Burst, Clock, PerKind};
 
+use congestion::Congestion;
 use feedback::Requests;
 use reports::{MAX_COMPOUND, Report};
 use srtp::{NoSealer, Opener};
@@ -52,6 +55,7 @@ pub struct Egress {
     /// From the first reports to the second: a random half of the interval, so that viewers who joined at the same
     /// packet do not report in one go for ever after.
     second_report: Duration,
+    congestion: Congestion,
     rtt: Option<Duration>,
     closed: bool,
 }
@@ -88,23 +92,30 @@ impl Egress {
             requests: Requests::default(),
             next_report: None,
             second_report,
+            congestion: Congestion::default(),
             rtt: None,
             closed: false,
         })
     }
 
     /// Sends what this viewer gets of a burst, and with a track's first packets its first report, so that the viewer can
-    /// align lips from the first picture on. After `close` it sends nothing.
-    pub fn deliver(&mut self, now: Instant, path: Path, burst: &Burst, batch: &mut Batch) {
+    /// align lips from the first picture on. What there is no `room` for is left out: video whole bursts at a time and up
+    /// to the next start after at least half of the room is free again, audio burst by burst; the numbers of what is sent
+    /// have no gap. After `close` it sends nothing.
+    pub fn deliver(&mut self, now: Instant, path: Path, burst: &Burst, room: Room, batch: &mut Batch) {
         if self.closed {
             return;
         }
         for (kind, clock) in burst.clocks.iter() {
             self.clocks[kind] = clock.or(self.clocks[kind]);
         }
+        let takes = self.congestion.judge(burst, room);
         for forwarded in &burst.packets {
-            if let Some(track) = &mut self.tracks[forwarded.kind] {
+            let Some(track) = &mut self.tracks[forwarded.kind] else { continue };
+            if takes[forwarded.kind] {
                 track.send(path, forwarded, batch);
+            } else {
+                track.drop_to_start();
             }
         }
         let mut unreported = false;
@@ -144,15 +155,20 @@ impl Egress {
         self.tracks.iter().any(|(_, track)| track.as_ref().is_some_and(Track::started))
     }
 
-    /// Whether a video track waits for a packet a decoder can start at.
+    /// Whether a video track waits for a packet a decoder can start at, and the path would take it.
     pub fn wants_keyframe(&self) -> bool {
-        !self.closed && self.tracks.video.as_ref().is_some_and(|track| track.subscription().waiting())
+        !self.closed
+            && !self.congestion.is_held()
+            && self.tracks.video.as_ref().is_some_and(|track| track.subscription().waiting())
     }
 
-    /// Leaves out all video up to the next start, numbers compacted: for a viewer whose path takes no more.
-    pub fn drop_to_start(&mut self) {
-        if let Some(track) = &mut self.tracks.video {
-            track.drop_to_start();
+    /// There is no path any more: what comes from now on is left out. With a path again, video begins at a start.
+    pub fn hold(&mut self) {
+        self.congestion.hold();
+        for (_, track) in self.tracks.iter_mut() {
+            if let Some(track) = track {
+                track.drop_to_start();
+            }
         }
     }
 
@@ -163,7 +179,8 @@ impl Egress {
 
     /// Figures since the beginning.
     pub fn stats(&self) -> EgressStats {
-        let mut stats = EgressStats { rtt: self.rtt, ..self.requests.stats() };
+        let skipped = self.congestion.skipped();
+        let mut stats = EgressStats { rtt: self.rtt, skipped, ..self.requests.stats() };
         for (_, track) in self.tracks.iter() {
             let Some(track) = track else { continue };
             stats.packets += track.counts.packets;

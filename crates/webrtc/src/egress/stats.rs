@@ -23,6 +23,8 @@ pub struct EgressStats {
     pub rejected: u64,
     /// Packets not sent because sealing them was refused: too late, or not what was sent before.
     pub refused: u64,
+    /// Packets left out because the path took no more.
+    pub skipped: u64,
     /// Smoothed round trip, once a receiver report answered a report of ours.
     pub rtt: Option<Duration>,
     /// A receiver report has come: loss and jitter mean something.

@@ -29,7 +29,7 @@ pub struct Local<'a> {
     pub credentials: &'a Credentials,
     /// SHA-256 of our certificate.
     pub fingerprint: &'a [u8; 32],
-    /// Where we can be reached over UDP, the most reachable first within each address family.
+    /// Where we can be reached over UDP and over TCP, the most reachable first within each address family.
     pub candidates: &'a [SocketAddr],
     /// The session id of `o=`; the highest bit is not used (RFC 9429 5.2.1).
     pub session_id: u64,

@@ -165,7 +165,7 @@ impl World {
     }
 
     fn path() -> Path {
-        Path { remote: SocketAddr::from(CLIENT), local: None }
+        Path::to(SocketAddr::from(CLIENT))
     }
 
     fn datagram(&mut self, mut bytes: Vec<u8>) {
@@ -529,7 +529,7 @@ fn datagrams_of_strangers_and_garbage_change_nothing() {
     let mut world = World::new(Role::Publisher);
     world.run(Duration::from_secs(1));
     let replayed = world.wire.clone();
-    let stranger = Path { remote: SocketAddr::from(([198, 51, 100, 9], 9)), local: None };
+    let stranger = Path::to(SocketAddr::from(([198, 51, 100, 9], 9)));
     world.asked.clear();
     for mut bytes in replayed {
         world.with(|session, cx| session.handle_datagram(cx, stranger, &mut bytes));

@@ -2,6 +2,7 @@
 
 use whipstitch_media::Kind;
 use whipstitch_net::batch::Batch;
+use whipstitch_net::outbox::Room;
 use whipstitch_stream::{Burst, PerKind};
 use whipstitch_webrtc::egress::Profile;
 
@@ -23,12 +24,12 @@ fn delivering_a_burst_does_not_allocate() {
                 .collect();
             // The first burst warms the batch.
             let mut batch = Batch::new();
-            scenario.egress.deliver(scenario.now, path(), &bursts[0], &mut batch);
+            scenario.egress.deliver(scenario.now, path(), &bursts[0], Room::UNBOUNDED, &mut batch);
             let mut sent = 0;
             let allocated = allocation_counter::measure(|| {
                 for burst in &bursts[1..] {
                     batch.clear();
-                    scenario.egress.deliver(scenario.now, path(), burst, &mut batch);
+                    scenario.egress.deliver(scenario.now, path(), burst, Room::UNBOUNDED, &mut batch);
                     sent += batch.len();
                 }
             });

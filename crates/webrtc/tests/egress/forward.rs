@@ -81,16 +81,6 @@ fn losses_stay_visible_and_late_packets_keep_their_place() {
 }
 
 #[test]
-fn numbers_go_on_without_a_gap_after_a_drop_to_the_next_start() {
-    let mut scenario = Scenario::new(vec![video()]);
-    let last = scenario.frame(4, 100, true).rtp[3].index;
-    scenario.egress.drop_to_start();
-    assert!(scenario.egress.wants_keyframe());
-    assert!(scenario.frame(5, 100, false).rtp.is_empty());
-    assert_eq!(scenario.frame(5, 100, true).rtp[0].index, last + 1);
-}
-
-#[test]
 fn an_empty_payload_keeps_its_place() {
     let mut scenario = Scenario::new(vec![video()]);
     let first = scenario.frame(1, 100, true).rtp[0].index;

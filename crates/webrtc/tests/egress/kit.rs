@@ -11,6 +11,7 @@ use whipstitch_media::time::Ntp;
 use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_net::outbox::Room;
 use whipstitch_stream::history::Limits;
 use whipstitch_stream::{Burst, Clock, Forwarded, History, PerKind};
 use whipstitch_webrtc::egress::srtp::{Opener, Sealer, Sealers};
@@ -150,6 +151,8 @@ pub(crate) struct Scenario {
     pub(crate) egress: Egress,
     pub(crate) history: History,
     pub(crate) batch: Batch,
+    /// What the path takes.
+    pub(crate) room: Room,
     sources: PerKind<Source>,
     clocks: bool,
     opener: Opener,
@@ -178,6 +181,7 @@ impl Scenario {
             egress: Egress::new(start, gateway_keys(profile), CNAME.to_owned(), tracks, random).expect("lawful tracks"),
             history: History::new(Limits::default()),
             batch: Batch::new(),
+            room: Room::UNBOUNDED,
             sources: PerKind {
                 audio: Source { seq: 70_000, time: 1 << 33, rate: 48_000 },
                 video: Source { seq: 123_456, time: (1 << 32) - 50_000, rate: 90_000 },
@@ -222,7 +226,7 @@ impl Scenario {
         packets.iter().for_each(|forwarded| self.history.insert(forwarded));
         let clock = |source: &Source| self.clocks.then_some(Clock { ntp: EPOCH, time: source.time, at: self.start });
         let clocks = PerKind { audio: clock(&self.sources.audio), video: clock(&self.sources.video) };
-        self.egress.deliver(self.now, path(), &Burst { packets, clocks }, &mut self.batch);
+        self.egress.deliver(self.now, path(), &Burst { packets, clocks }, self.room, &mut self.batch);
         self.take()
     }
 

@@ -124,7 +124,7 @@ fn no_nonce_is_used_for_two_packets_whatever_happens() {
                 recent.extend(arrived.rtp.iter().map(|packet| packet.seq()));
                 recent.drain(..recent.len().saturating_sub(60));
                 if dice.roll(50) == 0 {
-                    scenario.egress.drop_to_start();
+                    scenario.egress.hold();
                 }
                 let asked: Vec<u16> = (0..5).map(|_| recent[dice.roll(recent.len() as u64) as usize]).collect();
                 scenario.say(&[nack(VIDEO_SSRC, &asked), nack(AUDIO_SSRC, &asked)].concat());

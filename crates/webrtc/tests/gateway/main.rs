@@ -4,6 +4,7 @@
 mod limits;
 mod peer;
 mod races;
+mod tcp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -71,6 +71,7 @@ fn counters() -> Counters {
         firs: 1,
         rejected: 0,
         unsealed: 0,
+        skipped: 0,
     }
 }
 

@@ -310,6 +310,7 @@ fn check_candidate_lines(candidates: &[&str]) {
         order.push((is_tcp, address.is_ipv6()));
         priorities.push(priority.parse::<u32>().expect("a priority"));
     }
+    assert!(order.iter().any(|(is_tcp, _)| !is_tcp), "FFmpeg and OBS know nothing but UDP: {candidates:?}");
     assert!(order.is_sorted(), "UDP before TCP, IPv4 before IPv6: FFmpeg tries the first only: {candidates:?}");
     assert!(priorities.windows(2).all(|pair| pair[0] > pair[1]), "the most reachable first: {candidates:?}");
 }

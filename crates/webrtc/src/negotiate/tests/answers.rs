@@ -117,11 +117,11 @@ fn check_candidates(answered: &Session) {
         assert!(candidates.is_empty() || has_place);
         for candidate in &candidates {
             let (foundation, rest) = candidate.split_once(' ').expect("words");
-            assert!(
-                !foundation.contains("udp") && rest.starts_with("1 udp ") && rest.ends_with(" typ host"),
-                "{candidate}"
-            );
+            let udp = rest.starts_with("1 udp ") && rest.ends_with(" typ host");
+            let tcp = rest.starts_with("1 tcp ") && rest.ends_with(" typ host tcptype passive");
+            assert!(!foundation.contains("udp") && (udp || tcp), "{candidate}");
         }
+        assert!(candidates.is_sorted_by_key(|candidate| candidate.contains(" tcp ")), "{candidates:?}");
         // The end comes last, or what follows it would not count.
         let last = media.attributes.last().expect("attributes");
         assert!(!has_place || last.attribute == "end-of-candidates", "{last:?}");
@@ -197,6 +197,9 @@ a=fmtp:111 minptime=10;useinbandfec=1\r
 a=candidate:1 1 udp 2130706431 203.0.113.5 8189 typ host\r
 a=candidate:2 1 udp 2130706175 192.0.2.5 8189 typ host\r
 a=candidate:3 1 udp 2130705919 2001:db8::5 8189 typ host\r
+a=candidate:4 1 tcp 1520435199 203.0.113.5 8189 typ host tcptype passive\r
+a=candidate:5 1 tcp 1520434943 192.0.2.5 8189 typ host tcptype passive\r
+a=candidate:6 1 tcp 1520434687 2001:db8::5 8189 typ host tcptype passive\r
 a=end-of-candidates\r
 m=video 9 UDP/TLS/RTP/SAVPF 96 97\r
 c=IN IP4 0.0.0.0\r

@@ -103,6 +103,7 @@ fn the_answer_to_a_restart_reads_like_this_and_parses_back() {
         text,
         "a=ice-lite\r\na=ice-options:trickle\r\nm=audio 9 RTP/AVP 0\r\na=mid:a\r\na=ice-ufrag:OurUfrag12345678\r\n\
          a=ice-pwd:OurPasswordOurPasswordOurPasswor\r\na=candidate:1 1 udp 2130706431 203.0.113.5 8189 typ host\r\n\
+         a=candidate:2 1 tcp 1520435199 203.0.113.5 8189 typ host tcptype passive\r\n\
          a=end-of-candidates\r\n"
     );
     let fragment = parse_fragment(&text).expect("a fragment");
