@@ -3,7 +3,9 @@
 
 mod clients;
 mod codecs;
+mod endpoints;
 mod judge;
+mod judged;
 mod kit;
 mod lifecycle;
 mod offers;
