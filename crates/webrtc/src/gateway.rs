@@ -280,6 +280,7 @@ impl Gateway {
         let now = Instant::now();
         let place = self.admit(join)?;
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
+        negotiate::check_viewer(&offer)?;
         let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
         let plan = negotiate::plan_viewer(&offer, &tracks)?;
         let session = SessionId(random::u64());
@@ -367,9 +368,19 @@ impl Gateway {
     pub fn delete(&self, role: Role, stream: &StreamKey, resource: &str) -> Result<(), NotFound> {
         let found = self.shared.register.find(role, stream, resource).ok_or(NotFound)?;
         if let Some(live) = found {
-            self.shared.plane.end(live.worker, live.session, &live.ending, CloseReason::ByRequest);
+            self.end(&live, CloseReason::ByRequest);
         }
         Ok(())
+    }
+
+    /// Ends a session for everybody outside at once: its URL is a tombstone and the stream free for another publisher
+    /// before its worker has said goodbye.
+    fn end(&self, live: &Entry, reason: CloseReason) {
+        self.shared.plane.end(live.worker, live.session, &live.ending, reason);
+        self.shared.register.bury(&live.resource);
+        if live.role == Role::Publisher {
+            self.shared.directory.vacate(&live.stream, live.session);
+        }
     }
 
     /// True while a session URL leads to a session.
@@ -391,8 +402,8 @@ impl Gateway {
     }
 
     fn close_session(&self, session: SessionId, reason: CloseReason) -> bool {
-        let Some((worker, ending)) = self.shared.register.session(session) else { return false };
-        self.shared.plane.end(worker, session, &ending, reason);
+        let Some(live) = self.shared.register.session(session) else { return false };
+        self.end(&live, reason);
         true
     }
 

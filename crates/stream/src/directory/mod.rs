@@ -233,6 +233,11 @@ impl Directory {
         if entry.publisher.as_ref().is_some_and(is_hers) { Ok(None) } else { Err(Lost) }
     }
 
+    /// Frees the publisher slot of a session that is about to end, before its guard is dropped.
+    pub fn vacate(&self, key: &StreamKey, session: SessionId) {
+        self.inner.free_publisher(key, |holder| holder.session == session);
+    }
+
     /// Takes one of the stream's subscriber slots, whether or not anybody publishes.
     ///
     /// # Errors
@@ -307,6 +312,19 @@ impl Inner {
             self.latest.fetch_max(millis, Ordering::Relaxed);
         }
         millis
+    }
+
+    /// Frees the place of whoever `own` says, as publisher or about to be one; nothing where that has happened already.
+    fn free_publisher(&self, key: &StreamKey, own: impl Fn(&Holder) -> bool) {
+        let latest = self.latest.load(Ordering::Relaxed);
+        let mut state = self.lock();
+        let Some(entry) = state.streams.get_mut(key) else { return };
+        let freed = entry.publisher.take_if(|holder| own(holder));
+        let freed = freed.or(entry.challenger.take_if(|holder| own(holder)));
+        if freed.is_some() && entry.is_unclaimed() {
+            entry.idle_since = latest;
+            state.publishers = state.publishers.saturating_sub(1);
+        }
     }
 
     /// The state. Its holders do not leave it half-changed, so a panic elsewhere does not spoil it.

@@ -66,16 +66,7 @@ impl PublisherSlot {
 
 impl Drop for PublisherSlot {
     fn drop(&mut self) {
-        let latest = self.inner.latest.load(Ordering::Relaxed);
-        let mut state = self.inner.lock();
-        let Some(entry) = state.streams.get_mut(&self.key) else { return };
-        let own = |holder: &mut Holder| holder.generation == self.generation;
-        let mut freed = entry.publisher.take_if(own);
-        freed = freed.or(entry.challenger.take_if(own));
-        if freed.is_some() && entry.is_unclaimed() {
-            entry.idle_since = latest;
-            state.publishers = state.publishers.saturating_sub(1);
-        }
+        self.inner.free_publisher(&self.key, |holder| holder.generation == self.generation);
     }
 }
 

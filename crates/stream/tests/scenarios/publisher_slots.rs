@@ -84,6 +84,23 @@ fn a_silent_publisher_is_replaced_after_two_seconds() {
 }
 
 #[test]
+fn a_vacated_place_is_free_before_its_guard_is_dropped_and_counted_once() {
+    let scene = Scene::new(Config::default());
+    let alice = scene.publisher(ALICE).expect("nobody publishes");
+    alice.go_live(tracks(Codec::Vp8), scene.now);
+    scene.directory.vacate(&scene.key, BOB);
+    assert!(alice.holds(), "who does not hold it vacates nothing");
+    scene.directory.vacate(&scene.key, ALICE);
+    assert!(!alice.holds() && scene.directory.live_tracks(&scene.key).is_none());
+    assert_eq!(scene.directory.counts(), Counts::default());
+    let (bob, replaced) = scene.replaces(BOB);
+    assert_eq!(replaced, None);
+    drop(alice);
+    assert!(bob.holds());
+    assert_eq!(scene.directory.counts().publishers, 1);
+}
+
+#[test]
 fn a_late_release_never_frees_a_newer_slot() {
     let mut scene = Scene::new(Config::default());
     let first = scene.publisher(ALICE).expect("nobody publishes");

@@ -39,8 +39,8 @@ pub(crate) struct Entry {
 #[derive(Default)]
 struct Table {
     live: HashMap<String, Entry>,
-    /// Where each session is, and how it is ended.
-    sessions: HashMap<SessionId, (usize, Ending)>,
+    /// The URL of each live session.
+    sessions: HashMap<SessionId, String>,
     dead: HashMap<String, (Role, StreamKey)>,
     burials: VecDeque<(Instant, String)>,
 }
@@ -54,7 +54,7 @@ impl Register {
     pub(crate) fn insert(&self, entry: Entry) -> Registration {
         let resource = entry.resource.clone();
         let mut table = self.table();
-        table.sessions.insert(entry.session, (entry.worker, entry.ending.clone()));
+        table.sessions.insert(entry.session, resource.clone());
         table.live.insert(resource.clone(), entry);
         Registration { register: self.clone(), resource }
     }
@@ -75,9 +75,15 @@ impl Register {
         self.table().live.get_mut(resource).map(change)
     }
 
-    /// The worker of a session, and how it is ended.
-    pub(crate) fn session(&self, session: SessionId) -> Option<(usize, Ending)> {
-        self.table().sessions.get(&session).cloned()
+    /// A live session by its public name.
+    pub(crate) fn session(&self, session: SessionId) -> Option<Entry> {
+        let table = self.table();
+        table.sessions.get(&session).and_then(|resource| table.live.get(resource)).cloned()
+    }
+
+    /// Makes the URL of a session that is about to end a tombstone, before its registration is dropped.
+    pub(crate) fn bury(&self, resource: &str) {
+        self.table().bury(resource, Instant::now());
     }
 
     /// How many URLs lead to a session.
@@ -133,7 +139,7 @@ pub(crate) struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.register.table().bury(&self.resource, Instant::now());
+        self.register.bury(&self.resource);
     }
 }
 

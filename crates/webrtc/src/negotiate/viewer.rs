@@ -41,6 +41,22 @@ pub struct ViewerMedia {
     pub orientation_extension: Option<u8>,
 }
 
+/// Judges of an offer as a viewer's what can be said without knowing the stream: a mistake is told before the stream's
+/// state is.
+///
+/// # Errors
+/// [`OfferError::Unusable`] if a section does not receive (WHEP -04 4.3.6).
+pub fn check_viewer(offer: &Offer) -> Result<(), OfferError> {
+    match offer.active().find(|(_, section)| !section.direction.has_recv()) {
+        Some((_, section)) => Err(OfferError::Unusable(format!(
+            "{} is {}; a viewer offers recvonly (WHEP -04 4.3.6)",
+            section.name(),
+            section.direction
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Judges an offer as a viewer's and chooses how to send `tracks` to it. Sections for which the stream has nothing, or
 /// nothing the viewer can play, are left out, to be answered with port 0.
 ///
@@ -48,17 +64,11 @@ pub struct ViewerMedia {
 /// [`OfferError::Unusable`] if a section does not receive (WHEP -04 4.3.6) or the stream has nothing of what is asked for;
 /// [`OfferError::Codec`] if nothing is left for want of codecs, which the text names.
 pub fn plan_viewer(offer: &Offer, tracks: &Tracks) -> Result<ViewerPlan, OfferError> {
+    check_viewer(offer)?;
     let mut plan = ViewerPlan { media: Vec::new() };
     let mut refusals: Vec<String> = Vec::new();
     let mut lacking: Vec<&str> = Vec::new();
     for (kind, section) in offer.active() {
-        if !section.direction.has_recv() {
-            return Err(OfferError::Unusable(format!(
-                "{} is {}; a viewer offers recvonly (WHEP -04 4.3.6)",
-                section.name(),
-                section.direction
-            )));
-        }
         match (tracks.get(kind), tracks.get(kind).and_then(|track| choose(section, track))) {
             (Some(track), Some(format)) => plan.media.push(plan_section(kind, section, track.codec, format)),
             (Some(track), None) => {
