@@ -4,5 +4,6 @@
 //! in this process. It comes from the Debian package libsrtp2-dev; without it the tests fail and say so.
 
 mod peer;
+mod process;
 mod rtcp;
 mod rtp;

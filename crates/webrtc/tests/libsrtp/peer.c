@@ -2,8 +2,9 @@
  *
  * One command a line, one answer a line, bytes as hexadecimal:
  *
- *   open gcm128|gcm256|sha1_80 KEY+SALT   two fresh sessions under one master key: one that protects any SSRC, one that
- *                                         unprotects any SSRC; replay window 1024
+ *   open gcm128|gcm256|sha1_80 KEY+SALT KEY+SALT
+ *                                         two fresh sessions: one that protects any SSRC under the first master key, one
+ *                                         that unprotects any SSRC under the second; replay window 1024
  *   protect HEX, unprotect HEX            an RTP packet
  *   protect_rtcp HEX, unprotect_rtcp HEX  a compound
  *
@@ -39,7 +40,7 @@ static void answer(srtp_err_status_t status, const unsigned char *bytes, int len
     }
 }
 
-static srtp_err_status_t open_sessions(const char *profile, unsigned char *key)
+static srtp_err_status_t open_sessions(const char *profile, unsigned char *protecting, unsigned char *unprotecting)
 {
     srtp_policy_t policy;
     memset(&policy, 0, sizeof policy);
@@ -54,7 +55,7 @@ static srtp_err_status_t open_sessions(const char *profile, unsigned char *key)
     status = srtp_crypto_policy_set_from_profile_for_rtcp(&policy.rtcp, id);
     if (status != srtp_err_status_ok)
         return status;
-    policy.key = key;
+    policy.key = protecting;
     policy.window_size = 1024;
     if (outbound != NULL)
         srtp_dealloc(outbound);
@@ -65,21 +66,23 @@ static srtp_err_status_t open_sessions(const char *profile, unsigned char *key)
     status = srtp_create(&outbound, &policy);
     if (status != srtp_err_status_ok)
         return status;
+    policy.key = unprotecting;
     policy.ssrc.type = ssrc_any_inbound;
     return srtp_create(&inbound, &policy);
 }
 
 int main(void)
 {
-    static char line[MAX_LINE], name[32], profile[32], text[MAX_LINE];
-    static unsigned char bytes[MAX_BYTES];
+    static char line[MAX_LINE], name[32], profile[32], text[MAX_LINE], other[MAX_LINE];
+    static unsigned char bytes[MAX_BYTES], theirs[MAX_BYTES];
     if (srtp_init() != srtp_err_status_ok)
         return 1;
     while (fgets(line, sizeof line, stdin) != NULL) {
         int len;
-        if (sscanf(line, "open %31s %8191s", profile, text) == 2) {
+        if (sscanf(line, "open %31s %8191s %8191s", profile, text, other) == 3) {
             from_hex(text, bytes);
-            answer(open_sessions(profile, bytes), bytes, 0);
+            from_hex(other, theirs);
+            answer(open_sessions(profile, bytes, theirs), bytes, 0);
         } else if (sscanf(line, "%31s %8191s", name, text) == 2 && inbound != NULL) {
             srtp_err_status_t status = srtp_err_status_bad_param;
             len = from_hex(text, bytes);

@@ -3,7 +3,8 @@
 use whipstitch_webrtc::egress::Profile;
 use whipstitch_webrtc::egress::srtp::{OpenError, Sealer};
 
-use crate::peer::{NOT_AUTHENTIC, Peer, REPLAYED, TOO_OLD, hex};
+use crate::peer::{NOT_AUTHENTIC, Peer, REPLAYED, TOO_OLD};
+use crate::process::hex;
 
 const SSRC: u32 = 0xcafe_0001;
 
