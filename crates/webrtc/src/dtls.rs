@@ -22,7 +22,7 @@ use openssl::pkey::PKey;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
-use openssl::x509::{X509, X509NameBuilder};
+use openssl::x509::{X509, X509NameBuilder, X509StoreContext, X509StoreContextRef, X509VerifyResult};
 use str0m::crypto::dtls::{DtlsCert, DtlsInstance, DtlsProvider, DtlsVersion};
 use str0m::crypto::{CryptoError, CryptoProvider};
 use zeroize::Zeroizing;
@@ -96,10 +96,11 @@ impl Identity {
         DtlsCert::clone(&self.certificate)
     }
 
-    /// Runs `build`, which makes one engine, and returns the tap of the DTLS instance made in it.
-    pub(crate) fn tap<T>(build: impl FnOnce() -> T) -> (T, Tap) {
+    /// Runs `build`, which makes one engine, and returns the tap of the DTLS instance made in it. That instance takes no
+    /// certificate but the one with the fingerprint `peer`.
+    pub(crate) fn tap<T>(peer: [u8; 32], build: impl FnOnce() -> T) -> (T, Tap) {
         let tap = Tap::default();
-        SLOT.with(|slot| *slot.borrow_mut() = Some(tap.clone()));
+        SLOT.with(|slot| *slot.borrow_mut() = Some((tap.clone(), peer)));
         let built = build();
         SLOT.with(|slot| *slot.borrow_mut() = None);
         (built, tap)
@@ -107,8 +108,8 @@ impl Identity {
 }
 
 thread_local! {
-    /// The tap of the engine that is being built on this thread right now.
-    static SLOT: RefCell<Option<Tap>> = const { RefCell::new(None) };
+    /// The tap of the engine that is being built on this thread right now, and the fingerprint of its peer.
+    static SLOT: RefCell<Option<(Tap, [u8; 32])>> = const { RefCell::new(None) };
 }
 
 /// Where an instance leaves a copy of its keying material, once.
@@ -172,8 +173,6 @@ fn context(certificate: &DtlsCert) -> Result<SslContext, openssl::error::ErrorSt
     builder.set_cipher_list(CIPHERS)?;
     builder.set_groups_list(CURVES)?;
     builder.set_tlsext_use_srtp(SRTP_PROFILES)?;
-    // The peer must present a certificate; which one is right is told by its fingerprint, not by a chain.
-    builder.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, |_, _| true);
     let key = PKey::private_key_from_der(&certificate.private_key)?;
     let x509 = X509::from_der(&certificate.certificate)?;
     builder.set_private_key(&key)?;
@@ -214,11 +213,28 @@ impl DtlsProvider for Provider {
         _version: DtlsVersion,
         _mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let tap = SLOT.with(|slot| slot.borrow_mut().take());
+        let (tap, peer) = SLOT.with(|slot| slot.borrow_mut().take()).unzip();
         let mut ssl = Ssl::new(&self.context).map_err(other)?;
+        ssl.set_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |_, chain| {
+            peer.is_some_and(|peer| is_acceptable(chain, &peer))
+        });
         ssl.set_mtu(MTU).map_err(other)?;
         Ok(Box::new(Instance::new(ssl, tap, now).map_err(other)?))
     }
+}
+
+/// Judges the peer while there is still a handshake, so that it hears a fatal alert: which certificate is right is told
+/// by its fingerprint, not by a chain (RFC 8122 5); without SRTP there is nothing to talk about (RFC 5764 4.1).
+fn is_acceptable(chain: &mut X509StoreContextRef, peer: &[u8; 32]) -> bool {
+    let ssl = X509StoreContext::ssl_idx().ok().and_then(|index| chain.ex_data(index));
+    let srtp = ssl.is_some_and(|ssl| ssl.selected_srtp_profile().is_some());
+    let own = chain.chain().and_then(|chain| chain.get(0)).and_then(|certificate| certificate.to_der().ok());
+    let acceptable = srtp && own.is_some_and(|der| openssl::sha::sha256(&der) == *peer);
+    if !acceptable {
+        // handshake_failure.
+        chain.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+    }
+    acceptable
 }
 
 fn other(error: openssl::error::ErrorStack) -> CryptoError {

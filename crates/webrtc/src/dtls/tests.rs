@@ -44,9 +44,9 @@ struct End {
 }
 
 impl End {
-    fn new(identity: &Identity, now: Instant, active: bool) -> End {
+    fn new(identity: &Identity, peer: &Identity, now: Instant, active: bool) -> End {
         let provider = identity.provider();
-        let (instance, tap) = Identity::tap(|| {
+        let (instance, tap) = Identity::tap(*peer.fingerprint(), || {
             provider.dtls_provider.new_dtls(&identity.certificate(), now, DtlsVersion::Dtls12, None).unwrap()
         });
         let (outgoing, told, peer) = (VecDeque::new(), Vec::new(), Vec::new());
@@ -103,7 +103,13 @@ struct Pair {
 impl Pair {
     fn new(client: &Identity, server: &Identity, lose: u32, seed: u32) -> Pair {
         let now = Instant::now();
-        Pair { now, client: End::new(client, now, true), server: End::new(server, now, false), lose, random: seed }
+        Pair {
+            now,
+            client: End::new(client, server, now, true),
+            server: End::new(server, client, now, false),
+            lose,
+            random: seed,
+        }
     }
 
     /// Carries datagrams, and time when there are none, until both are connected or a minute has passed.
@@ -188,7 +194,7 @@ fn lost_flights_are_repeated_in_virtual_time() {
 #[test]
 fn a_silent_peer_gets_one_flight_at_a_time_at_doubling_intervals() {
     let identity = Identity::generate().unwrap();
-    let mut end = End::new(&identity, Instant::now(), true);
+    let mut end = End::new(&identity, &identity, Instant::now(), true);
     end.poll();
     let hello = end.outgoing.pop_front().unwrap();
     let mut at = Vec::new();
