@@ -9,7 +9,9 @@
 //! asks and never comes must not cost that.
 
 mod blueprint;
+mod inbound;
 mod layers;
+mod reporter;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,11 +23,15 @@ use str0m::stats::MediaIngressStats;
 use str0m::{Event, Input, Output, Rtc, RtcError};
 use whipstitch_media::time::{self, Ntp};
 use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
 
 use self::blueprint::Blueprint;
+use self::inbound::{Admission, Inbound};
 use self::layers::{Choice, Layers};
+use self::reporter::Reporter;
 use crate::dtls::{Identity, Tap, Tapped};
+use crate::egress::Keys;
 use crate::negotiate::{DtlsRole, PublisherPlan};
 
 /// The two ends of the engine's only pair: documentation addresses (RFC 5737) that no datagram ever goes to.
@@ -36,7 +42,7 @@ const THERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192
 const HERE_CREDENTIALS: (&str, &str) = ("here", "synthetic-check-of-the-edge");
 const THERE_CREDENTIALS: (&str, &str) = ("there", "synthetic-check-of-the-edge");
 
-/// SSRCs of one session (protocol.md 7.2). Beyond it they are ignored.
+/// SSRCs of one session (protocol.md 7.2). Packets of further ones are dropped.
 const MAX_SSRCS: usize = 32;
 
 /// What the engine tells.
@@ -117,8 +123,12 @@ pub(crate) struct Engine {
     tap: Tap,
     role: DtlsRole,
     sections: Vec<Section>,
-    /// Those that negotiation named and those that an authentic packet has shown.
-    ssrcs: Vec<u32>,
+    reduced_size: bool,
+    /// Both of a publisher that is connected.
+    reporter: Option<Box<Reporter>>,
+    inbound: Option<Box<Inbound>>,
+    /// Packets that came too late for the engine, to be told of.
+    repaired: Vec<(Kind, Packet)>,
     /// A packet has proven authentic since this was asked last.
     authentic: bool,
     wake: Instant,
@@ -128,7 +138,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// An engine that only does DTLS: a subscriber's.
     pub(crate) fn subscriber(now: Instant, identity: &Identity, fingerprint: &[u8; 32], role: DtlsRole) -> Engine {
-        Engine::of(now, Blueprint::new(identity, fingerprint, None), role)
+        Engine::of(now, Blueprint::new(identity, fingerprint, None), role, false)
     }
 
     /// An engine that receives what a publisher's plan says.
@@ -139,17 +149,20 @@ impl Engine {
         role: DtlsRole,
         plan: &PublisherPlan,
     ) -> Engine {
-        Engine::of(now, Blueprint::new(identity, fingerprint, Some(plan)), role)
+        Engine::of(now, Blueprint::new(identity, fingerprint, Some(plan)), role, plan.reduced_size)
     }
 
-    fn of(now: Instant, blueprint: Blueprint, role: DtlsRole) -> Engine {
+    fn of(now: Instant, blueprint: Blueprint, role: DtlsRole, reduced_size: bool) -> Engine {
         Engine {
             blueprint: Some(Box::new(blueprint)),
             rtc: None,
             tap: Tap::default(),
             role,
             sections: Vec::new(),
-            ssrcs: Vec::new(),
+            reduced_size,
+            reporter: None,
+            inbound: None,
+            repaired: Vec::new(),
             authentic: false,
             wake: now,
             broken: false,
@@ -161,7 +174,7 @@ impl Engine {
         let Some(blueprint) = self.blueprint.take() else { return Ok(()) };
         let (mut rtc, tap) = blueprint.build(now);
         self.tap = tap;
-        (self.sections, self.ssrcs) = blueprint.declare(&mut rtc);
+        self.sections = blueprint.declare(&mut rtc);
         let rtc = self.rtc.insert(Box::new(rtc));
         rtc.handle_input(Input::Timeout(now))?;
         rtc.direct_api().start_dtls(self.role == DtlsRole::Client)?;
@@ -180,25 +193,40 @@ impl Engine {
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
     }
 
-    /// An SRTP datagram of the peer. str0m maps a new SSRC to a section, by extensions that SRTP leaves in clear, before it
-    /// authenticates the packet: a forged one would make the section forget what it knows of the publisher's. So the first
-    /// packet of an SSRC that negotiation did not name has to be `authentic`, and nothing is remembered of one that is not
-    /// (protocol.md 7.2).
-    pub(crate) fn handle_rtp(
-        &mut self,
-        now: Instant,
-        datagram: &[u8],
-        authentic: impl FnOnce(&[u8]) -> bool,
-    ) -> Result<(), EngineError> {
-        let Some((pt, ssrc)) = rtp_identity(datagram) else { return Ok(()) };
-        if !self.ssrcs.contains(&ssrc) {
-            if self.ssrcs.len() >= MAX_SSRCS || !authentic(datagram) {
+    /// An SRTP datagram of the peer. Before [`Engine::secure`] nothing of it can be authentic.
+    pub(crate) fn handle_rtp(&mut self, now: Instant, datagram: &[u8]) -> Result<(), EngineError> {
+        let Some(rtp) = rtp_identity(datagram) else { return Ok(()) };
+        let mapped = self.is_mapped(rtp.ssrc);
+        let Some(inbound) = &mut self.inbound else { return Ok(()) };
+        match inbound.admit(now, &rtp, datagram, mapped) {
+            Admission::Dropped => return Ok(()),
+            Admission::Late(kind, packet) => {
+                self.authentic = true;
+                let section = self.sections.iter().find(|section| section.kind == kind);
+                // Of simulcast layers, only the one that is forwarded.
+                let chosen = section.and_then(|section| section.layers.as_ref()).map(Layers::chosen);
+                if chosen.is_none_or(|chosen| chosen == Some(rtp.ssrc)) {
+                    self.repaired.push((kind, packet));
+                }
                 return Ok(());
             }
-            self.ssrcs.push(ssrc);
-            self.map_by_payload_type(pt, ssrc);
+            Admission::Engine if !mapped => self.map_by_payload_type(&rtp),
+            Admission::Engine => {}
         }
         self.handle_datagram(now, datagram)
+    }
+
+    /// Whether an SRTCP datagram is the peer's, and comes for the first time.
+    pub(crate) fn is_authentic_rtcp(&mut self, datagram: &[u8]) -> bool {
+        self.inbound.as_mut().is_some_and(|inbound| inbound.is_authentic_rtcp(datagram))
+    }
+
+    /// A publisher is proven: from now on its packets are judged, and reports to it written, under these keys, which are
+    /// those of [`Engine::take_keys`].
+    pub(crate) fn secure(&mut self, keys: Keys) {
+        let (sealers, ours, theirs) = keys.into_rewriting_contexts();
+        self.reporter = Some(Box::new(Reporter::new(sealers, ours, self.reduced_size)));
+        self.inbound = Some(Box::new(Inbound::new(theirs)));
     }
 
     /// Its deadline has come.
@@ -216,14 +244,13 @@ impl Engine {
     }
 
     /// RFC 9143 9.2's last resort: without `a=ssrc` and MID the payload type says whose packet it is.
-    fn map_by_payload_type(&mut self, pt: u8, ssrc: u32) {
-        let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == pt);
+    fn map_by_payload_type(&mut self, rtp: &RtpIdentity) {
+        let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == rtp.pt);
         let (Some(mid), Some(rtc)) = (section.map(|section| section.mid), &mut self.rtc) else { return };
-        rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None);
+        rtc.direct_api().expect_stream_rx(rtp.ssrc.into(), None, mid, None);
     }
 
     /// Whether packets with this SSRC have a section.
-    #[cfg(test)]
     pub(crate) fn is_mapped(&mut self, ssrc: u32) -> bool {
         self.rtc.as_mut().is_some_and(|rtc| rtc.direct_api().stream_rx(&ssrc.into()).is_some())
     }
@@ -234,6 +261,9 @@ impl Engine {
         mut send: impl FnMut(&[u8]),
         mut tell: impl FnMut(EngineEvent),
     ) -> Result<(), EngineError> {
+        for (kind, packet) in self.repaired.drain(..) {
+            tell(EngineEvent::Packet(kind, packet));
+        }
         while let Some(rtc) = &mut self.rtc {
             match rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
@@ -241,9 +271,16 @@ impl Engine {
                     return Ok(());
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    // The answer to the synthetic check is for nobody.
-                    if !is_stun(&transmit.contents) {
-                        send(&transmit.contents);
+                    match sort(&transmit.contents) {
+                        Sort::Dtls => send(&transmit.contents),
+                        // Before the peer is proven there is nothing to report.
+                        Sort::Rtcp => {
+                            if let Some(reporter) = &mut self.reporter {
+                                reporter.rewrite(&transmit.contents, &mut send);
+                            }
+                        }
+                        // The answer to the synthetic check is for nobody, and of media the engine sends none.
+                        Sort::Stun | Sort::Rtp | Sort::Other => {}
                     }
                 }
                 Ok(Output::Event(event)) => self.event(event, &mut tell),
@@ -278,7 +315,7 @@ impl Engine {
         else {
             return;
         };
-        let kind = section.kind;
+        let (kind, media_pt) = (section.kind, section.pt);
         if let Some(layers) = &mut section.layers {
             match layers.take(packet.timestamp, *packet.header.ssrc, packet.payload.len()) {
                 Choice::Forward => {}
@@ -300,17 +337,19 @@ impl Engine {
             // str0m gives -dBov as a negative number; the wire has seven bits of magnitude (RFC 6464 3).
             level.unsigned_abs().min(127) | if values.voice_activity == Some(true) { 0x80 } else { 0 }
         });
-        tell(EngineEvent::Packet(
-            kind,
-            Packet {
-                seq: *packet.seq_no,
-                time: packet.time.numer(),
-                marker: packet.header.marker,
-                payload: packet.payload,
-                extensions: Extensions { audio_level, orientation: None },
-                arrived: packet.timestamp,
-            },
-        ));
+        let ssrc = *packet.header.ssrc;
+        let packet = Packet {
+            seq: *packet.seq_no,
+            time: packet.time.numer(),
+            marker: packet.header.marker,
+            payload: packet.payload,
+            extensions: Extensions { audio_level, orientation: None },
+            arrived: packet.timestamp,
+        };
+        if let Some(inbound) = &mut self.inbound {
+            inbound.note(ssrc, kind, media_pt, &packet);
+        }
+        tell(EngineEvent::Packet(kind, packet));
     }
 
     /// True when an authentic RTP packet has come since the last call, whether or not it was told of.
@@ -336,7 +375,7 @@ impl Engine {
 
     /// Whether this is a resend of a section's by RFC 4588, as its header says, which anybody may write.
     pub(crate) fn is_rtx(&self, datagram: &[u8]) -> bool {
-        rtp_identity(datagram).is_some_and(|(pt, _)| self.sections.iter().any(|section| section.rtx_pt == Some(pt)))
+        rtp_identity(datagram).is_some_and(|rtp| self.sections.iter().any(|section| section.rtx_pt == Some(rtp.pt)))
     }
 
     /// Takes the keys, once. Only after [`EngineEvent::Connected`], which says that the fingerprint was right.
@@ -374,17 +413,19 @@ impl Engine {
     }
 }
 
-/// RFC 7983: STUN begins with 0-3.
-fn is_stun(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| *first < 4)
+/// What SRTP leaves in clear of an RTP header (RFC 3711 3.1).
+struct RtpIdentity {
+    pt: u8,
+    seq: u16,
+    ssrc: u32,
 }
 
-/// Payload type and SSRC of an RTP header, which SRTP leaves in clear (RFC 3711 3.1).
-fn rtp_identity(datagram: &[u8]) -> Option<(u8, u32)> {
+fn rtp_identity(datagram: &[u8]) -> Option<RtpIdentity> {
     let (&first, &second) = (datagram.first()?, datagram.get(1)?);
     if first >> 6 != 2 || (192..=223).contains(&second) {
         return None;
     }
-    let ssrc = datagram.get(8..12)?.try_into().ok()?;
-    Some((second & 0x7f, u32::from_be_bytes(ssrc)))
+    let seq = u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?);
+    let ssrc = u32::from_be_bytes(*datagram.get(8..)?.first_chunk()?);
+    Some(RtpIdentity { pt: second & 0x7f, seq, ssrc })
 }

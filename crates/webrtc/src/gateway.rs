@@ -241,7 +241,7 @@ impl Gateway {
         let worker = self.shared.plane.home(stream);
         let identity = &self.shared.identity;
         let engine = Engine::publisher(now, identity, offer.fingerprint(), offer.dtls_role(), &plan);
-        let role = RoleState::Publisher { slot, tracks: plan.tracks.clone(), opener: None };
+        let role = RoleState::Publisher { slot, tracks: plan.tracks.clone() };
         let accepted = self.install(
             now,
             Installation {

@@ -16,7 +16,6 @@ use whipstitch_plane::{
 use whipstitch_stream::directory::{PublisherSlot, SubscriberSlot};
 use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
-use crate::egress::srtp::Opener;
 use crate::egress::{Egress, Keys, Profile, TrackConfig};
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::gateway::{Place, Registration};
@@ -46,8 +45,6 @@ pub(crate) enum RoleState {
         slot: PublisherSlot,
         /// What the answer promised to take.
         tracks: Tracks,
-        /// Once connected: says what is authentic of that which the engine does not ask in time or does not tell.
-        opener: Option<Box<Opener>>,
     },
     /// WHEP.
     Subscriber {
@@ -206,9 +203,8 @@ impl Session {
             return;
         };
         match &mut self.role {
-            RoleState::Publisher { slot, tracks, opener } => {
-                // What would seal goes: under our key and its SSRCs the engine alone writes.
-                *opener = Some(Box::new(keys.into_contexts().1));
+            RoleState::Publisher { slot, tracks } => {
+                self.engine.secure(keys);
                 // Silent for too long during its handshake, it may have lost the stream to another.
                 if slot.go_live(tracks.clone(), cx.now) {
                     cx.act(Action::Publish(tracks.clone()));
@@ -237,9 +233,11 @@ impl Session {
 
     fn rtp(&mut self, cx: &mut Context<'_>, path: Path, datagram: &[u8]) {
         // A subscriber has nothing to send but RTCP.
-        let RoleState::Publisher { opener: Some(opener), .. } = &mut self.role else { return };
+        if !matches!(self.role, RoleState::Publisher { .. }) {
+            return;
+        }
         let before = self.received.packets;
-        let fed = self.engine.handle_rtp(cx.now, datagram, |packet| opener.open(&mut packet.to_vec()).is_ok());
+        let fed = self.engine.handle_rtp(cx.now, datagram);
         self.drive(cx, fed);
         if self.engine.take_authentic() {
             self.edge.heard(cx.now, path);
@@ -253,9 +251,8 @@ impl Session {
     fn rtcp(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]) {
         let now = cx.now;
         match &mut self.role {
-            RoleState::Publisher { opener, .. } => {
-                let mut opened = datagram.to_vec();
-                if opener.as_mut().is_none_or(|opener| opener.open_rtcp(&mut opened).is_err()) {
+            RoleState::Publisher { .. } => {
+                if !self.engine.is_authentic_rtcp(datagram) {
                     return;
                 }
                 self.edge.heard(now, path);

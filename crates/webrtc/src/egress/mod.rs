@@ -24,6 +24,7 @@ pub use config::{ConfigError, ExtensionIds, Rtx, TrackConfig};
 pub use feedback::{Feedback, Rejected};
 pub use keys::{Keys, Profile, WrongLength};
 pub use rtcp::Malformed;
+pub(crate) use rtcp::packets;
 pub use stats::EgressStats;
 
 use std::time::{Duration, Instant};

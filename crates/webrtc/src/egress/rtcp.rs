@@ -83,14 +83,17 @@ impl<'a> Compound<'a> {
 
     /// What the viewer says, in order.
     pub(super) fn messages(self) -> impl Iterator<Item = Message<'a>> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let (packet, after) = rest.split_at_checked(packet_len(rest).ok()?)?;
-            rest = after;
-            Some(message(packet).ok().flatten())
-        })
-        .flatten()
+        packets(self.0).filter_map(|packet| message(packet).ok().flatten())
     }
+}
+
+/// The packets of a compound, each with its header, up to the first that is not whole.
+pub(crate) fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (packet, after) = compound.split_at_checked(packet_len(compound).ok()?)?;
+        compound = after;
+        Some(packet)
+    })
 }
 
 /// P bit of the first byte.

@@ -40,7 +40,7 @@ impl Blueprint {
     /// The engine, and where its keys will be.
     pub(super) fn build(&self, now: Instant) -> (Rtc, Tap) {
         let config = self.config();
-        let (mut rtc, tap) = Identity::tap(|| config.build(now));
+        let (mut rtc, tap) = Identity::tap(self.fingerprint, || config.build(now));
         let here = Candidate::host(HERE, Protocol::Udp).expect("the synthetic address is a valid host candidate");
         rtc.add_local_candidate(here);
         let mut api = rtc.direct_api();
@@ -80,9 +80,9 @@ impl Blueprint {
         config
     }
 
-    /// Tells an engine what to expect of a publisher: its sections, and the SSRCs that negotiation named.
-    pub(super) fn declare(&self, rtc: &mut Rtc) -> (Vec<Section>, Vec<u32>) {
-        let (mut sections, mut ssrcs) = (Vec::new(), Vec::new());
+    /// Tells an engine what to expect of a publisher: its sections.
+    pub(super) fn declare(&self, rtc: &mut Rtc) -> Vec<Section> {
+        let mut sections = Vec::new();
         let has_mid = self.extensions.iter().any(|(_, extension)| *extension == Extension::Mid);
         let mut api = rtc.direct_api();
         for media in &self.media {
@@ -92,7 +92,6 @@ impl Blueprint {
             if let Some(ssrc) = media.ssrc.filter(|_| media.rids.is_empty()) {
                 let stream = api.expect_stream_rx(ssrc.into(), media.rtx_ssrc.map(Ssrc::from), mid, None);
                 stream.suppress_nack(!media.nack);
-                ssrcs.extend([Some(ssrc), media.rtx_ssrc].into_iter().flatten());
             }
             let keyframe_request = match (media.pli, media.fir) {
                 (true, _) => Some(KeyframeRequestKind::Pli),
@@ -115,7 +114,7 @@ impl Blueprint {
         if self.media.iter().any(|media| media.transport_cc) {
             api.enable_twcc_feedback();
         }
-        (sections, ssrcs)
+        sections
     }
 }
 

@@ -16,6 +16,8 @@ pub struct PublisherPlan {
     pub media: Vec<PublisherMedia>,
     /// The negotiated header extensions of the transport: ID (1 to 14) and meaning.
     pub extensions: Vec<(u8, Extension)>,
+    /// It takes feedback that is not part of a compound (RFC 5506). FFmpeg says so of its video only.
+    pub reduced_size: bool,
 }
 
 /// One accepted section of a publisher.
@@ -58,8 +60,10 @@ pub struct PublisherMedia {
 /// [`OfferError::Codec`] if a section has no codec that can be forwarded (there is no partial success, RFC 9725 4.4.3),
 /// [`OfferError::Unusable`] if one does not send, or contradicts the other one.
 pub fn plan_publisher(offer: &Offer) -> Result<PublisherPlan, OfferError> {
-    let mut plan = PublisherPlan { tracks: Tracks::default(), media: Vec::new(), extensions: Vec::new() };
+    let mut plan =
+        PublisherPlan { tracks: Tracks::default(), media: Vec::new(), extensions: Vec::new(), reduced_size: false };
     for (kind, section) in offer.active() {
+        plan.reduced_size |= section.rtcp_rsize;
         let media = plan_section(kind, section)?;
         for offered in extensions(section, &media) {
             add_extension(&mut plan.extensions, offered)?;

@@ -123,7 +123,7 @@ impl World {
                 let engine = Engine::publisher(now, &identity, offer.fingerprint(), offer.dtls_role(), &plan);
                 let slot = directory.reserve_publisher(&stream(), SessionId(1), now).unwrap();
                 let answer = answer_publisher(&offer, &plan, &local);
-                (engine, RoleState::Publisher { slot, tracks: plan.tracks, opener: None }, answer)
+                (engine, RoleState::Publisher { slot, tracks: plan.tracks }, answer)
             }
             Role::Subscriber => {
                 let plan = plan_viewer(&offer, &tracks()).unwrap();
@@ -522,6 +522,29 @@ fn a_publisher_that_sends_nothing_but_rtcp_is_alive_and_a_replay_is_no_sign_of_l
         world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut forged));
     }
     assert_eq!(world.session.edge.last_heard(), after);
+}
+
+#[test]
+fn a_publisher_that_checks_no_more_lives_by_its_media_and_dies_without() {
+    let mut world = World::new(Role::Publisher);
+    world.run(Duration::from_secs(1));
+    // As FFmpeg 8.0 does after the handshake.
+    world.lost = |datagram| sort(datagram) == Sort::Stun;
+    let mid = world.mids[1];
+    let pt = world.client.media(mid).unwrap().remote_pts()[0];
+    for seq in 0..900_u64 {
+        let now = world.now;
+        let mut api = world.client.direct_api();
+        let tx = api.stream_tx_by_mid(mid, None).unwrap();
+        tx.write_rtp(RtpWrite::new(pt, seq.into(), seq as u32 * 9000, now, vec![1; 50]).marker(true));
+        world.run(Duration::from_millis(100));
+    }
+    assert_eq!(world.closed(), None, "a minute and a half without a check");
+    let last = world.session.edge.last_heard();
+    assert!(world.now - last < Duration::from_secs(1));
+    world.now = last + SILENCE;
+    world.with(|session, cx| session.handle_timeout(cx));
+    assert_eq!(world.closed(), Some(CloseReason::IceTimeout));
 }
 
 #[test]

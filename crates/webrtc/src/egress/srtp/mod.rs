@@ -23,12 +23,19 @@ use super::keys::Keys;
 /// half a second. 64, the least RFC 3711 allows, throws those away.
 pub const WINDOW: u64 = 1024;
 
-type Window = sequence::Window<{ WINDOW as usize / 64 }>;
+/// Which of the newest [`WINDOW`] indices were seen.
+pub(crate) type Window = sequence::Window<{ WINDOW as usize / 64 }>;
 
 impl Keys {
     /// What writes under our key, and what opens under the peer's.
     pub fn into_contexts(self) -> (Sealers, Opener) {
         (Sealers::new(&self.local), Opener::new(&self.remote))
+    }
+
+    /// The same, and what opens under our own key: for rewriting what another writer sealed with it. That one's packets
+    /// must never leave.
+    pub(crate) fn into_rewriting_contexts(self) -> (Sealers, Opener, Opener) {
+        (Sealers::new(&self.local), Opener::new(&self.local), Opener::new(&self.remote))
     }
 }
 

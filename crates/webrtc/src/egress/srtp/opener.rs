@@ -108,6 +108,14 @@ impl Opener {
         Ok(Opened { index, header, len })
     }
 
+    /// Opens an SRTP packet in place as one of this index. Whether it comes for the first time is for the caller to know.
+    pub(crate) fn open_as(&self, index: u64, packet: &mut [u8]) -> Result<Opened, OpenError> {
+        let header = header_len(packet).ok_or(OpenError::Malformed)?;
+        let ssrc = u32_at(packet, 8).ok_or(OpenError::Malformed)?;
+        let len = self.rtp.open_rtp(ssrc, index, packet, header).map_err(|_| OpenError::NotAuthentic)?;
+        Ok(Opened { index, header, len })
+    }
+
     /// Opens an SRTCP packet in place and returns the length of the compound. After an error the bytes are worthless and
     /// nothing was remembered. A packet with the E bit clear is authentic but was sent unencrypted (RFC 3711 3.4): that
     /// gives away what the peer chose to give away, and is accepted.
