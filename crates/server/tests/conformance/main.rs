@@ -3,10 +3,16 @@
 
 mod clients;
 mod codecs;
+mod dtls;
 mod endpoints;
+mod ffmpeg;
+mod gstreamer;
 mod judge;
 mod judged;
 mod kit;
 mod lifecycle;
+mod obs;
 mod offers;
+mod rtcp;
 mod sessions;
+mod stun;

@@ -1,11 +1,13 @@
 //! What every conformance test is made of: the server in this process on free ports of loopback ([`Site`]), an HTTP
 //! client that sends any bytes and shows the answer as it came ([`Connection`], [`Answer`]), the offers of real clients
-//! ([`offers`]), a peer that connects with any of them ([`Live`]), and a judge of SDP answers ([`answer`]).
+//! ([`offers`]), a peer that connects with any of them ([`Live`]), one that does what the test says, datagram by datagram
+//! ([`peer::Peer`]), and a judge of SDP answers ([`answer`]).
 
 pub(crate) mod answer;
 mod http;
 mod live;
 pub(crate) mod offers;
+pub(crate) mod peer;
 pub(crate) mod sdp;
 mod site;
 
