@@ -126,6 +126,7 @@ fn ffmpeg_that_stops_before_the_handshake_ends_leaves_the_stream_free() {
     first.check();
     let location = first.accepted.location().to_owned();
     site.ask("DELETE", &location, &[], "").is(200);
+    site.until(|| site.stream("cam")["publisher"].is_null());
     let mut second = Peer::join(&site, "/whip/cam", &offers::offer("ffmpeg-8.0"), &Script::ffmpeg());
     second.check();
     second.handshake();
