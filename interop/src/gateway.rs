@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::network::Network;
 use crate::process::Process;
 
 /// Orderly stop takes at most ten seconds (design 1.1).
@@ -32,6 +33,11 @@ impl Gateway {
     /// Starts `whipstitch demo`.
     pub fn demo(flags: &[&str]) -> Gateway {
         Gateway::start(program(), "demo", flags)
+    }
+
+    /// Starts `whipstitch serve` in a network of its own.
+    pub fn inside(network: &Network, flags: &[&str]) -> Gateway {
+        Gateway::start(network.inside(&program()), "serve", flags)
     }
 
     /// Starts a command of this build of the gateway, with a data folder of its own and on free ports unless the flags

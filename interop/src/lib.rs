@@ -1,13 +1,15 @@
-//! The built gateway as a process: started, listened to, stopped, gone when its test is.
+//! The built gateway as a process: started, listened to, stopped, gone when its test is; and networks to put it in.
 //!
 //! Everything here panics when the world is not as expected, with the words a person needs to find out why: this is
 //! test equipment, and a test has nothing better to do with an error. Processes end with the value that started them,
 //! and with the program that did, however that ends.
 
 mod gateway;
+mod network;
 mod process;
 mod python;
 
 pub use gateway::{Gateway, program, target};
+pub use network::Network;
 pub use process::Process;
 pub use python::python;

@@ -41,14 +41,9 @@ struct State {
 impl Process {
     /// Starts `command`; its output and error lines are collected together.
     pub fn start(name: &str, command: &Command) -> Process {
-        let mut guarded = Command::new("setpriv");
-        guarded.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => guarded.env(key, value),
-                None => guarded.env_remove(key),
-            };
-        }
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--pdeathsig", "KILL"]);
+        let mut guarded = wrapped(setpriv, command);
         guarded.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = guarded.spawn().unwrap_or_else(|e| panic!("setpriv, to start {name}: {e}"));
         let shared = Arc::new(Shared::default());
@@ -107,6 +102,18 @@ impl Process {
             state = self.shared.changed.wait_timeout(state, left).expect("no holder panics").0;
         }
     }
+}
+
+/// `outer` with the program and arguments of `inner` as its last arguments, and its environment.
+pub(crate) fn wrapped(mut outer: Command, inner: &Command) -> Command {
+    outer.arg(inner.get_program()).args(inner.get_args());
+    for (key, value) in inner.get_envs() {
+        match value {
+            Some(value) => outer.env(key, value),
+            None => outer.env_remove(key),
+        };
+    }
+    outer
 }
 
 impl Shared {

@@ -2,7 +2,8 @@
 //!
 //! Waiting happens inside the page: a condition in JavaScript is asked every 100 ms until it holds or its time is up.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
 use tokio::sync::Mutex;
-use whipstitch_interop::{Process, target};
+use whipstitch_interop::{Network, Process, target};
 
 use super::marionette::Marionette;
 
@@ -95,6 +96,19 @@ impl Browser {
             wanted.add_experimental_option("mobileEmulation", metrics).expect("an option");
         })
         .await
+    }
+
+    /// Starts Chromium in a network of its own; chromedriver stays outside and holds it by a pipe.
+    pub(crate) async fn chromium_inside(network: &Network, name: &str) -> Browser {
+        let command = network.inside(&Command::new("chromium"));
+        let mut words = vec!["exec", command.get_program().to_str().expect("a name")];
+        words.extend(command.get_args().map(|word| word.to_str().expect("a word")));
+        let folder = profile();
+        let script = folder.path().join("chromium");
+        fs::write(&script, format!("#!/bin/sh\n{} \"$@\"\n", words.join(" "))).expect("the folder is ours");
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("the file is ours");
+        let binary = script.to_str().expect("a path in UTF-8");
+        Browser::chromium_with(name, |wanted| wanted.set_binary(binary).expect("an option")).await
     }
 
     async fn chromium_with(name: &str, adapt: impl FnOnce(&mut ChromeCapabilities)) -> Browser {

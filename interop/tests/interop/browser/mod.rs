@@ -10,4 +10,5 @@ mod partial;
 mod publishing;
 mod reconnecting;
 mod session;
+mod tcp;
 mod watching;
