@@ -9,6 +9,7 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, header::HeaderMap};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Takes;
 use crate::access::Decision;
@@ -85,12 +86,15 @@ pub(super) struct Counted {
 pub(super) const CAPS: [&str; 4] = ["global", "conflict", "draining", "overload"];
 
 /// The members of RFC 9457, and `error`, which players of MediaMTX read on a 400.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem<'a> {
     r#type: &'static str,
+    /// The status in words.
     title: &'a str,
     status: u16,
+    /// What was wrong, for a person.
     detail: &'a str,
+    /// The same.
     error: &'a str,
 }
 

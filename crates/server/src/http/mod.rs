@@ -6,11 +6,13 @@
 
 mod body;
 pub(crate) mod connection;
+mod docs;
 mod error;
 mod framing;
 mod metrics;
 mod mounts;
 mod offer;
+mod openapi;
 mod ops;
 mod pages;
 mod request;
@@ -181,6 +183,9 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/sessions", any(streams::sessions)),
         ("/api/v1/sessions/{session}", any(sessions::of_the_api)),
         ("/metrics", any(metrics::scrape)),
+        ("/openapi.json", any(docs::description)),
+        ("/docs", any(docs::browser)),
+        ("/docs/{file}", any(docs::file)),
         ("/healthz", any(ops::health)),
         ("/readyz", any(ops::ready)),
         ("/", any(pages::dashboard)),

@@ -99,6 +99,18 @@ impl Request {
         }
     }
 
+    /// Takes `?token=` for an `Authorization` that is not there: for what a browser navigates to.
+    pub(crate) fn take_token_of_query(&mut self) {
+        let token = || self.parameter("token", Error::StreamQuery).ok().flatten();
+        if !self.parts.headers.contains_key(header::AUTHORIZATION)
+            && let Some(token) = token()
+            && let Ok(mut field) = header::HeaderValue::from_str(&format!("Bearer {token}"))
+        {
+            field.set_sensitive(true);
+            self.parts.headers.insert(header::AUTHORIZATION, field);
+        }
+    }
+
     /// The host the client used, without port.
     pub(crate) fn host(&self) -> Option<&str> {
         self.authority.as_ref().map(Authority::host)

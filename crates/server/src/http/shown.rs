@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use whipstitch_stream::stats::{StreamStats, TrackStats};
 
 use crate::media::{ClosedSession, Role, SessionReport, StreamReport};
 
 /// `GET /api/v3/webrtc/stats` (S3-R3).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Numbers {
     /// Streams somebody publishes or watches.
     pub(super) active_streams: usize,
@@ -22,13 +23,13 @@ pub(super) struct Numbers {
 }
 
 /// `GET /api/v1/streams`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Streams {
     pub(super) streams: Vec<Stream>,
 }
 
 /// One stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Stream {
     name: String,
     /// Whether it can be watched now.
@@ -40,13 +41,13 @@ pub(super) struct Stream {
 }
 
 /// `GET /api/v1/sessions`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Sessions {
     pub(super) sessions: Vec<Listed>,
 }
 
 /// One session where its stream does not stand around it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Listed {
     stream: String,
     role: ShownRole,
@@ -63,15 +64,16 @@ pub(super) struct Listed {
 }
 
 /// The two roles towards a stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = Role)]
 enum ShownRole {
     Publisher,
     Subscriber,
 }
 
 /// How far a session has come.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum State {
     /// The offer is answered; media cannot flow yet.
@@ -83,7 +85,7 @@ enum State {
 }
 
 /// Who publishes a stream, and what.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Publisher {
     #[serde(flatten)]
     session: Session,
@@ -93,9 +95,10 @@ struct Publisher {
 
 /// One session. With a publisher media comes in and requests for resends and keyframes go out; with a subscriber it is
 /// the other way round.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Session {
     /// 16 hex digits, for `DELETE /api/v1/sessions/{session}`.
+    #[schema(pattern = "^[0-9a-f]{16}$")]
     session: String,
     state: State,
     /// When the offer was answered: RFC 3339, UTC, as all times here.
@@ -107,6 +110,7 @@ struct Session {
     /// When the first packet of media came or went.
     first_media_at: Option<String>,
     /// Address and port of the client's media, once known.
+    #[schema(value_type = Option<String>)]
     remote: Option<SocketAddr>,
     /// What carries it: `udp` or `tcp`.
     transport: Option<&'static str>,
@@ -144,7 +148,7 @@ struct Session {
 }
 
 /// One track of a publisher.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Track {
     codec: &'static str,
     /// Pixels, once known; video only.

@@ -216,6 +216,7 @@ fn purpose(route: Option<&str>, method: &Method) -> &'static str {
             None => "none",
             Some("/metrics") => "metrics",
             Some("/healthz" | "/readyz") => "health",
+            Some("/openapi.json" | "/docs" | "/docs/{file}") => "docs",
             Some(route) if route.starts_with("/api/") => "api",
             Some(_) => "page",
         },

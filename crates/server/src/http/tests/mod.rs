@@ -6,6 +6,7 @@ mod aliases;
 mod ice_servers;
 mod limits;
 mod metrics;
+mod openapi;
 mod pages;
 mod sessions;
 mod streams;

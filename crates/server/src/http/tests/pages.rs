@@ -6,7 +6,8 @@ use super::*;
 #[tokio::test]
 async fn every_page_and_everything_it_names_is_there() {
     let site = Site::start(with_token()).await;
-    let mut waiting = vec!["/".to_owned(), "/watch/a".to_owned(), "/publish/a".to_owned()];
+    let mut waiting =
+        vec!["/".to_owned(), "/watch/a".to_owned(), "/publish/a".to_owned(), "/docs?token=good".to_owned()];
     let mut seen = HashSet::new();
     while let Some(target) = waiting.pop() {
         if !seen.insert(target.clone()) {
