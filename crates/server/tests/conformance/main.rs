@@ -16,3 +16,4 @@ mod offers;
 mod rtcp;
 mod sessions;
 mod stun;
+mod table;
