@@ -26,3 +26,5 @@ pub use notes::Ending;
 pub use peer::{Action, Batches, Context, Delivery, IceRestart, Peer, PeerCommand};
 pub use plane::{MAX_WORKERS, Plane, PlaneConfig, StartError, ufrag_tag};
 pub use report::{Counters, Report, Role, SessionReport, SessionStats};
+#[doc(hidden)]
+pub use worker::Stepped;

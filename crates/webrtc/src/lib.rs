@@ -7,6 +7,8 @@
 mod dtls;
 pub mod egress;
 mod engine;
+#[doc(hidden)]
+pub mod exercise;
 mod gateway;
 mod ice;
 pub mod negotiate;

@@ -6,6 +6,7 @@
 
 mod connections;
 mod sessions;
+mod stepped;
 mod streams;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +26,7 @@ use whipstitch_stream::stream::Config;
 
 use self::connections::Connections;
 pub(crate) use self::connections::Moved;
+pub use self::stepped::Stepped;
 use crate::closed::Closed;
 use crate::fanout::Streams;
 use crate::mailbox::{Command, Inbox, Mailbox};
