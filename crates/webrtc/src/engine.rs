@@ -198,7 +198,10 @@ impl Engine {
         let Some(rtp) = rtp_identity(datagram) else { return Ok(()) };
         let mapped = self.is_mapped(rtp.ssrc);
         let Some(inbound) = &mut self.inbound else { return Ok(()) };
-        match inbound.admit(now, &rtp, datagram, mapped) {
+        // Which layer an RTX packet repairs, only the engine can tell.
+        let repairs = self.sections.iter().find(|section| section.rtx_pt == Some(rtp.pt) && section.layers.is_none());
+        let repairs = repairs.map(|section| section.kind);
+        match inbound.admit(now, &rtp, datagram, mapped, repairs) {
             Admission::Dropped => return Ok(()),
             Admission::Late(kind, packet) => {
                 self.authentic = true;
@@ -208,7 +211,10 @@ impl Engine {
                 if chosen.is_none_or(|chosen| chosen == Some(rtp.ssrc)) {
                     self.repaired.push((kind, packet));
                 }
-                return Ok(());
+                // What came by RTX the engine reports as received, for the publisher's congestion control.
+                if repairs.is_none() {
+                    return Ok(());
+                }
             }
             Admission::Engine if !mapped => self.map_by_payload_type(&rtp),
             Admission::Engine => {}
@@ -315,7 +321,10 @@ impl Engine {
         else {
             return;
         };
-        let (kind, media_pt) = (section.kind, section.pt);
+        let kind = section.kind;
+        if let Some(inbound) = &mut self.inbound {
+            inbound.note(*packet.header.ssrc, kind, section.pt, *packet.seq_no, packet.time.numer());
+        }
         if let Some(layers) = &mut section.layers {
             match layers.take(packet.timestamp, *packet.header.ssrc, packet.payload.len()) {
                 Choice::Forward => {}
@@ -337,7 +346,6 @@ impl Engine {
             // str0m gives -dBov as a negative number; the wire has seven bits of magnitude (RFC 6464 3).
             level.unsigned_abs().min(127) | if values.voice_activity == Some(true) { 0x80 } else { 0 }
         });
-        let ssrc = *packet.header.ssrc;
         let packet = Packet {
             seq: *packet.seq_no,
             time: packet.time.numer(),
@@ -346,9 +354,6 @@ impl Engine {
             extensions: Extensions { audio_level, orientation: None },
             arrived: packet.timestamp,
         };
-        if let Some(inbound) = &mut self.inbound {
-            inbound.note(ssrc, kind, media_pt, &packet);
-        }
         tell(EngineEvent::Packet(kind, packet));
     }
 

@@ -2,7 +2,7 @@
 //! SRTP.
 
 use crate::kit::peer::media::{Scene, Track};
-use crate::kit::peer::rtp::RTPFB;
+use crate::kit::peer::rtp::{RTPFB, Rtp};
 use crate::kit::peer::{Peer, Received, Script, State, section, value};
 use crate::kit::{Site, changed, offers};
 
@@ -105,6 +105,12 @@ fn a_newer_ffmpeg_gets_each_nack_as_the_only_packet_of_its_datagram() {
     }
 }
 
+/// A resend of `lost` that says it is number `number`.
+fn resent(rtx: &mut Track, lost: &Rtp, number: u16) -> Rtp {
+    let resent = rtx.packet(lost.marker, [&number.to_be_bytes()[..], &lost.payload].concat());
+    Rtp { time: lost.time, ..resent }
+}
+
 #[test]
 fn a_newer_ffmpegs_rtx_fills_the_gap() {
     let site = Site::start();
@@ -113,10 +119,33 @@ fn a_newer_ffmpegs_rtx_fills_the_gap() {
     let (_, behind) = scene.delta();
     scene.until("a NACK", |scene| scene.nacked().contains(&lost.seq));
     let mut rtx = Track::new(VIDEO_SSRC + 1, 105);
-    let mut resent = rtx.packet(lost.marker, [&lost.seq.to_be_bytes()[..], &lost.payload].concat());
-    resent.time = lost.time;
+    let resent = resent(&mut rtx, &lost, lost.seq);
     scene.publisher.send(&resent);
     scene.until("the lost frame", |scene| scene.has(behind - 1));
+}
+
+#[test]
+fn rtx_fills_the_gap_late_too_and_absurd_numbers_are_not_believed() {
+    let site = Site::start();
+    let mut scene = scene(&site, &offer_8_1());
+    let lost = scene.camera.delta(200);
+    let missing = scene.delta().1 - 1;
+    // 300 packets: 20 Mbit/s and 140 ms.
+    for _ in 0..300 {
+        let frame = scene.delta().1;
+        if frame.is_multiple_of(50) {
+            scene.until("the frames", |scene| scene.has(frame));
+        }
+    }
+    let mut rtx = Track::new(VIDEO_SSRC + 1, 105);
+    for number in [lost.seq.wrapping_add(20_000), lost.seq.wrapping_sub(5000), lost.seq, lost.seq] {
+        let resent = resent(&mut rtx, &lost, number);
+        scene.publisher.send(&resent);
+    }
+    scene.until("the lost frame", |scene| scene.has(missing));
+    let frame = scene.delta().1;
+    scene.until("the frame after", |scene| scene.has(frame));
+    assert_eq!(scene.packets.iter().filter(|packet| packet.payload == lost.payload).count(), 1);
 }
 
 #[test]

@@ -4,15 +4,16 @@
 //! publisher's place with one datagram. Here a packet of an SSRC that the engine does not map is opened first, and nothing is
 //! remembered of one that is not authentic (protocol.md 7.2).
 //!
-//! And the engine looks 100 packets back, which at 20 Mbit/s is less than a round trip. A publisher without RTX repeats
-//! the same packet under its own number (OBS keeps 4000): such a packet is opened here as long as the stream can still
-//! place it, [`WINDOW`] packets back.
+//! And the engine looks 100 packets back, which at 20 Mbit/s is less than a round trip, and believes whatever number a
+//! retransmission names. What is resent later, under its own number (OBS keeps 4000 packets) or by RTX, is opened here as
+//! long as the stream can still place it, [`WINDOW`] packets back; numbers that never can have been lost are not believed.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use whipstitch_media::sequence::Seen;
 use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_stream::PerKind;
 
 use super::{MAX_SSRCS, RtpIdentity};
 use crate::egress::srtp::{Opener, WINDOW, Window};
@@ -24,9 +25,9 @@ const ENGINE_REACHES: u64 = 100;
 pub(super) enum Admission {
     /// The engine is to have it.
     Engine,
-    /// It is authentic, but too late for the engine.
+    /// It is authentic, but too late for the engine. What came by RTX is given as what it repairs.
     Late(Kind, Packet),
-    /// Not authentic, or of one SSRC too many, or seen before, or too late for anybody.
+    /// Not authentic, or of one SSRC too many, or seen before, or too far off for anybody.
     Dropped,
 }
 
@@ -49,62 +50,115 @@ struct Media {
 pub(super) struct Inbound {
     opener: Opener,
     sources: Vec<Source>,
+    /// Whose packets came last of each kind: what retransmissions repair.
+    current: PerKind<Option<u32>>,
 }
 
 impl Inbound {
     /// `opener` opens what the publisher seals.
     pub(super) fn new(opener: Opener) -> Inbound {
-        Inbound { opener, sources: Vec::new() }
+        Inbound { opener, sources: Vec::new(), current: PerKind::default() }
     }
 
     /// Notes a packet that the engine told of. `pt` is that of the media, also if the packet came by RTX.
-    pub(super) fn note(&mut self, ssrc: u32, kind: Kind, pt: u8, packet: &Packet) {
+    pub(super) fn note(&mut self, ssrc: u32, kind: Kind, pt: u8, index: u64, time: u64) {
         let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == ssrc) else { return };
         // The first of an SSRC was marked when it was opened.
-        if source.seen.insert(packet.seq) == Seen::Newest || source.media.is_none() {
-            source.media = Some(Media { kind, pt, time: packet.time });
+        if source.seen.insert(index) == Seen::Newest || source.media.is_none() {
+            source.media = Some(Media { kind, pt, time });
+            self.current[kind] = Some(ssrc);
         }
     }
 
-    /// Judges a packet. `mapped` says whether the engine has a stream of its SSRC.
-    pub(super) fn admit(&mut self, now: Instant, rtp: &RtpIdentity, datagram: &[u8], mapped: bool) -> Admission {
-        let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == rtp.ssrc) else {
-            return self.introduce(rtp, datagram);
-        };
-        let behind = source.behind(rtp.seq);
-        match source.media {
-            Some(media) if mapped && behind.is_some_and(|behind| behind > ENGINE_REACHES) => {
-                let late = source.take_late(now, &self.opener, rtp, media, datagram);
-                late.map_or(Admission::Dropped, |packet| Admission::Late(media.kind, packet))
-            }
-            _ if mapped => Admission::Engine,
-            _ => {
-                let Some(index) = source.index(rtp.seq) else { return Admission::Dropped };
-                if self.opener.open_as(index, &mut datagram.to_vec()).is_err() {
-                    return Admission::Dropped;
-                }
-                source.seen.insert(index);
-                Admission::Engine
-            }
+    /// Judges a packet. `mapped` says whether the engine has a stream of its SSRC, `repairs` whose retransmission it is if
+    /// it is one.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        rtp: &RtpIdentity,
+        datagram: &[u8],
+        mapped: bool,
+        repairs: Option<Kind>,
+    ) -> Admission {
+        let known = self.sources.iter_mut().find(|source| source.ssrc == rtp.ssrc);
+        if let Some(source) = known.filter(|_| mapped) {
+            let late = source.media.filter(|_| source.behind(rtp.seq).is_some_and(|behind| behind > ENGINE_REACHES));
+            let Some(media) = late else { return Admission::Engine };
+            let opened = Opened::of(&self.opener, source.index(rtp.seq), datagram);
+            let packet = opened
+                .filter(|_| media.pt == rtp.pt)
+                .and_then(|opened| source.take_late(now, media, source.index(rtp.seq)?, datagram, opened.payload()));
+            return packet.map_or(Admission::Dropped, |packet| Admission::Late(media.kind, packet));
         }
+        let Some(opened) = self.introduce(rtp, datagram) else { return Admission::Dropped };
+        repairs.map_or(Admission::Engine, |kind| self.repair(now, kind, datagram, opened.payload()))
+    }
+
+    /// Opens a packet of an SSRC that the engine does not map. Only an authentic one makes its SSRC known.
+    fn introduce(&mut self, rtp: &RtpIdentity, datagram: &[u8]) -> Option<Opened> {
+        let known = self.sources.iter().position(|source| source.ssrc == rtp.ssrc);
+        if known.is_none() && self.sources.len() >= MAX_SSRCS {
+            return None;
+        }
+        // RFC 3711 3.3.1: the roll-over counter begins at 0.
+        let index = known.map_or(Some(rtp.seq.into()), |at| self.sources[at].index(rtp.seq))?;
+        let opened = Opened::of(&self.opener, Some(index), datagram)?;
+        let at = known.unwrap_or_else(|| {
+            self.sources.push(Source { ssrc: rtp.ssrc, seen: Window::default(), media: None });
+            self.sources.len() - 1
+        });
+        self.sources[at].seen.insert(index);
+        Some(opened)
+    }
+
+    /// Judges a retransmission by the number it names (RFC 4588 4).
+    fn repair(&mut self, now: Instant, kind: Kind, datagram: &[u8], payload: &[u8]) -> Admission {
+        let Some((number, payload)) = payload.split_first_chunk() else { return Admission::Engine };
+        let current = self.current[kind];
+        let main = self.sources.iter_mut().find(|source| Some(source.ssrc) == current);
+        // Whose it is the engine may know.
+        let Some((main, newest)) = main.and_then(|main| main.seen.newest().map(|newest| (main, newest))) else {
+            return Admission::Engine;
+        };
+        let number = u16::from_be_bytes(*number);
+        // A sender that probes for bandwidth may be ahead by what is on its way.
+        let ahead = u64::from(number.wrapping_sub(newest as u16));
+        if ahead <= ENGINE_REACHES || main.behind(number).is_some_and(|behind| behind <= ENGINE_REACHES) {
+            return Admission::Engine;
+        }
+        let late = main.media.and_then(|media| {
+            main.behind(number)?;
+            main.take_late(now, media, main.index(number)?, datagram, payload)
+        });
+        late.map_or(Admission::Dropped, |packet| Admission::Late(kind, packet))
     }
 
     /// Whether an SRTCP datagram is the peer's, and comes for the first time.
     pub(super) fn is_authentic_rtcp(&mut self, datagram: &[u8]) -> bool {
         self.opener.open_rtcp(&mut datagram.to_vec()).is_ok()
     }
+}
 
-    /// The first packet of an SSRC.
-    fn introduce(&mut self, rtp: &RtpIdentity, datagram: &[u8]) -> Admission {
-        // RFC 3711 3.3.1: the roll-over counter begins at 0.
-        let index = u64::from(rtp.seq);
-        if self.sources.len() >= MAX_SSRCS || self.opener.open_as(index, &mut datagram.to_vec()).is_err() {
-            return Admission::Dropped;
-        }
-        let mut source = Source { ssrc: rtp.ssrc, seen: Window::default(), media: None };
-        source.seen.insert(index);
-        self.sources.push(source);
-        Admission::Engine
+/// A packet that was opened.
+struct Opened {
+    bytes: Vec<u8>,
+    header: usize,
+    end: usize,
+}
+
+impl Opened {
+    fn of(opener: &Opener, index: Option<u64>, datagram: &[u8]) -> Option<Opened> {
+        let mut bytes = datagram.to_vec();
+        let opened = opener.open_as(index?, &mut bytes).ok()?;
+        let padded = bytes.first()? & 0x20 != 0;
+        let padding = if padded { usize::from(*bytes.get(opened.len.checked_sub(1)?)?) } else { 0 };
+        let end = opened.len.checked_sub(padding).filter(|end| *end >= opened.header)?;
+        Some(Opened { bytes, header: opened.header, end })
+    }
+
+    /// Without padding.
+    fn payload(&self) -> &[u8] {
+        &self.bytes[self.header..self.end]
     }
 }
 
@@ -121,29 +175,19 @@ impl Source {
         newest.checked_add_signed(i64::from(seq.wrapping_sub(newest as u16) as i16))
     }
 
-    fn take_late(
-        &mut self,
-        now: Instant,
-        opener: &Opener,
-        rtp: &RtpIdentity,
-        media: Media,
-        datagram: &[u8],
-    ) -> Option<Packet> {
-        let index = self.index(rtp.seq)?;
-        if self.seen.check(index) != Seen::Late || media.pt != rtp.pt {
+    /// The packet of this index, if it comes for the first time and is not only padding. `datagram` has its time and marker.
+    fn take_late(&mut self, now: Instant, media: Media, index: u64, datagram: &[u8], payload: &[u8]) -> Option<Packet> {
+        if self.seen.check(index) != Seen::Late || payload.is_empty() {
             return None;
         }
-        let mut bytes = datagram.to_vec();
-        let opened = opener.open_as(index, &mut bytes).ok()?;
-        self.seen.insert(index);
-        let padded = bytes.first()? & 0x20 != 0;
-        let padding = if padded { usize::from(*bytes.get(opened.len.checked_sub(1)?)?) } else { 0 };
-        let payload = bytes.get(opened.header..opened.len.checked_sub(padding)?)?;
-        // Padding alone fills no gap.
-        let payload: Arc<[u8]> = Some(payload).filter(|payload| !payload.is_empty())?.into();
         let time = u32::from_be_bytes(*datagram.get(4..)?.first_chunk()?);
         let time = media.time.checked_add_signed(i64::from(time.wrapping_sub(media.time as u32) as i32))?;
         let marker = datagram.get(1)? & 0x80 != 0;
+        self.seen.insert(index);
+        let payload: Arc<[u8]> = payload.into();
         Some(Packet { seq: index, time, marker, payload, extensions: Extensions::default(), arrived: now })
     }
 }
+
+#[cfg(test)]
+mod tests;

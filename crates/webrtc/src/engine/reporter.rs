@@ -118,3 +118,6 @@ fn append(compound: &mut Vec<u8>, packet: &impl RtcpPacketWriter) {
     let written = packet.write_into(&mut compound[at..]).expect("the buffer holds the longest of them");
     compound.truncate(at + written);
 }
+
+#[cfg(test)]
+mod tests;

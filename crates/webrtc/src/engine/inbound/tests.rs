@@ -1,0 +1,150 @@
+//! A publisher's sealed packets, in any order, among a stranger's.
+
+use super::*;
+use crate::egress::srtp::{Sealer, Sealers};
+use crate::egress::{Keys, Profile};
+
+const PT: u8 = 96;
+const RTX: u8 = 97;
+
+fn keys(client: bool) -> Keys {
+    let profile = Profile::Aes128Gcm;
+    Keys::split(profile, &vec![5; profile.material_len()], client).expect("the right length")
+}
+
+struct Scene {
+    sealers: Sealers,
+    inbound: Inbound,
+    now: Instant,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        Scene {
+            sealers: keys(true).into_contexts().0,
+            inbound: Inbound::new(keys(false).into_contexts().1),
+            now: Instant::now(),
+        }
+    }
+
+    fn sealer(&mut self, ssrc: u32) -> Sealer {
+        self.sealers.sealer(ssrc, 0, 0).expect("the first of its SSRC")
+    }
+
+    fn admit(&mut self, datagram: &[u8], mapped: bool) -> Admission {
+        let rtp = super::super::rtp_identity(datagram).expect("RTP");
+        let repairs = (rtp.pt == RTX).then_some(Kind::Video);
+        self.inbound.admit(self.now, &rtp, datagram, mapped, repairs)
+    }
+
+    /// The packets up to this index, as the engine tells of them.
+    fn told(&mut self, sealer: &mut Sealer, indices: impl Iterator<Item = u64>) {
+        for index in indices {
+            let datagram = seal(sealer, index, PT, &[index as u8; 30]);
+            assert!(matches!(self.admit(&datagram, true), Admission::Engine), "{index}");
+            self.inbound.note(sealer.ssrc(), Kind::Video, PT, index, index * 10);
+        }
+    }
+}
+
+/// A packet at ten ticks a number.
+fn seal(sealer: &mut Sealer, index: u64, pt: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[0x80, 0x80 | pt, 0, 0][..], &(index as u32 * 10).to_be_bytes(), &[0; 4], payload].concat();
+    let len = bytes.len();
+    bytes.resize(len + sealer.tag_len(), 0);
+    sealer.seal(index, &mut bytes, 12, len).expect("each index once");
+    bytes
+}
+
+/// RTX that names `number`.
+fn rtx(sealer: &mut Sealer, index: u64, number: u64) -> Vec<u8> {
+    seal(sealer, index, RTX, &[&(number as u16).to_be_bytes()[..], &[7; 30]].concat())
+}
+
+fn late(admission: Admission) -> Option<(u64, u64)> {
+    match admission {
+        Admission::Late(Kind::Video, packet) => Some((packet.seq, packet.time)),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_ssrc_is_introduced_by_an_authentic_packet_only() {
+    let mut scene = Scene::new();
+    let mut sealer = scene.sealer(5);
+    let good = seal(&mut sealer, 1, PT, &[1; 30]);
+    let mut forged = good.clone();
+    forged[20] ^= 1;
+    for mapped in [false, true] {
+        assert!(matches!(scene.admit(&forged, mapped), Admission::Dropped));
+    }
+    assert!(scene.inbound.sources.is_empty());
+    assert!(matches!(scene.admit(&good, false), Admission::Engine));
+    // Known, but the engine has given its place to another: proof again.
+    assert!(matches!(scene.admit(&forged, false), Admission::Dropped));
+}
+
+#[test]
+fn ssrcs_are_bounded_and_the_first_ones_stay() {
+    let mut scene = Scene::new();
+    for ssrc in 0..100 {
+        let mut sealer = scene.sealer(ssrc);
+        let admission = scene.admit(&seal(&mut sealer, 1, PT, &[1; 30]), false);
+        assert_eq!(matches!(admission, Admission::Engine), ssrc < MAX_SSRCS as u32, "{ssrc}");
+    }
+}
+
+#[test]
+fn what_is_too_late_for_the_engine_is_opened_once_within_the_window() {
+    let mut scene = Scene::new();
+    let mut sealer = scene.sealer(5);
+    // Over a wrap of the number.
+    let first = 20_000;
+    let kept: Vec<(u64, Vec<u8>)> = [64_700, 65_000, 65_535, 65_536, 65_600]
+        .map(|index| (index, seal(&mut Scene::new().sealer(5), index, PT, &[9; 30])))
+        .into();
+    let missing: Vec<u64> = kept.iter().map(|(index, _)| *index).collect();
+    scene.told(&mut sealer, (first..=65_700).filter(|index| !missing.contains(index)));
+    for (index, datagram) in &kept {
+        let behind = 65_700 - index;
+        let expected = (behind > ENGINE_REACHES && behind < WINDOW).then_some((*index, index * 10));
+        let mut forged = datagram.clone();
+        forged[14] ^= 1;
+        assert_eq!(late(scene.admit(&forged, true)), None);
+        assert_eq!(late(scene.admit(datagram, true)), expected, "{index}");
+        assert_eq!(late(scene.admit(datagram, true)), None, "{index} again");
+    }
+}
+
+#[test]
+fn a_retransmission_is_judged_by_the_number_it_names() {
+    let mut scene = Scene::new();
+    let (mut sealer, mut repair) = (scene.sealer(5), scene.sealer(6));
+    scene.told(&mut sealer, (0..5000).filter(|index| *index != 4500));
+    let newest = 4999;
+    for (index, (number, expected)) in [
+        (newest - 50, "engine"),
+        (4500, "late"),
+        (4500, "dropped"),
+        (4600, "dropped"),
+        (newest + 20, "engine"),
+        (newest + 30_000, "dropped"),
+        (newest - 3000, "dropped"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let datagram = rtx(&mut repair, index as u64, number);
+        let found = match scene.admit(&datagram, false) {
+            Admission::Engine => "engine",
+            Admission::Late(_, packet) => {
+                assert_eq!((packet.seq, &packet.payload[..]), (number, &[7; 30][..]));
+                "late"
+            }
+            Admission::Dropped => "dropped",
+        };
+        assert_eq!(found, expected, "{number}");
+    }
+    let empty = seal(&mut repair, 100, RTX, &[]);
+    assert!(matches!(scene.admit(&empty, false), Admission::Engine), "a probe for bandwidth");
+}
