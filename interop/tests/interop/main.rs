@@ -4,4 +4,5 @@
 
 mod browser;
 mod clients;
+mod description;
 mod load;

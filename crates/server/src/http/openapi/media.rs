@@ -24,7 +24,7 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Subscriber => ("watch", Right::Play),
     };
     let named = |op: Op| {
-        let op = op.needs(right, true);
+        let op = op.needs(right, true).fails(&[429]);
         match mount.endpoint.contains("{stream}") {
             true => op.names("stream", STREAM, "the stream"),
             false => op.may_name(ParameterIn::Query, "stream", "the stream; needed").may_name(
@@ -44,7 +44,7 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Publisher => Op::new("Publish: an offer, sendonly"),
         Role::Subscriber => Op::new("Watch: an offer, recvonly"),
     };
-    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[409, 422, 429]).answers(
+    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[409, 422]).answers(
         201,
         "the SDP answer",
         Carries::Text(OFFER.media_type),
@@ -76,12 +76,12 @@ fn session(mount: &Mount) -> PathItem {
     let named = |op: Op| {
         op.names("stream", STREAM, "the stream").names("session", "^[^/]+$", "the secret last part of the session URL")
     };
-    let used = |summary| named(Op::new(summary)).needs(Right::Session, true).asks();
+    let used = |summary| named(Op::new(summary)).needs(Right::Session, true).asks().fails(&[429]);
     let get = used("Whether the session lives").fails(&[404]).answers(204, "it does", Carries::Nothing, &[]);
     let patch = used("Trickle candidates, or restart ICE")
         .takes(&FRAGMENT, "a fragment (RFC 8840), at most 16 KiB")
         .may_name(ParameterIn::Header, "If-Match", "the ETag of the session, or * for a restart")
-        .fails(&[404, 412, 422, 428, 429])
+        .fails(&[404, 412, 422, 428])
         .answers(204, "the candidates are known", Carries::Nothing, &[])
         .answers(200, "ICE restarts: our half", Carries::Text(FRAGMENT.media_type), &[("ETag", "the new one")]);
     let delete = used("End the session");
