@@ -1,15 +1,21 @@
 //! Who may do what. Every route asks here and nowhere else, before it looks at anything a stream could be told by.
 //!
-//! With a token configured, whoever has it may do everything and nobody else may do anything but load a page.
-//! With none, watching is open, publishing and reading are for this machine, and what changes something needs the
+//! With `--token`, whoever has it may do everything; a token of the list may do what its table says; and nobody else may
+//! do anything but load a page. With none, watching is open, publishing and reading are for this machine, and what changes something needs the
 //! admin token from the data directory. `docs/operate.md` says the same to users.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::http::header::{self, HeaderMap};
 use axum::http::uri::Authority;
 
+use whipstitch_stream::StreamKey;
+
 use crate::credentials::{Token, is_b64token};
+use crate::media::Role;
+use crate::tokens::Listed;
 
 /// What a request wants to do, as far as access cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +24,9 @@ pub enum Right {
     Publish,
     /// Receive a stream.
     Play,
-    /// Use a session URL. It is 128 random bits long and its own credential; one that comes along must still be good.
-    Session,
+    /// Use the session URL of a publisher or of a viewer. It is 128 random bits long and, unless configured otherwise, its
+    /// own credential; one that comes along must still be good for that stream and direction.
+    Session(Role),
     /// Read lists and statistics.
     Observe,
     /// End somebody else's session: everything that changes or runs something.
@@ -29,8 +36,27 @@ pub enum Right {
 impl Right {
     /// Whether `?token=` counts: where players and pages put it, and not on the API.
     fn allows_token_in_query(self) -> bool {
-        matches!(self, Self::Publish | Self::Play | Self::Session)
+        matches!(self, Self::Publish | Self::Play | Self::Session(_))
     }
+}
+
+/// What PATCH and DELETE of a session need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionAuth {
+    /// The session URL.
+    #[default]
+    Capability,
+    /// What the POST needed. Players that send no `Authorization` along then cannot end their sessions.
+    Token,
+}
+
+/// The answer, and the name of the listed token that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The answer.
+    pub decision: Decision,
+    /// For the log.
+    pub token: Option<Arc<str>>,
 }
 
 /// The answer.
@@ -42,6 +68,8 @@ pub enum Decision {
     Missing,
     /// 401 `invalid_token`.
     Wrong,
+    /// 401 `invalid_token`: it was good until lately.
+    Expired,
     /// 400 `invalid_request`: RFC 6750 3.1.
     Malformed,
     /// 403 `insufficient_scope`: a good token that does not carry this right.
@@ -66,49 +94,71 @@ pub struct Caller<'a> {
 pub struct Policy {
     /// The configured token: all rights.
     pub token: Option<Token>,
-    /// The token of the data directory, in use when none is configured: [`Right::Observe`] and [`Right::Control`].
+    /// Tokens with some rights on some streams.
+    pub tokens: Vec<Listed>,
+    /// The token of the data directory, in use when none with that right is configured: [`Right::Observe`] and
+    /// [`Right::Control`].
     pub admin: Option<Token>,
     /// `--open-publish`.
     pub open_publish: bool,
+    /// What a session URL needs besides itself.
+    pub session_auth: SessionAuth,
 }
 
 impl Policy {
-    /// Decides on one request. Depends on the request and the configuration only, never on which streams exist.
+    /// Decides on one request. Depends on the request and the configuration only, never on which streams exist. `stream` is
+    /// the one it names, when its name is legal.
     #[must_use]
-    pub fn decide(&self, right: Right, caller: &Caller<'_>) -> Decision {
+    pub fn decide(&self, right: Right, stream: Option<&StreamKey>, caller: &Caller<'_>, now: SystemTime) -> Verdict {
         let open = self.is_open(right, caller);
+        let decision = |decision| Verdict { decision, token: None };
         // Some players send `Bearer undefined` to servers that ask for nothing.
-        if open && self.token.is_none() {
-            return Decision::Allowed;
+        if open && !self.needs_token() {
+            return decision(Decision::Allowed);
         }
         match caller.credential(right) {
-            Credential::None if open => Decision::Allowed,
-            Credential::None | Credential::OtherScheme => Decision::Missing,
-            Credential::Malformed => Decision::Malformed,
-            Credential::Bearer(text) => self.judge(right, &text),
+            Credential::None if open => decision(Decision::Allowed),
+            Credential::None | Credential::OtherScheme => decision(Decision::Missing),
+            Credential::Malformed => decision(Decision::Malformed),
+            Credential::Bearer(text) => self.judge(right, stream, &text, now),
         }
+    }
+
+    /// Whether any token is configured.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        self.token.is_some() || !self.tokens.is_empty()
     }
 
     fn is_open(&self, right: Right, caller: &Caller<'_>) -> bool {
-        let configured = self.token.is_some();
-        match right {
-            Right::Session => true,
-            Right::Control => false,
-            Right::Play => !configured,
-            Right::Publish => self.open_publish || (!configured && caller.is_local()),
-            Right::Observe => !configured && caller.is_local(),
+        let configured = self.needs_token();
+        match (right, self.session_auth) {
+            (Right::Session(_), SessionAuth::Capability) => true,
+            (Right::Control, _) => false,
+            (Right::Play | Right::Session(Role::Subscriber), _) => !configured,
+            (Right::Publish | Right::Session(Role::Publisher), _) => {
+                self.open_publish || (!configured && caller.is_local())
+            }
+            (Right::Observe, _) => !configured && caller.is_local(),
         }
     }
 
-    fn judge(&self, right: Right, text: &str) -> Decision {
-        // Both are compared always: which one matched must not show in the time taken.
+    fn judge(&self, right: Right, stream: Option<&StreamKey>, text: &str, now: SystemTime) -> Verdict {
+        // All are compared always: which one matched must not show in the time taken.
         let owner = self.token.as_ref().is_some_and(|token| token.matches(text));
         let admin = self.admin.as_ref().is_some_and(|token| token.matches(text));
-        match (owner, admin, right) {
-            (true, _, _) | (_, true, Right::Observe | Right::Control) => Decision::Allowed,
-            (_, true, _) => Decision::Insufficient,
+        let listed = self
+            .tokens
+            .iter()
+            .fold(None, |found, listed| if listed.token.matches(text) { Some(listed) } else { found });
+        let decision = match (owner, listed, admin, right) {
+            (true, ..) | (_, None, true, Right::Observe | Right::Control) => Decision::Allowed,
+            (_, Some(listed), ..) if listed.is_expired(now) => Decision::Expired,
+            (_, Some(listed), ..) if listed.allows(right, stream) => Decision::Allowed,
+            (_, Some(_), ..) | (_, _, true, _) => Decision::Insufficient,
             _ => Decision::Wrong,
-        }
+        };
+        Verdict { decision, token: listed.filter(|_| !owner).map(|listed| listed.name.clone()) }
     }
 }
 

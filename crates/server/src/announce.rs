@@ -30,7 +30,7 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     }
     let here = format!("http://{}", local(facts.http));
     lines.push("STREAM in the URLs below: a name of your choice".to_owned());
-    if facts.config.token.is_some() {
+    if facts.config.needs_token() {
         lines.push(
             "the token goes to the end of a page's URL, ?token=..., or into the field that asks for it".to_owned(),
         );
@@ -45,7 +45,7 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
         lines.push(format!("overview {there}/"));
         lines.extend(watching(&there, facts.demo));
         // No browser gives a camera to a page of that URL, and without either of these nobody may publish there.
-        if facts.config.token.is_some() || facts.config.open_publish {
+        if facts.config.needs_token() || facts.config.open_publish {
             lines.push(format!("publish (WHIP: OBS, FFmpeg) {there}/whip/STREAM"));
         }
     }
@@ -88,7 +88,12 @@ fn access(facts: &Facts<'_>) -> Vec<String> {
     let config = facts.config;
     let mut lines = Vec::new();
     let mut say = |line: &str| lines.push(format!("access: {line}"));
-    match (config.token.is_some(), config.open_publish) {
+    match (config.needs_token(), config.open_publish) {
+        (true, open) if !config.tokens.is_empty() => {
+            let tokens = config.tokens.len() + usize::from(config.token.is_some());
+            let publishing = if open { "publishing is open to everybody; watching" } else { "publishing, watching" };
+            say(&format!("{publishing}, lists and statistics need a token with that right; {tokens} are known"));
+        }
         (true, false) => say("publishing, watching, lists and statistics need the token"),
         (true, true) => say("publishing is open to everybody; watching, lists and statistics need the token"),
         (false, open) => {
@@ -185,6 +190,18 @@ access: ending sessions of others needs the token in /data/admin-token";
         assert!(!text.contains("very-secret") && !text.contains("reverse proxy"));
         assert!(text.contains("publish (WHIP: OBS, FFmpeg) http://192.168.1.5:1/whip/STREAM"));
         assert!(text.contains("?token=..."), "{text}");
+        let listed = crate::tokens::Listed {
+            name: "studio".into(),
+            token: Token::parse("also-secret").unwrap(),
+            rights: crate::tokens::Rights::default(),
+            streams: Vec::new(),
+            expires: None,
+        };
+        let text = said(&Config { tokens: vec![listed], ..with_token.clone() }, "0.0.0.0:1", None, None);
+        assert!(
+            text.contains("access: publishing, watching, lists and statistics need a token with that right; 2 are")
+        );
+        assert!(!text.contains("secret"));
         let open = Config { open_publish: true, ..with_token };
         assert!(said(&open, "0.0.0.0:1", None, None).contains("publishing is open to everybody; watching"));
         let open = Config { token: None, ..open };

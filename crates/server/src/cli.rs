@@ -167,8 +167,11 @@ Flags:
 ",
     );
     let mut row = |flag: &str, help: &str| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {flag:<22}{help}");
+        // Writing to a String cannot fail. A flag that is longer than its column has a line to itself.
+        let _ = match flag.len() {
+            0..22 => writeln!(text, "  {flag:<22}{help}"),
+            _ => writeln!(text, "  {flag}\n{:24}{help}", ""),
+        };
     };
     row("--config F", "configuration file, TOML (see whipstitch.example.toml)");
     for key in KEYS {

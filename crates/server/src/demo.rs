@@ -4,14 +4,16 @@
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::debug;
 use whipstitch_client::source;
+use whipstitch_stream::StreamKey;
 
 use crate::announce;
-use crate::credentials::Token;
+use crate::config::Config;
 
 /// The stream it publishes.
 pub const STREAM: &str = "demo";
@@ -23,9 +25,11 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Begins to publish to the server that listens at `http`.
+    /// Begins to publish to the server of this configuration, which listens at `http`.
     #[must_use]
-    pub fn start(http: SocketAddr, token: Option<&Token>) -> Self {
+    pub fn start(http: SocketAddr, config: &Config) -> Self {
+        let stream = StreamKey::parse(STREAM).ok();
+        let token = stream.and_then(|stream| config.token_to_publish(&stream, SystemTime::now()));
         let (stop, stopped) = watch::channel(false);
         let options = source::Options {
             url: format!("http://{}/whip/{STREAM}", reachable(http)),

@@ -13,7 +13,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::keys::is_host_name;
+use crate::config::is_host_name;
 
 /// Browsers warn from five on, because each slows them down.
 const MOST_URLS: usize = 4;

@@ -16,4 +16,8 @@ pub mod http;
 pub mod ice_servers;
 pub mod logging;
 pub mod media;
+pub mod patterns;
+mod proxies;
+pub mod rates;
 pub mod run;
+pub mod tokens;

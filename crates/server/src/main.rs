@@ -70,9 +70,8 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Start, announce, wait for a signal, stop.
 async fn run(config: Config, with_demo: bool) -> Result<(), Box<dyn std::error::Error>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = config.token.clone();
-    let server = Server::start(config).await?;
-    let demo = with_demo.then(|| Demo::start(server.http(), token.as_ref()));
+    let server = Server::start(config.clone()).await?;
+    let demo = with_demo.then(|| Demo::start(server.http(), &config));
     print(&server.announcement(demo.as_ref().map(|_| demo::STREAM)));
     if demo.is_some() {
         demo::show(server.http());

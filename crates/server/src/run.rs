@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use whipstitch_plane as plane;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config as StreamConfig;
-use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError, HalfOpen};
+use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
 
 use crate::access::Policy;
 use crate::announce;
@@ -25,7 +25,9 @@ use crate::candidates::{self, Announcer};
 use crate::config::Config;
 use crate::credentials;
 use crate::http::connection::Bounds;
-use crate::http::{self, State};
+use crate::http::cors::Origins;
+use crate::http::{self, Settings, State};
+use crate::proxies::Trusted;
 
 /// How long players that were just told goodbye may still ask when to come back.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -88,10 +90,10 @@ impl Server {
         let gateway = Gateway::start(&GatewayConfig {
             rtc: config.rtc,
             workers: workers(config.workers),
-            directory: directory::Config::default(),
-            stream: StreamConfig::default(),
-            half_open: HalfOpen::default(),
-            lenient_precondition: false,
+            directory: places(&config),
+            stream: StreamConfig { rate: config.limits.publisher, ..StreamConfig::default() },
+            half_open: config.limits.half_open,
+            lenient_precondition: config.lenient_precondition,
         })
         .map_err(|source| StartError::Media { address: config.rtc, source })?;
         let failed = |source| StartError::Http { address: config.http, source };
@@ -101,7 +103,7 @@ impl Server {
 
         let (policy, admin) = policy(&config);
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
-        let state = State::new(Arc::new(gateway.clone()), policy, announcer, config.ice_server.clone());
+        let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings(&config));
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
             listener,
@@ -155,17 +157,49 @@ fn workers(configured: usize) -> usize {
     }
 }
 
+/// Who gets a place.
+fn places(config: &Config) -> directory::Config {
+    directory::Config {
+        on_conflict: config.on_conflict,
+        streams: config.limits.streams,
+        publishers: config.limits.publishers,
+        subscribers: config.limits.viewers,
+        subscribers_per_stream: config.limits.viewers_per_stream,
+        ..directory::Config::default()
+    }
+}
+
+/// What HTTP needs to know.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        ice_servers: config.ice_server.clone(),
+        stream_names: config.stream_names.clone(),
+        origins: Origins::new(config.cors_origin.clone()),
+        trusted: Trusted::new(config.trusted_proxies.clone()),
+        requests: config.limits.requests,
+        session: config.limits.session,
+    }
+}
+
 /// Who may do what; and where the generated admin token is, when there is no configured one.
 fn policy(config: &Config) -> (Policy, Option<Result<PathBuf, String>>) {
-    let (admin, told) = match &config.token {
-        Some(_) => (None, None),
-        None => match credentials::admin_token(&config.data) {
+    let (admin, told) = if config.token.is_some() || config.tokens.iter().any(|token| token.rights.admin) {
+        (None, None)
+    } else {
+        match credentials::admin_token(&config.data) {
             Ok((token, path)) => (Some(token), Some(Ok(path))),
             // A read-only container serves all the same; the start-up lines tell what it cannot do.
             Err(error) => (None, Some(Err(explained(&config.data, &error)))),
-        },
+        }
     };
-    (Policy { token: config.token.clone(), admin, open_publish: config.open_publish }, told)
+    let policy = Policy {
+        token: config.token.clone(),
+        tokens: config.tokens.clone(),
+        admin,
+        open_publish: config.open_publish,
+        session_auth: config.session_auth,
+    };
+    (policy, told)
 }
 
 fn explained(data: &std::path::Path, error: &io::Error) -> String {

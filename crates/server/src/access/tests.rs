@@ -2,7 +2,8 @@ use super::*;
 use Decision::{Allowed, Insufficient, Malformed, Missing, Wrong};
 use axum::http::HeaderValue;
 
-const RIGHTS: [Right; 5] = [Right::Publish, Right::Play, Right::Session, Right::Observe, Right::Control];
+const RIGHTS: [Right; 5] =
+    [Right::Publish, Right::Play, Right::Session(Role::Publisher), Right::Observe, Right::Control];
 
 /// One way to come: peer address, host in the URL, header fields.
 struct Way {
@@ -64,11 +65,11 @@ fn token(text: &str) -> Option<Token> {
 }
 
 fn nothing_configured() -> Policy {
-    Policy { token: None, admin: token("admin"), open_publish: false }
+    Policy { admin: token("admin"), ..Policy::default() }
 }
 
 fn with_token() -> Policy {
-    Policy { token: token("good"), admin: None, open_publish: false }
+    Policy { token: token("good"), ..Policy::default() }
 }
 
 /// The decisions for every right, in the order of [`RIGHTS`].
@@ -80,7 +81,7 @@ fn decisions(policy: &Policy, way: &Way, extra: &[(&str, &str)], query: Option<&
     }
     let authority = way.host.map(|host| host.parse::<Authority>().unwrap());
     let caller = Caller { peer: way.peer.parse().unwrap(), authority: authority.as_ref(), headers: &headers, query };
-    RIGHTS.map(|right| policy.decide(right, &caller))
+    RIGHTS.map(|right| policy.decide(right, None, &caller, SystemTime::UNIX_EPOCH).decision)
 }
 
 #[test]

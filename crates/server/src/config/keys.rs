@@ -2,19 +2,14 @@
 //!
 //! A new key is one row here and one line in `whipstitch.example.toml`; a test holds the two together.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-
-use whipstitch_plane::MAX_WORKERS;
-
 use super::Config;
+use super::values::{
+    address, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns, public_ips,
+    single, switch, workers,
+};
+use crate::access::SessionAuth;
 use crate::credentials::Token;
-use crate::ice_servers::IceServer;
-
-/// An answer carries every announced address as a candidate, and FFmpeg reads at most 8191 bytes of it.
-const MOST_PUBLIC_IPS: usize = 8;
-/// Every answer carries all of them, and browsers slow down with more than a handful.
-const MOST_ICE_SERVERS: usize = 8;
+use whipstitch_stream::directory::Conflict;
 
 /// What may be written for a key; the text is the placeholder in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,90 +106,129 @@ pub(crate) static KEYS: &[Key] = &[
         help: "let anybody who reaches this server publish",
         set: |config, values| switch(values).map(|open| config.open_publish = open).map_err(single),
     },
+    Key {
+        name: "on_conflict",
+        takes: Takes::Text("WHAT"),
+        help: "a second publisher: reject, or takeover [reject]",
+        set: |config, values| {
+            let known = [("reject", Conflict::Reject), ("takeover", Conflict::TakeOver)];
+            choice(values, known).map(|conflict| config.on_conflict = conflict).map_err(single)
+        },
+    },
+    Key {
+        name: "stream_names",
+        takes: Takes::List("PATTERN"),
+        help: "names streams may have, * for any characters; repeatable [all]",
+        set: |config, values| patterns(values).map(|patterns| config.stream_names = patterns),
+    },
+    Key {
+        name: "session_auth",
+        takes: Takes::Text("HOW"),
+        help: "PATCH, DELETE of a session need: capability (its URL), token [capability]",
+        set: |config, values| {
+            let known = [("capability", SessionAuth::Capability), ("token", SessionAuth::Token)];
+            choice(values, known).map(|how| config.session_auth = how).map_err(single)
+        },
+    },
+    Key {
+        name: "lenient_precondition",
+        takes: Takes::Switch,
+        help: "let clients trickle without If-Match",
+        set: |config, values| switch(values).map(|on| config.lenient_precondition = on).map_err(single),
+    },
+    Key {
+        name: "cors_origin",
+        takes: Takes::List("ORIGIN"),
+        help: "web pages that may use this server, by origin; repeatable [all]",
+        set: |config, values| origins(values).map(|origins| config.cors_origin = origins),
+    },
+    Key {
+        name: "trusted_proxies",
+        takes: Takes::List("NET"),
+        help: "IP or network of a proxy whose X-Forwarded-For counts; repeatable",
+        set: |config, values| networks(values).map(|networks| config.trusted_proxies = networks),
+    },
+    Key {
+        name: "max_streams",
+        takes: Takes::Number("N"),
+        help: "streams at once [10000]",
+        set: |config, values| count(values).map(|most| config.limits.streams = most).map_err(single),
+    },
+    Key {
+        name: "max_publishers",
+        takes: Takes::Number("N"),
+        help: "publishers at once [1000]",
+        set: |config, values| count(values).map(|most| config.limits.publishers = most).map_err(single),
+    },
+    Key {
+        name: "max_viewers",
+        takes: Takes::Number("N"),
+        help: "viewers at once [20000]",
+        set: |config, values| count(values).map(|most| config.limits.viewers = most).map_err(single),
+    },
+    Key {
+        name: "max_viewers_per_stream",
+        takes: Takes::Number("N"),
+        help: "viewers at once of one stream [20000]",
+        set: |config, values| count(values).map(|most| config.limits.viewers_per_stream = most).map_err(single),
+    },
+    Key {
+        name: "max_half_open",
+        takes: Takes::Number("N"),
+        help: "sessions at once that are not connected yet [10000]",
+        set: |config, values| count(values).map(|most| config.limits.half_open.total = most).map_err(single),
+    },
+    Key {
+        name: "max_half_open_per_address",
+        takes: Takes::Number("N"),
+        help: "the same of one client address [1000]",
+        set: |config, values| count(values).map(|most| config.limits.half_open.per_address = most).map_err(single),
+    },
+    Key {
+        name: "publisher_kbps",
+        takes: Takes::Number("N"),
+        help: "what a publisher may send, in kbit/s [100000]",
+        set: |config, values| {
+            number(values, 1, 10_000_000).map(|n| config.limits.publisher.bits = 1000 * u64::from(n)).map_err(single)
+        },
+    },
+    Key {
+        name: "publisher_packets",
+        takes: Takes::Number("N"),
+        help: "packets a second a publisher may send [20000]",
+        set: |config, values| number(values, 1, 1_000_000).map(|n| config.limits.publisher.packets = n).map_err(single),
+    },
+    Key {
+        name: "request_rate",
+        takes: Takes::Number("N"),
+        help: "requests a second of one client address; 0 is no limit [100]",
+        set: |config, values| {
+            number(values, 0, 1_000_000).map(|n| config.limits.requests.per_second = n).map_err(single)
+        },
+    },
+    Key {
+        name: "request_burst",
+        takes: Takes::Number("N"),
+        help: "requests it may make at once [3000]",
+        set: |config, values| number(values, 1, 1_000_000).map(|n| config.limits.requests.burst = n).map_err(single),
+    },
+    Key {
+        name: "session_rate",
+        takes: Takes::Number("N"),
+        help: "PATCH requests a second to one session; 0 is no limit [5]",
+        set: |config, values| {
+            number(values, 0, 1_000_000).map(|n| config.limits.session.per_second = n).map_err(single)
+        },
+    },
+    Key {
+        name: "session_burst",
+        takes: Takes::Number("N"),
+        help: "PATCH requests to it at once [50]",
+        set: |config, values| number(values, 1, 1_000_000).map(|n| config.limits.session.burst = n).map_err(single),
+    },
 ];
 
 /// The key of that name in TOML.
 pub(crate) fn named(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
-}
-
-fn single(mistake: String) -> Vec<String> {
-    vec![mistake]
-}
-
-fn one(values: &[String]) -> Result<&str, String> {
-    match values {
-        [value] => Ok(value),
-        _ => Err("takes exactly one value".to_owned()),
-    }
-}
-
-fn address(values: &[String]) -> Result<SocketAddr, String> {
-    let text = one(values)?;
-    text.parse().map_err(|_| format!("{text:?} is not an address and port such as 0.0.0.0:8555 or [::1]:8555"))
-}
-
-fn public_ips(values: &[String]) -> Result<Vec<IpAddr>, String> {
-    if values.len() > MOST_PUBLIC_IPS {
-        return Err(format!("at most {MOST_PUBLIC_IPS} addresses can be announced"));
-    }
-    values.iter().map(|text| public_ip(text)).collect()
-}
-
-fn public_ip(text: &str) -> Result<IpAddr, String> {
-    let ip: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address such as 203.0.113.7"))?;
-    if ip.is_unspecified() || ip.is_multicast() {
-        return Err(format!("{text:?} is not an address a client could send to"));
-    }
-    Ok(ip.to_canonical())
-}
-
-fn names(values: &[String]) -> Result<Vec<String>, String> {
-    let judged = values.iter().map(|text| {
-        if is_host_name(text) { Ok(text.to_ascii_lowercase()) } else { Err(format!("{text:?} is not a host name")) }
-    });
-    judged.collect()
-}
-
-/// Whether a text could be a host name or IPv4 address.
-pub(crate) fn is_host_name(text: &str) -> bool {
-    (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-}
-
-fn ice_servers(values: &[String]) -> Result<Vec<IceServer>, Vec<String>> {
-    if values.len() > MOST_ICE_SERVERS {
-        return Err(vec![format!("at most {MOST_ICE_SERVERS} servers can be told of")]);
-    }
-    let mut servers = Vec::new();
-    let mut mistakes = Vec::new();
-    for (at, text) in values.iter().enumerate() {
-        match IceServer::parse(text) {
-            Ok(server) => servers.push(server),
-            Err(all) => mistakes.extend(all.into_iter().map(|what| format!("server {}: {what}", at + 1))),
-        }
-    }
-    if mistakes.is_empty() { Ok(servers) } else { Err(mistakes) }
-}
-
-fn workers(values: &[String]) -> Result<usize, String> {
-    let text = one(values)?;
-    text.parse()
-        .ok()
-        .filter(|workers| *workers <= MAX_WORKERS)
-        .ok_or_else(|| format!("{text:?} is not a number of threads from 0 to {MAX_WORKERS}"))
-}
-
-fn directory(values: &[String]) -> Result<PathBuf, String> {
-    match one(values)? {
-        "" => Err("is empty".to_owned()),
-        text => Ok(PathBuf::from(text)),
-    }
-}
-
-fn switch(values: &[String]) -> Result<bool, String> {
-    match one(values)? {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        text => Err(format!("{text:?} is neither true nor false")),
-    }
 }

@@ -7,16 +7,29 @@
 
 mod file;
 pub(crate) mod keys;
+mod limits;
+mod tokens;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use ipnet::IpNet;
+use whipstitch_stream::StreamKey;
+use whipstitch_stream::directory::Conflict;
+
+use crate::access::{Right, SessionAuth};
 use crate::cli::Arguments;
 use crate::credentials::Token;
 use crate::ice_servers::IceServer;
+use crate::patterns::Pattern;
+use crate::tokens::Listed;
 use keys::{KEYS, Key};
+pub use limits::Limits;
+pub(crate) use values::is_host_name;
 
 /// The variables of the process, by name.
 pub type Environment = BTreeMap<String, String>;
@@ -48,6 +61,22 @@ pub struct Config {
     pub data: PathBuf,
     /// Whether anybody may publish without a credential.
     pub open_publish: bool,
+    /// Tokens with less than all rights; from the file only.
+    pub tokens: Vec<Listed>,
+    /// What a second publisher of a stream meets.
+    pub on_conflict: Conflict,
+    /// The names streams may have; empty is all.
+    pub stream_names: Vec<Pattern>,
+    /// What a session URL needs besides itself.
+    pub session_auth: SessionAuth,
+    /// Whether a PATCH without `If-Match` may trickle.
+    pub lenient_precondition: bool,
+    /// Origins of the web pages that may use this server, lower case; empty is all.
+    pub cors_origin: Vec<String>,
+    /// Proxies that may say whom a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How much of everything there may be.
+    pub limits: Limits,
     /// Filter of the log, in the words of `tracing_subscriber::EnvFilter`; from the environment only.
     pub log: String,
 }
@@ -65,8 +94,32 @@ impl Default for Config {
             workers: 0,
             data: PathBuf::from("whipstitch-data"),
             open_publish: false,
+            tokens: Vec::new(),
+            on_conflict: Conflict::Reject,
+            stream_names: Vec::new(),
+            session_auth: SessionAuth::Capability,
+            lenient_precondition: false,
+            cors_origin: Vec::new(),
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
             log: "info".to_owned(),
         }
+    }
+}
+
+impl Config {
+    /// Whether any token is configured: then nothing but pages and probes is open without one.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        self.token.is_some() || !self.tokens.is_empty()
+    }
+
+    /// A token that may publish this stream, for a source of our own.
+    #[must_use]
+    pub fn token_to_publish(&self, stream: &StreamKey, now: SystemTime) -> Option<&Token> {
+        let listed =
+            self.tokens.iter().find(|token| token.allows(Right::Publish, Some(stream)) && !token.is_expired(now));
+        self.token.as_ref().or(listed.map(|listed| &listed.token))
     }
 }
 
@@ -123,7 +176,7 @@ pub fn resolve(
     let mut config = Config { data: default_data(environment), ..Config::default() };
     let mut mistakes = arguments.mistakes.clone();
 
-    let from_file = file.map(file::settings).unwrap_or_default();
+    let from_file = file.map(|file| file::read(file, &mut config.tokens)).unwrap_or_default();
     let elsewhere = from_environment(environment).into_iter().chain(arguments.list());
     let in_order_of_strength = from_file.into_iter().chain(elsewhere.map(Ok));
     for setting in in_order_of_strength {

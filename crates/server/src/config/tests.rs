@@ -1,5 +1,10 @@
 use super::*;
 use crate::cli::{self, Command};
+use crate::rates;
+use whipstitch_stream::stream::Rate;
+use whipstitch_webrtc::HalfOpen;
+
+mod tokens;
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -13,6 +18,22 @@ fn resolved(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, V
     let result = resolve(&arguments, &environment(env), Some(file));
     result.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
 }
+
+/// The keys that are one number each, with numbers that are nobody's default.
+const LIMITS: [(&str, u32); 12] = [
+    ("max_streams", 1),
+    ("max_publishers", 2),
+    ("max_viewers", 3),
+    ("max_viewers_per_stream", 4),
+    ("max_half_open", 5),
+    ("max_half_open_per_address", 6),
+    ("publisher_kbps", 7),
+    ("publisher_packets", 8),
+    ("request_rate", 9),
+    ("request_burst", 10),
+    ("session_rate", 11),
+    ("session_burst", 12),
+];
 
 fn http(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -43,6 +64,22 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         workers: 3,
         data: "/var/lib/w".into(),
         open_publish: true,
+        on_conflict: Conflict::TakeOver,
+        stream_names: ["cam-*", "x"].map(|text| Pattern::parse(text).unwrap()).to_vec(),
+        session_auth: SessionAuth::Token,
+        lenient_precondition: true,
+        cors_origin: vec!["https://example.net".to_owned(), "http://localhost:3000".to_owned()],
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()],
+        limits: Limits {
+            streams: 1,
+            publishers: 2,
+            viewers: 3,
+            viewers_per_stream: 4,
+            half_open: HalfOpen { total: 5, per_address: 6, ..HalfOpen::default() },
+            publisher: Rate { bits: 7_000, packets: 8 },
+            requests: rates::Rate { per_second: 9, burst: 10 },
+            session: rates::Rate { per_second: 11, burst: 12 },
+        },
         ..Config::default()
     };
     let args = [
@@ -66,7 +103,18 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "--data",
         "/var/lib/w",
         "--open-publish",
+        "--on-conflict=takeover",
+        "--stream-names=cam-*",
+        "--stream-names=x",
+        "--session-auth=token",
+        "--lenient-precondition",
+        "--cors-origin=https://Example.net:443",
+        "--cors-origin=http://localhost:3000",
+        "--trusted-proxies=10.0.0.0/8",
+        "--trusted-proxies=127.0.0.1",
     ];
+    let numbers: Vec<String> = LIMITS.iter().map(|(name, n)| format!("--{}={n}", name.replace('_', "-"))).collect();
+    let args: Vec<&str> = args.into_iter().chain(numbers.iter().map(String::as_str)).collect();
     let env = [
         ("WHIPSTITCH_HTTP", "127.0.0.1:1"),
         ("WHIPSTITCH_RTC", "[::1]:2"),
@@ -77,7 +125,17 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_WORKERS", "3"),
         ("WHIPSTITCH_DATA", "/var/lib/w"),
         ("WHIPSTITCH_OPEN_PUBLISH", "true"),
+        ("WHIPSTITCH_ON_CONFLICT", "takeover"),
+        ("WHIPSTITCH_STREAM_NAMES", "cam-*, x"),
+        ("WHIPSTITCH_SESSION_AUTH", "token"),
+        ("WHIPSTITCH_LENIENT_PRECONDITION", "on"),
+        ("WHIPSTITCH_CORS_ORIGIN", "https://example.net,http://localhost:3000"),
+        ("WHIPSTITCH_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.1"),
     ];
+    let numbers: Vec<(String, String)> =
+        LIMITS.iter().map(|(name, n)| (format!("WHIPSTITCH_{}", name.to_uppercase()), n.to_string())).collect();
+    let numbers = numbers.iter().map(|(name, n)| (name.as_str(), n.as_str()));
+    let env: Vec<(&str, &str)> = env.into_iter().chain(numbers).collect();
     let file = "
         http = '127.0.0.1:1'
         rtc = '[::1]:2'
@@ -88,7 +146,15 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         workers = 3
         data = '/var/lib/w'
         open_publish = true
+        on_conflict = 'takeover'
+        stream_names = ['cam-*', 'x']
+        session_auth = 'token'
+        lenient_precondition = true
+        cors_origin = ['https://example.net', 'http://localhost:3000']
+        trusted_proxies = ['10.0.0.0/8', '127.0.0.1']
     ";
+    let numbers: Vec<String> = LIMITS.iter().map(|(name, n)| format!("{name} = {n}\n")).collect();
+    let file = &format!("{file}\n{}", numbers.concat());
     assert_eq!(resolved(&args, &[], "").unwrap(), expected);
     assert_eq!(resolved(&[], &env, "").unwrap(), expected);
     assert_eq!(resolved(&[], &[], file).unwrap(), expected);
@@ -173,6 +239,17 @@ fn values_that_could_not_work_are_refused() {
         ["--token", ""],
         ["--token", "käse"],
         ["--open-publish=maybe", "--workers=1"],
+        ["--on-conflict", "replace"],
+        ["--session-auth", "none"],
+        ["--stream-names", "a b"],
+        ["--cors-origin", "example.net"],
+        ["--cors-origin", "https://example.net/path"],
+        ["--cors-origin", "null"],
+        ["--trusted-proxies", "10.0.0.0/33"],
+        ["--max-viewers", "-1"],
+        ["--max-viewers", "1000001"],
+        ["--publisher-kbps", "0"],
+        ["--request-burst", "0"],
     ] {
         assert_eq!(resolved(&args, &[], "").unwrap_err().len(), 1, "{args:?}");
     }
@@ -258,7 +335,9 @@ fn the_example_file_lists_every_key_with_its_default() {
         let name = line.split_once(" = ").expect("key = value").0;
         named.push(name);
         let config = resolved(&[], &home, line).unwrap_or_else(|mistakes| panic!("{line}: {mistakes:?}"));
-        let without_default = ["token", "public_ip", "host_name", "ice_server"].contains(&name);
+        let without_default =
+            ["token", "public_ip", "host_name", "ice_server", "stream_names", "cors_origin", "trusted_proxies"]
+                .contains(&name);
         assert_eq!(config == defaults, !without_default, "{line}");
     }
     assert_eq!(named, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());

@@ -53,6 +53,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// One without a socket.
+    #[cfg(test)]
+    pub(crate) fn of(peer: SocketAddr) -> Self {
+        Self { peer, stage: Arc::new(Mutex::new(Stage::Idle)) }
+    }
+
     /// Whether the request being served came with two contradicting lengths.
     pub(crate) fn is_ambiguous(&self) -> bool {
         matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Opaque { ambiguous: true })

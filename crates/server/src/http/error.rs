@@ -2,6 +2,7 @@
 //! Nothing else in this crate chooses an error status. Texts are for people, name no token, no session and no address
 //! of this machine, and do not depend on which streams exist unless the caller may know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -29,8 +30,12 @@ pub(crate) enum Error {
     Method { allow: &'static str },
     /// The body's length is said twice and differently (RFC 9112 6.1), or the host is (RFC 9112 3.2).
     Head(&'static str),
-    /// No access; never [`Decision::Allowed`].
-    Denied { decision: Decision, hint: &'static str },
+    /// No access; never [`Decision::Allowed`]. `token` names the one that came, for the log.
+    Denied { decision: Decision, hint: &'static str, token: Option<Arc<str>> },
+    /// A web page that may not use this server.
+    ForeignOrigin,
+    /// Too many requests of this client, or to this session.
+    TooMany { retry_after: Duration },
     /// The server is about to stop.
     Draining,
     /// The media plane did not answer in time.
@@ -105,10 +110,12 @@ impl Error {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied { decision, .. } => match decision {
                 Decision::Allowed => StatusCode::INTERNAL_SERVER_ERROR,
-                Decision::Missing | Decision::Wrong => StatusCode::UNAUTHORIZED,
+                Decision::Missing | Decision::Wrong | Decision::Expired => StatusCode::UNAUTHORIZED,
                 Decision::Malformed => StatusCode::BAD_REQUEST,
                 Decision::Insufficient => StatusCode::FORBIDDEN,
             },
+            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Draining
             | Self::Overloaded
             | Self::NoAddress
@@ -140,7 +147,9 @@ impl Error {
         let text = match self {
             Self::NoSuchRoute => "nothing is at this URL",
             Self::Method { .. } => "this URL has no such method",
-            Self::Denied { decision, hint } => return denied(*decision, hint),
+            Self::Denied { decision, hint, .. } => return denied(*decision, hint),
+            Self::ForeignOrigin => "web pages of that origin may not use this server",
+            Self::TooMany { .. } => "too many requests; wait for the seconds of Retry-After",
             Self::Draining => "the server is stopping",
             Self::Overloaded | Self::Offer(Refusal::Busy { .. }) | Self::Fragment(PatchRefusal::Busy { .. }) => {
                 "the server is too busy"
@@ -194,6 +203,7 @@ impl Error {
         let cap = match self {
             Self::Draining => Some("draining"),
             Self::Overloaded => Some("overload"),
+            Self::TooMany { .. } => Some("rate"),
             Self::Offer(Refusal::Conflict { .. }) => Some("conflict"),
             Self::Offer(Refusal::Busy { .. }) | Self::Fragment(PatchRefusal::Busy { .. }) => Some("global"),
             _ => None,
@@ -208,6 +218,7 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Draining => Some(DRAINING),
+            Self::TooMany { retry_after } => Some(*retry_after),
             Self::Overloaded | Self::NoAddress => Some(OVERLOADED),
             Self::Offer(
                 Refusal::Conflict { retry_after } | Refusal::NotLive { retry_after } | Refusal::Busy { retry_after },
@@ -222,7 +233,7 @@ impl Error {
 fn challenge(decision: Decision) -> &'static str {
     match decision {
         Decision::Allowed | Decision::Missing => "Bearer realm=\"whipstitch\"",
-        Decision::Wrong => "Bearer realm=\"whipstitch\", error=\"invalid_token\"",
+        Decision::Wrong | Decision::Expired => "Bearer realm=\"whipstitch\", error=\"invalid_token\"",
         Decision::Malformed => "Bearer realm=\"whipstitch\", error=\"invalid_request\"",
         Decision::Insufficient => "Bearer realm=\"whipstitch\", error=\"insufficient_scope\"",
     }
@@ -232,6 +243,7 @@ fn denied(decision: Decision, hint: &str) -> String {
     let reason = match decision {
         Decision::Allowed | Decision::Missing => "a token is needed",
         Decision::Wrong => "the token is wrong",
+        Decision::Expired => "the token has expired",
         Decision::Malformed => "the Authorization field or token is malformed",
         Decision::Insufficient => "this token does not allow that",
     };
@@ -251,6 +263,7 @@ impl IntoResponse for Error {
         let reason = match &self {
             // What a stranger's body says stays out of the log.
             Self::Offer(_) | Self::Fragment(_) => "the body cannot be used".to_owned(),
+            Self::Denied { token: Some(name), .. } => format!("{detail} (token {name:?})"),
             _ => detail,
         };
         response.extensions_mut().insert(Reason(reason));

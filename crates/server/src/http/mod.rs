@@ -6,6 +6,7 @@
 
 mod body;
 pub(crate) mod connection;
+pub(crate) mod cors;
 mod docs;
 mod error;
 mod framing;
@@ -21,12 +22,14 @@ mod shown;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod whep;
 mod whip;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request as RawRequest, State as FromState};
@@ -37,17 +40,23 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
+use whipstitch_stream::StreamKey;
 
 use crate::access::{Decision, Policy, Right};
 use crate::candidates::Announcer;
 use crate::ice_servers::IceServer;
 use crate::logging::Brake;
 use crate::media::{Media, Role};
+use crate::patterns::Pattern;
+use crate::proxies::Trusted;
+use crate::rates::Rate;
 use connection::Connection;
+use cors::Origins;
 use error::{Error, Reason};
 use metrics::{Counting, Metrics};
 use mounts::{MOUNTS, Mount};
 use request::{Named, Request};
+use throttle::Throttle;
 
 /// `protocol.md` 15: from POST to answer; OBS waits 8 s and GStreamer 15.
 const MEDIA_ANSWERS: Duration = Duration::from_secs(5);
@@ -60,12 +69,34 @@ struct Shared {
     media: Arc<dyn Media>,
     policy: Policy,
     announcer: Announcer,
-    ice_servers: Vec<IceServer>,
+    settings: Settings,
+    throttle: Throttle,
     draining: AtomicBool,
     denied: Brake,
     garbage: Brake,
     metrics: Metrics,
 }
+
+/// What the configuration says of HTTP.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// STUN and TURN servers that clients are told of.
+    pub(crate) ice_servers: Vec<IceServer>,
+    /// Names that streams may have; empty is all.
+    pub(crate) stream_names: Vec<Pattern>,
+    /// Web pages that may use this server.
+    pub(crate) origins: Origins,
+    /// Proxies that may say whom a request comes from.
+    pub(crate) trusted: Trusted,
+    /// POST, PATCH and DELETE of one client.
+    pub(crate) requests: Rate,
+    /// PATCH of one session.
+    pub(crate) session: Rate,
+}
+
+/// Whom a request comes from, for limits and the log; in the extensions of the request.
+#[derive(Clone, Copy, Debug)]
+struct Client(IpAddr);
 
 /// A kind of body, and the header field (lower case) that tells clients of it.
 #[derive(Debug)]
@@ -81,19 +112,14 @@ impl Takes {
 }
 
 impl State {
-    /// Routes that ask `media`, let in whom `policy` allows, announce what the server listens on, and tell of
-    /// `ice_servers`.
-    pub(crate) fn new(
-        media: Arc<dyn Media>,
-        policy: Policy,
-        announcer: Announcer,
-        ice_servers: Vec<IceServer>,
-    ) -> Self {
+    /// Routes that ask `media`, let in whom `policy` allows, announce what the server listens on, and do as `settings` say.
+    pub(crate) fn new(media: Arc<dyn Media>, policy: Policy, announcer: Announcer, settings: Settings) -> Self {
         Self(Arc::new(Shared {
             media,
             policy,
             announcer,
-            ice_servers,
+            throttle: Throttle::new(settings.requests, settings.session),
+            settings,
             draining: AtomicBool::new(false),
             denied: Brake::default(),
             garbage: Brake::default(),
@@ -110,24 +136,41 @@ impl State {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// Access, or the error that says why not.
+    /// Access where no stream is named, or the error that says why not.
     fn allow(&self, right: Right, request: &Request) -> Result<(), Error> {
-        match self.0.policy.decide(right, &request.caller()) {
+        self.allow_on(right, None, request)
+    }
+
+    /// Access to the stream that a request names (`None` when its name is illegal, which is said later). A stream that
+    /// cannot be is not found, by those who may know.
+    fn allow_on(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<(), Error> {
+        if self.0.settings.origins.refuse(request.method(), request.headers(), request.caller().authority) {
+            return Err(Error::ForeignOrigin);
+        }
+        self.decide(right, stream, request)?;
+        let names = &self.0.settings.stream_names;
+        let may_be = |stream: &StreamKey| names.is_empty() || names.iter().any(|name| name.matches(stream.as_str()));
+        if stream.is_none_or(may_be) { Ok(()) } else { Err(Error::NoSuch("no stream has such a name here")) }
+    }
+
+    fn decide(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<(), Error> {
+        let verdict = self.0.policy.decide(right, stream, &request.caller(), SystemTime::now());
+        match verdict.decision {
             Decision::Allowed => Ok(()),
-            decision => Err(Error::Denied { decision, hint: self.hint(right) }),
+            decision => Err(Error::Denied { decision, hint: self.hint(right), token: verdict.token }),
         }
     }
 
     /// What would help, where it is not just another token. The same for every stream.
     fn hint(&self, right: Right) -> &'static str {
         match right {
-            _ if self.0.policy.token.is_some() => "",
-            Right::Publish => {
+            _ if self.0.policy.needs_token() => "",
+            Right::Publish | Right::Session(Role::Publisher) => {
                 "without --token, publishing is for this machine at http://localhost only, and never through a proxy"
             }
             Right::Observe => "without --token, this is for this machine at http://localhost or the admin token",
             Right::Control => "it is in the file admin-token of the data directory",
-            Right::Play | Right::Session => "",
+            Right::Play | Right::Session(Role::Subscriber) => "",
         }
     }
 
@@ -207,11 +250,14 @@ async fn around(FromState(state): FromState<State>, mut request: RawRequest, nex
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let named = Named::default();
     request.extensions_mut().insert(named.clone());
+    let client = connection.as_ref().map(|connection| state.client(connection, request.headers()));
+    let origin = request.headers().get(header::ORIGIN).cloned();
     // Polling the rest would ask for a body that the client holds back until it is wanted.
     let body_is_held_back = request.headers().contains_key(header::EXPECT);
 
     let (request, rest) = {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        client.map(|client| parts.extensions.insert(client));
         let (body, rest) = body::Rest::of(body);
         (RawRequest::from_parts(parts, body), rest)
     };
@@ -222,6 +268,7 @@ async fn around(FromState(state): FromState<State>, mut request: RawRequest, nex
     if !body_is_held_back {
         rest.swallow().await;
     }
+    state.0.settings.origins.tell(origin.as_ref(), response.headers_mut());
     complete(response.headers_mut());
     if connection.as_ref().is_some_and(Connection::is_last) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -236,14 +283,18 @@ async fn around(FromState(state): FromState<State>, mut request: RawRequest, nex
     let route = route.unwrap_or("(none)");
     debug!(%method, route, status = status.as_u16(), ms = took.as_millis(), "HTTP");
     let reason = response.extensions().get::<Reason>().map_or("", |reason| &reason.0);
-    state.tell_of(status, reason, connection.as_ref(), route);
+    state.tell_of(status, reason, client, route);
     response
 }
 
 impl State {
+    fn client(&self, connection: &Connection, headers: &HeaderMap) -> Client {
+        Client(self.0.settings.trusted.client(connection.peer.ip(), headers))
+    }
+
     /// One line a second at most about what strangers get wrong.
-    fn tell_of(&self, status: StatusCode, reason: &str, connection: Option<&Connection>, route: &str) {
-        let peer = connection.map(|connection| connection.peer.ip().to_canonical().to_string()).unwrap_or_default();
+    fn tell_of(&self, status: StatusCode, reason: &str, client: Option<Client>, route: &str) {
+        let peer = client.map(|Client(ip)| ip.to_string()).unwrap_or_default();
         let status_code = status.as_u16();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -251,7 +302,10 @@ impl State {
                     info!(peer, route, status = status_code, reason, more, "access denied");
                 }
             }
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS => {
                 if let Some(more) = self.0.garbage.pass(Instant::now()) {
                     info!(peer, route, status = status_code, reason, more, "improper request");
                 }
@@ -280,28 +334,7 @@ fn improper(request: &RawRequest, connection: Option<&Connection>) -> Option<Err
     None
 }
 
-/// `protocol.md` 2.4, on every answer: without these a browser shows a page no status and no error, only that
-/// something failed.
-const CORS: [(HeaderName, HeaderValue); 5] = [
-    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("OPTIONS, GET, HEAD, POST, PATCH, DELETE")),
-    // ETag because Eyevinn's SDK sends it in requests.
-    (
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("Authorization, Content-Type, If-Match, ETag, Accept"),
-    ),
-    (
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(
-            "Location, ETag, Link, Retry-After, WWW-Authenticate, Accept-Post, Accept-Patch, \
-             Access-Control-Allow-Methods",
-        ),
-    ),
-    (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200")),
-];
-
 fn complete(headers: &mut HeaderMap) {
-    headers.extend(CORS);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A page's URL may carry a token; nobody else needs to read it.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -101,15 +101,23 @@ impl Mount {
     /// # Errors
     /// The name is illegal or missing.
     pub(super) fn stream(&self, request: &Request) -> Result<StreamKey, Error> {
+        request.stream_called(&self.written(request)?)
+    }
+
+    /// The stream that a request to the endpoint names, if its name is legal; for access, before which nothing is noted.
+    pub(super) fn named(&self, request: &Request) -> Option<StreamKey> {
+        StreamKey::parse(&self.written(request).ok()?).ok()
+    }
+
+    fn written(&self, request: &Request) -> Result<String, Error> {
         match self.naming {
-            Naming::Path => request.stream(),
+            Naming::Path => Ok(request.name("stream").to_owned()),
             Naming::Query => {
                 let stream = request.parameter("stream", Error::StreamQuery)?.ok_or(Error::StreamQuery)?;
-                let name = match request.parameter("app", Error::StreamQuery)? {
-                    Some(app) if app != DEFAULT_APP => format!("{app}.{stream}"),
-                    _ => stream,
-                };
-                request.stream_called(&name)
+                match request.parameter("app", Error::StreamQuery)? {
+                    Some(app) if app != DEFAULT_APP => Ok(format!("{app}.{stream}")),
+                    _ => Ok(stream),
+                }
             }
         }
     }

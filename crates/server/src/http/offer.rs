@@ -24,23 +24,29 @@ const LARGEST: usize = 64 * 1024;
 /// OPTIONS on an endpoint. Clients ask before they offer to learn of ICE servers; who could not offer, and a browser's
 /// preflight, which is nobody's question, is not told (`protocol.md` 3.1).
 pub(super) fn endpoint_options(
+    mount: &Mount,
     state: &State,
     right: Right,
     allow: &'static str,
     request: &Request,
 ) -> Result<Response, Error> {
     let mut response = options(allow, Some(&OFFER));
-    if !request.is_preflight() && state.allow(right, request).is_ok() {
+    if !request.is_preflight() && enter(mount, state, right, request).is_ok() {
         tell_of_ice_servers(state, response.headers_mut())?;
     }
     Ok(response)
+}
+
+/// Access to the stream that a request to an endpoint names.
+pub(super) fn enter(mount: &Mount, state: &State, right: Right, request: &Request) -> Result<(), Error> {
+    state.allow_on(right, mount.named(request).as_ref(), request)
 }
 
 /// RFC 9725 4.6, one field for each URL. Answers that may carry credentials are `no-store` already, as all answers
 /// without a word of their own are.
 fn tell_of_ice_servers(state: &State, headers: &mut HeaderMap) -> Result<(), Error> {
     let now = SystemTime::now();
-    for link in state.0.ice_servers.iter().flat_map(|server| server.links(now)) {
+    for link in state.0.settings.ice_servers.iter().flat_map(|server| server.links(now)) {
         let mut link = value(&link)?;
         link.set_sensitive(true);
         headers.append(header::LINK, link);
@@ -53,11 +59,12 @@ pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -
     if state.is_draining() {
         return Err(Error::Draining);
     }
+    state.0.throttle.request(request.client())?;
     let text = request.read(LARGEST, &OFFER).await?;
     let stream = mount.stream(&request)?;
     let offer = text.text()?;
     let caller = request.caller();
-    let (client, local) = (caller.peer, caller.is_on_this_machine());
+    let (client, local) = (request.client(), caller.is_on_this_machine());
     let candidates = state.0.announcer.candidates(request.host(), local).await;
     if candidates.is_empty() {
         return Err(Error::NoAddress);

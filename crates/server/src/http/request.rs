@@ -13,10 +13,10 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use whipstitch_stream::{SessionId, StreamKey};
 
-use super::Takes;
 use super::body;
 use super::connection::Connection;
 use super::error::Error;
+use super::{Client, Takes};
 use crate::access::Caller;
 
 /// Longer than any browser's; the rest says nothing.
@@ -38,6 +38,7 @@ impl Named {
 pub(crate) struct Request {
     parts: Parts,
     peer: IpAddr,
+    client: IpAddr,
     authority: Option<Authority>,
     /// The placeholders of the route, percent-decoded once.
     names: HashMap<String, String>,
@@ -55,8 +56,9 @@ impl<S: Send + Sync> FromRequest<S> for Request {
         // Only the listener makes requests, and it says whose they are.
         let connection = parts.extensions.get::<Connection>().ok_or(Error::Internal)?;
         let peer = connection.peer.ip().to_canonical();
+        let client = parts.extensions.get::<Client>().map_or(peer, |client| client.0);
         let authority = authority(&parts)?;
-        Ok(Self { parts, peer, authority, names, body })
+        Ok(Self { parts, peer, client, authority, names, body })
     }
 }
 
@@ -109,6 +111,11 @@ impl Request {
             field.set_sensitive(true);
             self.parts.headers.insert(header::AUTHORIZATION, field);
         }
+    }
+
+    /// Whom limits go by: the other end of the connection, or whom a trusted proxy there names.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The host the client used, without port.

@@ -42,11 +42,16 @@ pub(super) async fn session(
     if ![Method::GET, Method::HEAD, Method::PATCH, Method::DELETE].contains(request.method()) {
         return Err(Error::Method { allow: ALLOW });
     }
-    state.allow(Right::Session, &request)?;
+    let stream = StreamKey::parse(request.name("stream")).ok();
+    state.allow_on(Right::Session(mount.role), stream.as_ref(), &request)?;
+    if [Method::PATCH, Method::DELETE].contains(request.method()) {
+        state.0.throttle.request(request.client())?;
+    }
     let url = SessionUrl { role: mount.role, stream: request.stream()?, resource: request.resource().to_owned() };
     match *request.method() {
         Method::PATCH => {
             exists(&state, url.clone()).await?;
+            state.0.throttle.session(&url.resource)?;
             patch(mount, &state, url, request).await
         }
         // `If-Match` is ignored (RFC 9725 4.3.1), and the status is exactly 200: OBS calls 204 an error.

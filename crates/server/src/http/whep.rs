@@ -20,14 +20,14 @@ pub(super) async fn endpoint(
     request: Request,
 ) -> Result<Response, Error> {
     match *request.method() {
-        Method::OPTIONS => offer::endpoint_options(&state, Right::Play, ALLOW, &request),
+        Method::OPTIONS => offer::endpoint_options(mount, &state, Right::Play, ALLOW, &request),
         Method::POST => {
-            state.allow(Right::Play, &request)?;
+            offer::enter(mount, &state, Right::Play, &request)?;
             offer::accept(mount, &state, request).await
         }
         // WHEP -04 4.2: how a player finds out that this is an endpoint.
         Method::GET | Method::HEAD => {
-            state.allow(Right::Play, &request)?;
+            offer::enter(mount, &state, Right::Play, &request)?;
             mount.stream(&request)?;
             let mut response = StatusCode::OK.into_response();
             let headers = response.headers_mut();

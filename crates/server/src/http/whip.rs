@@ -19,19 +19,20 @@ pub(super) async fn endpoint(
     request: Request,
 ) -> Result<Response, Error> {
     match *request.method() {
-        Method::OPTIONS => offer::endpoint_options(&state, Right::Publish, ALLOW, &request),
+        Method::OPTIONS => offer::endpoint_options(mount, &state, Right::Publish, ALLOW, &request),
         Method::POST => {
-            state.allow(Right::Publish, &request)?;
+            offer::enter(mount, &state, Right::Publish, &request)?;
             offer::accept(mount, &state, request).await
         }
         // RFC 9725 4.1: success without content.
         Method::GET | Method::HEAD => {
-            state.allow(Right::Publish, &request)?;
+            offer::enter(mount, &state, Right::Publish, &request)?;
             mount.stream(&request)?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Method::DELETE => {
-            state.allow(Right::Publish, &request)?;
+            offer::enter(mount, &state, Right::Publish, &request)?;
+            state.0.throttle.request(request.client())?;
             let stream = mount.stream(&request)?;
             match state.ask(move |media| media.close_publisher(&stream)).await? {
                 _ if mount.manners == Manners::Core => Ok(StatusCode::NO_CONTENT.into_response()),

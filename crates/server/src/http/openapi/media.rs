@@ -44,23 +44,23 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Publisher => Op::new("Publish: an offer, sendonly"),
         Role::Subscriber => Op::new("Watch: an offer, recvonly"),
     };
-    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[409, 422]).answers(
+    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[404, 409, 422]).answers(
         201,
         "the SDP answer",
         Carries::Text(OFFER.media_type),
         &accepted,
     );
-    let get = named(Op::new("Whether this is an endpoint and the token is right"));
+    let get = named(Op::new("Whether this is an endpoint and the token is right")).fails(&[404]);
     let get = match mount.role {
         Role::Publisher => get.answers(204, "it is", Carries::Nothing, &[]),
         Role::Subscriber => get.answers(200, "it is; the body is empty", Carries::Text(OFFER.media_type), &[]),
     };
     let mut methods = vec![(HttpMethod::Post, post), (HttpMethod::Get, get)];
     if mount.role == Role::Publisher {
-        let delete = named(Op::new("End whoever publishes the stream")).asks();
+        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404]);
         let delete = match mount.manners {
             Manners::Core => delete.answers(204, "nobody publishes it any more", Carries::Nothing, &[]),
-            Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]).fails(&[404]),
+            Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),
         };
         methods.push((HttpMethod::Delete, delete));
     }
@@ -76,7 +76,7 @@ fn session(mount: &Mount) -> PathItem {
     let named = |op: Op| {
         op.names("stream", STREAM, "the stream").names("session", "^[^/]+$", "the secret last part of the session URL")
     };
-    let used = |summary| named(Op::new(summary)).needs(Right::Session, true).asks().fails(&[429]);
+    let used = |summary| named(Op::new(summary)).needs(Right::Session(mount.role), true).asks().fails(&[429]);
     let get = used("Whether the session lives").fails(&[404]).answers(204, "it does", Carries::Nothing, &[]);
     let patch = used("Trickle candidates, or restart ICE")
         .takes(&FRAGMENT, "a fragment (RFC 8840), at most 16 KiB")

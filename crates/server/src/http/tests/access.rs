@@ -38,7 +38,7 @@ fn routes() -> Vec<(&'static str, String, Option<Right>)> {
         };
         routes.extend(methods.iter().map(|method| (*method, (*endpoint).to_owned(), Some(right))));
         let session = ["GET", "HEAD", "PATCH", "DELETE"].into_iter();
-        routes.extend(session.map(|method| (method, format!("{sessions}/secret"), Some(Right::Session))));
+        routes.extend(session.map(|method| (method, format!("{sessions}/secret"), Some(Right::Session(*role)))));
     }
     routes
 }
@@ -83,7 +83,8 @@ async fn site(policy: Policy) -> Site {
 
 #[tokio::test]
 async fn every_route_asks_for_its_right() {
-    use Right::{Control, Observe, Play, Publish, Session};
+    use Right::{Control, Observe, Play, Publish};
+    let sessions = [Right::Session(Role::Publisher), Right::Session(Role::Subscriber)];
     let foreign = "x-forwarded-for: 192.0.2.7";
     for (policy, field, denied) in [
         (nothing_configured(), "a: b", &[Control][..]),
@@ -93,9 +94,9 @@ async fn every_route_asks_for_its_right() {
         (nothing_configured(), "authorization: Bearer admin", &[]),
         (with_token(), "a: b", &[Publish, Play, Observe, Control]),
         (with_token(), "authorization: Bearer good", &[]),
-        (with_token(), "authorization: Bearer bad", &[Publish, Play, Session, Observe, Control]),
-        (with_token(), "authorization: Bearer ", &[Publish, Play, Session, Observe, Control]),
-        (with_token(), "authorization: Basic Zm9v", &[Publish, Play, Session, Observe, Control]),
+        (with_token(), "authorization: Bearer bad", &[Publish, Play, sessions[0], sessions[1], Observe, Control]),
+        (with_token(), "authorization: Bearer ", &[Publish, Play, sessions[0], sessions[1], Observe, Control]),
+        (with_token(), "authorization: Basic Zm9v", &[Publish, Play, sessions[0], sessions[1], Observe, Control]),
     ] {
         let site = site(policy.clone()).await;
         for (method, target, right) in &routes() {

@@ -3,18 +3,23 @@
 
 mod access;
 mod aliases;
+mod direct;
 mod ice_servers;
 mod limits;
+mod matrix;
 mod metrics;
 mod openapi;
 mod pages;
+mod rates;
 mod sessions;
 mod streams;
+mod switches;
 mod whep;
 mod whip;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -52,6 +57,8 @@ struct Script {
     closed: Mutex<Vec<ClosedSession>>,
     measured: Mutex<Measured>,
     asked: Mutex<Vec<String>>,
+    /// How often it was asked anything at all.
+    touched: AtomicUsize,
     /// Held while an offer is answered.
     gate: Mutex<()>,
 }
@@ -74,12 +81,17 @@ impl Script {
     }
 
     fn note(&self, what: String) {
+        self.touch();
         self.asked.lock().unwrap().push(what);
     }
 
     /// What was asked since the last time.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn touch(&self) {
+        self.touched.fetch_add(1, Ordering::Relaxed);
     }
 
     fn holds(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
@@ -114,6 +126,7 @@ impl Media for Script {
     }
 
     fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
+        self.touch();
         self.holds(role, stream, resource)
     }
 
@@ -128,6 +141,7 @@ impl Media for Script {
     }
 
     fn streams(&self) -> Vec<StreamReport> {
+        self.touch();
         self.streams.lock().unwrap().clone()
     }
 
@@ -136,18 +150,22 @@ impl Media for Script {
     }
 
     fn closed(&self) -> Vec<ClosedSession> {
+        self.touch();
         self.closed.lock().unwrap().clone()
     }
 
     fn counts(&self) -> Counts {
+        self.touch();
         Counts { streams: 1, publishers: 2, subscribers: 3, half_open: 0 }
     }
 
     fn measure(&self) -> Measured {
+        self.touch();
         self.measured.lock().unwrap().clone()
     }
 
     fn knows(&self, stream: &StreamKey) -> bool {
+        self.touch();
         self.live.lock().unwrap().contains(stream.as_str())
     }
 
@@ -168,16 +186,22 @@ struct Site {
 impl Site {
     /// With this policy, on a free port.
     async fn start(policy: Policy) -> Self {
-        // An address set by hand is announced to everybody, and nothing of the machine the test runs on is.
-        let announcer =
-            Announcer::new(vec![[127, 0, 0, 1].into()], Vec::new(), vec!["127.0.0.1:4000".parse().unwrap()]);
-        Self::announcing(policy, announcer, &[]).await
+        Self::set(policy, Settings::default()).await
     }
 
     async fn announcing(policy: Policy, announcer: Announcer, ice_servers: &[&str]) -> Self {
         let ice_servers = ice_servers.iter().map(|text| IceServer::parse(text).unwrap()).collect();
+        Self::with(policy, announcer, Settings { ice_servers, ..Settings::default() }).await
+    }
+
+    /// With these settings.
+    async fn set(policy: Policy, settings: Settings) -> Self {
+        Self::with(policy, local_announcer(), settings).await
+    }
+
+    async fn with(policy: Policy, announcer: Announcer, settings: Settings) -> Self {
         let media = Arc::new(Script::default());
-        let state = State::new(Arc::clone(&media) as Arc<dyn Media>, policy, announcer, ice_servers);
+        let state = State::new(Arc::clone(&media) as Arc<dyn Media>, policy, announcer, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -224,6 +248,11 @@ impl Drop for Site {
     fn drop(&mut self) {
         self.stop.send_replace(true);
     }
+}
+
+/// An address set by hand is announced to everybody, and nothing of the machine the test runs on is.
+fn local_announcer() -> Announcer {
+    Announcer::new(vec![[127, 0, 0, 1].into()], Vec::new(), vec!["127.0.0.1:4000".parse().unwrap()])
 }
 
 fn nothing_configured() -> Policy {

@@ -1,0 +1,161 @@
+//! What may be written as the value of a key: each function judges one kind and says what is wrong.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use axum::http::uri::Authority;
+use ipnet::IpNet;
+use whipstitch_plane::MAX_WORKERS;
+
+use crate::ice_servers::IceServer;
+use crate::patterns::Pattern;
+use crate::proxies;
+
+/// An answer carries every announced address as a candidate, and FFmpeg reads at most 8191 bytes of it.
+const MOST_PUBLIC_IPS: usize = 8;
+/// Every answer carries all of them, and browsers slow down with more than a handful.
+const MOST_ICE_SERVERS: usize = 8;
+/// More than any machine has.
+const MOST_PLACES: u32 = 1_000_000;
+
+pub(super) fn single(mistake: String) -> Vec<String> {
+    vec![mistake]
+}
+
+pub(super) fn one(values: &[String]) -> Result<&str, String> {
+    match values {
+        [value] => Ok(value),
+        _ => Err("takes exactly one value".to_owned()),
+    }
+}
+
+pub(super) fn address(values: &[String]) -> Result<SocketAddr, String> {
+    let text = one(values)?;
+    text.parse().map_err(|_| format!("{text:?} is not an address and port such as 0.0.0.0:8555 or [::1]:8555"))
+}
+
+pub(super) fn public_ips(values: &[String]) -> Result<Vec<IpAddr>, String> {
+    if values.len() > MOST_PUBLIC_IPS {
+        return Err(format!("at most {MOST_PUBLIC_IPS} addresses can be announced"));
+    }
+    values.iter().map(|text| public_ip(text)).collect()
+}
+
+fn public_ip(text: &str) -> Result<IpAddr, String> {
+    let ip: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address such as 203.0.113.7"))?;
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(format!("{text:?} is not an address a client could send to"));
+    }
+    Ok(ip.to_canonical())
+}
+
+pub(super) fn names(values: &[String]) -> Result<Vec<String>, String> {
+    let judged = values.iter().map(|text| {
+        if is_host_name(text) { Ok(text.to_ascii_lowercase()) } else { Err(format!("{text:?} is not a host name")) }
+    });
+    judged.collect()
+}
+
+/// Whether a text could be a host name or IPv4 address.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+}
+
+pub(super) fn ice_servers(values: &[String]) -> Result<Vec<IceServer>, Vec<String>> {
+    if values.len() > MOST_ICE_SERVERS {
+        return Err(vec![format!("at most {MOST_ICE_SERVERS} servers can be told of")]);
+    }
+    let mut servers = Vec::new();
+    let mut mistakes = Vec::new();
+    for (at, text) in values.iter().enumerate() {
+        match IceServer::parse(text) {
+            Ok(server) => servers.push(server),
+            Err(all) => mistakes.extend(all.into_iter().map(|what| format!("server {}: {what}", at + 1))),
+        }
+    }
+    if mistakes.is_empty() { Ok(servers) } else { Err(mistakes) }
+}
+
+pub(super) fn workers(values: &[String]) -> Result<usize, String> {
+    let text = one(values)?;
+    text.parse()
+        .ok()
+        .filter(|workers| *workers <= MAX_WORKERS)
+        .ok_or_else(|| format!("{text:?} is not a number of threads from 0 to {MAX_WORKERS}"))
+}
+
+pub(super) fn directory(values: &[String]) -> Result<PathBuf, String> {
+    match one(values)? {
+        "" => Err("is empty".to_owned()),
+        text => Ok(PathBuf::from(text)),
+    }
+}
+
+pub(super) fn switch(values: &[String]) -> Result<bool, String> {
+    match one(values)? {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        text => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+/// How many there may be of something.
+pub(super) fn count(values: &[String]) -> Result<usize, String> {
+    number(values, 0, MOST_PLACES).map(|number| number as usize)
+}
+
+/// A whole number in a range.
+pub(super) fn number(values: &[String], least: u32, most: u32) -> Result<u32, String> {
+    let text = one(values)?;
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a whole number from {least} to {most}"))
+}
+
+/// One word of a few.
+pub(super) fn choice<T, const N: usize>(values: &[String], known: [(&str, T); N]) -> Result<T, String> {
+    let text = one(values)?;
+    let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+    let mistake = format!("{text:?} is none of: {}", words.join(", "));
+    known.into_iter().find(|(word, _)| *word == text).map(|(_, meaning)| meaning).ok_or(mistake)
+}
+
+/// Judges each of a list; all mistakes or all values.
+fn each<T>(values: &[String], judge: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Vec<String>> {
+    let (mut good, mut mistakes) = (Vec::new(), Vec::new());
+    for text in values {
+        match judge(text) {
+            Ok(value) => good.push(value),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if mistakes.is_empty() { Ok(good) } else { Err(mistakes) }
+}
+
+pub(super) fn patterns(values: &[String]) -> Result<Vec<Pattern>, Vec<String>> {
+    each(values, Pattern::parse)
+}
+
+pub(super) fn networks(values: &[String]) -> Result<Vec<IpNet>, Vec<String>> {
+    each(values, proxies::parse)
+}
+
+/// Origins as browsers write them; `*` alone is all of them, as none is.
+pub(super) fn origins(values: &[String]) -> Result<Vec<String>, Vec<String>> {
+    if matches!(values, [all] if all == "*") {
+        return Ok(Vec::new());
+    }
+    each(values, origin)
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let mistake = || format!("{text:?} is no origin such as https://example.net or http://localhost:3000");
+    let lower = text.to_ascii_lowercase();
+    let (scheme, host) = lower.split_once("://").ok_or_else(mistake)?;
+    let is_plain = host.parse::<Authority>().is_ok_and(|authority| !authority.as_str().contains('@'));
+    if !is_plain || !["http", "https"].contains(&scheme) {
+        return Err(mistake());
+    }
+    // A browser never writes the port that the scheme means anyway.
+    let default = if scheme == "http" { ":80" } else { ":443" };
+    Ok(lower.strip_suffix(default).unwrap_or(&lower).to_owned())
+}
