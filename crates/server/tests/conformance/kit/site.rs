@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -11,6 +11,9 @@ use whipstitch::config::{self, Config, Environment, File};
 use whipstitch::run::Server;
 
 use super::{Answer, Connection, Live, PATIENCE, SDP, offers};
+
+/// Between two questions of one test.
+const POLL: Duration = Duration::from_millis(200);
 
 /// A running server on free ports of loopback, with the defaults of the program. It ends with the test.
 pub(crate) struct Site {
@@ -107,7 +110,8 @@ impl Site {
         let deadline = Instant::now() + PATIENCE;
         while !happened() {
             assert!(Instant::now() < deadline, "it did not happen in {PATIENCE:?}");
-            std::thread::yield_now();
+            // No client asks more often, and who does is told to wait.
+            std::thread::sleep(POLL);
         }
     }
 
