@@ -1,25 +1,22 @@
-//! A [`Peer`] on a tokio UDP socket, moved by whoever awaits it.
+//! A [`Peer`] on a [`Socket`], moved by whoever awaits it.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
 use str0m::net::DatagramSend;
-use tokio::net::UdpSocket;
 use tokio::time::Sleep;
 use whipstitch_net::sort::{Sort, sort};
 
 use crate::error::Error;
 use crate::peer::{Event, FAR, Outgoing, Output, Peer};
+use crate::socket::{DATAGRAM, Socket};
 
 /// From the answer until media may flow. A gateway gives up after 20 s (protocol.md 15); on a path that works at all
 /// ICE and DTLS take well under one.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Larger than any datagram of a peer that keeps to 1200 bytes (RFC 9725 needs no more).
-const DATAGRAM: usize = 2048;
 /// Datagrams taken per turn, so that a flood cannot keep timers and the outbox waiting.
 const BURST: usize = 64;
 
@@ -40,7 +37,7 @@ pub(crate) enum LinkEvent {
 /// See the module.
 pub(crate) struct Link {
     peer: Peer,
-    socket: UdpSocket,
+    socket: Socket,
     sleep: Pin<Box<Sleep>>,
     deadline: Instant,
     outbox: VecDeque<(SocketAddr, DatagramSend)>,
@@ -50,27 +47,8 @@ pub(crate) struct Link {
     light: bool,
 }
 
-/// Binds a socket to the local address that leads to the endpoint's host: the one host candidate of our offers.
-pub(crate) async fn bind_towards(url: &Url) -> Result<UdpSocket, Error> {
-    let refuse = |reason: String| Error::Url { url: url.to_string(), reason };
-    let host = url.host_str().ok_or_else(|| refuse("no host".to_owned()))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_or_known_default().unwrap_or(80);
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| refuse(format!("{host}: {error}")))?;
-    let found: Vec<SocketAddr> = found.collect();
-    // IPv4 first, like the candidates of an answer (protocol.md 5.3).
-    let remote = found.iter().find(|address| address.is_ipv4()).or(found.first());
-    let remote = *remote.ok_or_else(|| refuse(format!("{host} has no address")))?;
-    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Connecting a UDP socket sends nothing; it asks the routing table which address of ours would be used.
-    let probe = UdpSocket::bind((any, 0)).await?;
-    probe.connect(remote).await?;
-    let local = probe.local_addr()?.ip();
-    Ok(UdpSocket::bind((local, 0)).await?)
-}
-
 impl Link {
-    pub(crate) fn new(peer: Peer, socket: UdpSocket) -> Link {
+    pub(crate) fn new(peer: Peer, socket: Socket) -> Link {
         let now = Instant::now();
         Link {
             peer,
@@ -160,7 +138,7 @@ impl Link {
 
     fn receive(&mut self) -> Result<(), Error> {
         for _ in 0..BURST {
-            let (length, from) = match self.socket.try_recv_from(&mut self.buffer[..]) {
+            let (length, from) = match self.socket.try_recv(&mut self.buffer[..]) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // An ICMP error for a datagram sent earlier; ICE finds out by itself whether the pair still works.
@@ -214,7 +192,7 @@ impl Link {
     async fn flush(&mut self) -> Result<(), Error> {
         while let Some((to, bytes)) = self.outbox.front() {
             // A candidate that cannot be reached (another family, no route) is ICE's business, not the end.
-            let _ = self.socket.send_to(bytes, *to).await;
+            self.socket.send(bytes, *to).await;
             self.outbox.pop_front();
         }
         Ok(())

@@ -11,7 +11,7 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::config::DtlsCert;
 use str0m::format::{Codec as EngineCodec, FormatParams};
 use str0m::media::{Direction, Frequency, KeyframeRequestKind, MediaKind, Mid, Pt};
-use str0m::net::{DatagramSend, Protocol, Receive};
+use str0m::net::{DatagramSend, Protocol, Receive, TcpType};
 use str0m::rtp::RtpWrite;
 use str0m::{
     Candidate, Event as EngineEvent, IceConnectionState, IceCreds, Input, Output as EngineOutput, Rtc, RtcError,
@@ -60,6 +60,8 @@ pub(crate) struct Offer {
     pub(crate) audio: bool,
     /// Whether RTX (RFC 4588) is offered for video.
     pub(crate) rtx: bool,
+    /// Whether the gateway is to be reached over TCP, and no other way.
+    pub(crate) tcp: bool,
 }
 
 /// A gateway that answers nothing is given up after 10 to 13 s (RTO 250 ms, doubled up to 3 s; a check every 3 s): long
@@ -132,6 +134,7 @@ struct Track {
 pub(crate) struct Peer {
     rtc: Rtc,
     local: SocketAddr,
+    protocol: Protocol,
     tracks: Vec<Track>,
     pending: Option<SdpPendingOffer>,
 }
@@ -152,7 +155,8 @@ impl Peer {
         config.set_max_stun_retransmits(STUN_RETRANSMITS);
         configure(config.codec_config(), offer);
         let mut rtc = config.build(now);
-        rtc.add_local_candidate(Candidate::host(local, "udp").map_err(RtcError::Ice)?);
+        let protocol = if offer.tcp { Protocol::Tcp } else { Protocol::Udp };
+        rtc.add_local_candidate(candidate(local, protocol)?);
 
         let direction = if offer.send { Direction::SendOnly } else { Direction::RecvOnly };
         let stream = random_text(STREAM_ID_LENGTH);
@@ -169,7 +173,7 @@ impl Peer {
             Some((sdp, pending)) => (sdp.to_sdp_string(), Some(pending)),
             None => return Err(RtcError::RemoteSdp("an offer needs audio or video".to_owned())),
         };
-        Ok((Peer { rtc, local, tracks, pending }, text))
+        Ok((Peer { rtc, local, protocol, tracks, pending }, text))
     }
 
     /// Takes the answer. At least one section must have been accepted with a codec that was offered.
@@ -205,7 +209,7 @@ impl Peer {
 
     /// Takes one datagram. Bytes that belong to no protocol of ours are ignored.
     pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), RtcError> {
-        match Receive::new(Protocol::Udp, from, self.local, bytes) {
+        match Receive::new(self.protocol, from, self.local, bytes) {
             Ok(receive) => self.rtc.handle_input(Input::Receive(now, receive)),
             Err(_) => Ok(()),
         }
@@ -302,6 +306,15 @@ fn accepted_sections(answer: &str) -> Result<Vec<bool>, RtcError> {
         .map_err(|error| RtcError::RemoteSdp(format!("syntax: {error}")))?;
     let accepted = |media: &sdp_types::Media| media.port != 0 || media.has_attribute("bundle-only");
     Ok(session.medias.iter().map(accepted).collect())
+}
+
+/// A full agent that accepts no connections is active (RFC 6544 4.1).
+fn candidate(local: SocketAddr, protocol: Protocol) -> Result<Candidate, RtcError> {
+    let candidate = match protocol {
+        Protocol::Tcp => Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build(),
+        _ => Candidate::host(local, protocol),
+    };
+    candidate.map_err(RtcError::Ice)
 }
 
 fn configure(codecs: &mut str0m::format::CodecConfig, offer: &Offer) {

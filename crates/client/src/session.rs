@@ -5,9 +5,10 @@ use std::time::Instant;
 use str0m::config::DtlsCert;
 
 use crate::error::Error;
-use crate::link::{Link, bind_towards};
+use crate::link::Link;
 use crate::peer::{Offer, Peer};
 use crate::signalling::{Endpoint, Session};
+use crate::socket::Socket;
 
 /// A session the server has accepted and that is not connected yet.
 pub(crate) struct Joining {
@@ -20,7 +21,7 @@ pub(crate) struct Joining {
 
 /// Posts an offer and takes the answer. When the answer is of no use, the session is deleted again.
 pub(crate) async fn join(endpoint: &Endpoint, offer: &Offer, certificate: Option<DtlsCert>) -> Result<Joining, Error> {
-    let socket = bind_towards(endpoint.url()).await?;
+    let socket = Socket::towards(endpoint.url(), offer.tcp).await?;
     let (mut peer, text) = Peer::new(Instant::now(), socket.local_addr()?, offer, certificate)?;
     let posted = Instant::now();
     let (session, answer) = endpoint.post(text).await?;

@@ -25,12 +25,14 @@ pub struct Options {
     pub audio: bool,
     /// Whether RTX is offered; without it lost packets are not asked for again.
     pub rtx: bool,
+    /// Whether the gateway is to be reached over TCP (RFC 6544), and no other way.
+    pub tcp: bool,
 }
 
 impl Options {
     /// Everything a browser would offer, without a token.
     pub fn new(url: impl Into<String>) -> Options {
-        Options { url: url.into(), token: None, video: VideoFormat::ALL.to_vec(), audio: true, rtx: true }
+        Options { url: url.into(), token: None, video: VideoFormat::ALL.to_vec(), audio: true, rtx: true, tcp: false }
     }
 }
 
@@ -139,7 +141,13 @@ impl Player {
     /// # Errors
     /// Any of [`Error`]; [`Error::Refused`] carries the status, [`Error::ConnectTimeout`] comes after 10 s.
     pub async fn connect(options: &Options) -> Result<Player, Error> {
-        let offer = Offer { send: false, video: options.video.clone(), audio: options.audio, rtx: options.rtx };
+        let offer = Offer {
+            send: false,
+            video: options.video.clone(),
+            audio: options.audio,
+            rtx: options.rtx,
+            tcp: options.tcp,
+        };
         let endpoint = Endpoint::new(signalling::client(), &options.url, options.token.as_deref())?;
         let joining = session::join(&endpoint, &offer, None).await?;
         let (posted, answered) = (joining.posted, joining.answered);

@@ -24,6 +24,8 @@ pub struct Options {
     pub audio: bool,
     /// Whether RTX is offered, so that the gateway may ask for lost packets again. OBS and FFmpeg 8.0 do not.
     pub rtx: bool,
+    /// Whether the gateway is to be reached over TCP (RFC 6544), and no other way.
+    pub tcp: bool,
 }
 
 impl Options {
@@ -35,6 +37,7 @@ impl Options {
             video: Some(VideoFormat::H264_CONSTRAINED_BASELINE),
             audio: true,
             rtx: true,
+            tcp: false,
         }
     }
 }
@@ -76,8 +79,13 @@ impl Publisher {
     /// # Errors
     /// Any of [`Error`]; [`Error::Refused`] carries the status, [`Error::ConnectTimeout`] comes after 10 s.
     pub async fn connect(options: &Options) -> Result<Publisher, Error> {
-        let offer =
-            Offer { send: true, video: options.video.into_iter().collect(), audio: options.audio, rtx: options.rtx };
+        let offer = Offer {
+            send: true,
+            video: options.video.into_iter().collect(),
+            audio: options.audio,
+            rtx: options.rtx,
+            tcp: options.tcp,
+        };
         let endpoint = Endpoint::new(signalling::client(), &options.url, options.token.as_deref())?;
         let (link, session) = session::join(&endpoint, &offer, None).await?.connect().await?;
         Ok(Publisher { link, session })

@@ -47,6 +47,9 @@ struct Arguments {
     /// Ignore keyframe requests, as OBS and FFmpeg do.
     #[arg(long)]
     ignore_keyframe_requests: bool,
+    /// Reach the gateway over TCP.
+    #[arg(long)]
+    tcp: bool,
     /// Process id of the gateway, to report its CPU time and memory.
     #[arg(long)]
     pid: Option<u32>,
@@ -65,6 +68,7 @@ impl From<Arguments> for LoadOptions {
             gop: seconds(arguments.gop),
             paced: arguments.paced,
             obeys_keyframe_requests: !arguments.ignore_keyframe_requests,
+            tcp: arguments.tcp,
             watch_process: arguments.pid,
             ..LoadOptions::new(arguments.whip, arguments.whep)
         }

@@ -63,6 +63,8 @@ pub struct LoadOptions {
     pub paced: bool,
     /// Answer keyframe requests with the next picture; false ignores them, as OBS and FFmpeg do.
     pub obeys_keyframe_requests: bool,
+    /// Everybody reaches the gateway over TCP (RFC 6544), and no other way.
+    pub tcp: bool,
     /// A process of this machine whose CPU time and memory are read beside: the gateway.
     pub watch_process: Option<u32>,
 }
@@ -83,6 +85,7 @@ impl LoadOptions {
             gop: Duration::from_secs(2),
             paced: false,
             obeys_keyframe_requests: true,
+            tcp: false,
             watch_process: None,
         }
     }
@@ -122,6 +125,7 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, Error> {
     let plans = (0..options.viewers).map(|index| Plan {
         endpoint: endpoint.clone(),
         certificate: certificate.clone(),
+        tcp: options.tcp,
         begins: start + Duration::from_secs_f64(index as f64 / options.joins_per_second.max(0.01)),
         full: index < options.full_viewers,
         stamped: options.whip_url.is_some(),

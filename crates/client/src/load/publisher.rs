@@ -52,6 +52,7 @@ impl Publisher {
     /// No connection, or no thread.
     pub async fn start(url: &str, options: &LoadOptions, epoch: Instant) -> Result<Publisher, Error> {
         let mut publish = whip::Options::new(url);
+        publish.tcp = options.tcp;
         publish.token.clone_from(&options.token);
         let shape = options.shape();
         let (phase, phases) = watch::channel(Phase::Sending);

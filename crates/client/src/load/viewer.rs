@@ -31,6 +31,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) struct Plan {
     pub(crate) endpoint: Endpoint,
     pub(crate) certificate: Option<DtlsCert>,
+    /// Whether the gateway is to be reached over TCP.
+    pub(crate) tcp: bool,
     /// When to post.
     pub(crate) begins: Instant,
     pub(crate) full: bool,
@@ -152,7 +154,7 @@ pub(crate) async fn watch(plan: Plan) -> Seen {
 
 async fn join(plan: &Plan) -> Result<(Link, Session, Watch), Error> {
     let video = vec![VideoFormat::H264_CONSTRAINED_BASELINE];
-    let offer = Offer { send: false, video, audio: true, rtx: true };
+    let offer = Offer { send: false, video, audio: true, rtx: true, tcp: plan.tcp };
     tokio::time::sleep_until(plan.begins.into()).await;
     let joining = session::join(&plan.endpoint, &offer, plan.certificate.clone()).await?;
     let (posted, answered) = (joining.posted, joining.answered);

@@ -18,7 +18,7 @@ fn gateway_address() -> SocketAddr {
 }
 
 fn offer(send: bool, video: &[VideoFormat]) -> Offer {
-    Offer { send, video: video.to_vec(), audio: true, rtx: true }
+    Offer { send, video: video.to_vec(), audio: true, rtx: true, tcp: false }
 }
 
 /// Both peers, the link between them, and what they said.

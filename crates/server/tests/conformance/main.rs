@@ -18,3 +18,4 @@ mod rtcp;
 mod sessions;
 mod stun;
 mod table;
+mod tcp;

@@ -1,7 +1,7 @@
 //! What a viewer gets whose path takes no more: all or nothing of a burst, then nothing until a keyframe.
 //!
 //! A path over UDP never says so. One over TCP does, and what it cannot take is left out before it is sealed, so that
-//! numbers stay without a gap: video up to the next start after the path has half recovered, audio burst by burst.
+//! numbers stay without a gap: video up to the next start after the path has recovered, audio burst by burst.
 
 use whipstitch_media::Kind;
 use whipstitch_net::outbox::Room;
@@ -9,6 +9,9 @@ use whipstitch_stream::{Burst, PerKind};
 
 /// More than a packet grows by on its way: header with every extension, protection, the frame's length.
 const OVERHEAD: usize = 100;
+
+/// Bytes that may wait however low the viewer's bitrate is: a keyframe of a slow stream and what follows it.
+const LEAST_WAITING: usize = 128 * 1024;
 
 /// The state of the path as far as it matters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,17 +38,19 @@ impl Congestion {
         self.held = true;
     }
 
-    /// Which tracks get their packets of a burst.
-    pub(super) fn judge(&mut self, burst: &Burst, room: Room) -> PerKind<bool> {
+    /// Which tracks get their packets of a burst. `bitrate` is what was sent over the last second: as much may wait, for
+    /// a viewer who is later than that is better served by the next keyframe.
+    pub(super) fn judge(&mut self, burst: &Burst, room: Room, bitrate: impl FnOnce() -> u64) -> PerKind<bool> {
         if room == Room::UNBOUNDED {
             self.held = false;
             return PerKind::from_fn(|_| true);
         }
-        self.held &= !room.is_half_free();
+        let most = usize::try_from(bitrate() / 8).unwrap_or(usize::MAX).max(LEAST_WAITING);
+        self.held &= room == Room::NONE || room.waiting() > most / 2;
         let of = |kind| burst.packets.iter().filter(move |forwarded| forwarded.kind == kind);
         let bytes = |kind| of(kind).map(|forwarded| forwarded.packet.payload.len() + OVERHEAD).sum::<usize>();
         let (audio, video) = (bytes(Kind::Audio), bytes(Kind::Video));
-        self.held |= video > 0 && audio + video > room.free;
+        self.held |= video > 0 && (audio + video > room.free || room.waiting() > most);
         let takes = PerKind { audio: audio <= room.free, video: !self.held };
         for (kind, takes) in takes.iter().filter(|(_, takes)| !**takes) {
             self.skipped += u64::from(!takes) * of(kind).count() as u64;

@@ -100,9 +100,9 @@ impl Egress {
     }
 
     /// Sends what this viewer gets of a burst, and with a track's first packets its first report, so that the viewer can
-    /// align lips from the first picture on. What there is no `room` for is left out: video whole bursts at a time and up
-    /// to the next start after at least half of the room is free again, audio burst by burst; the numbers of what is sent
-    /// have no gap. After `close` it sends nothing.
+    /// align lips from the first picture on. What there is no `room` for is left out: video as soon as more waits than
+    /// was sent in the last second, whole bursts at a time and up to the next start after half of that has gone; audio
+    /// burst by burst. The numbers of what is sent have no gap. After `close` it sends nothing.
     pub fn deliver(&mut self, now: Instant, path: Path, burst: &Burst, room: Room, batch: &mut Batch) {
         if self.closed {
             return;
@@ -110,7 +110,9 @@ impl Egress {
         for (kind, clock) in burst.clocks.iter() {
             self.clocks[kind] = clock.or(self.clocks[kind]);
         }
-        let takes = self.congestion.judge(burst, room);
+        let mut congestion = self.congestion;
+        let takes = congestion.judge(burst, room, || self.bitrate(now));
+        self.congestion = congestion;
         for forwarded in &burst.packets {
             let Some(track) = &mut self.tracks[forwarded.kind] else { continue };
             if takes[forwarded.kind] {

@@ -2,31 +2,63 @@
 
 use whipstitch_media::Kind;
 use whipstitch_net::framing::PREFIX;
-use whipstitch_net::outbox::Room;
+use whipstitch_net::outbox::{MEDIA_BYTES, Room};
 
-use crate::kit::{AUDIO_SSRC, Scenario, VIDEO_SSRC, audio, video};
+use crate::kit::{AUDIO_SSRC, MS, Scenario, VIDEO_SSRC, audio, video};
+
+const KIB: usize = 1024;
+
+/// So much waits in an outbox.
+fn waiting(bytes: usize) -> Room {
+    Room { free: MEDIA_BYTES - bytes, of: MEDIA_BYTES }
+}
 
 fn room(free: usize) -> Room {
     Room { free, of: 100_000 }
 }
 
 #[test]
-fn a_burst_that_does_not_fit_is_left_out_whole_and_video_goes_on_at_a_start_with_the_next_number() {
+fn a_burst_too_late_is_left_out_whole_and_video_goes_on_at_a_start_with_the_next_number() {
     let mut scenario = Scenario::new(vec![video()]);
-    scenario.room = room(100_000);
+    scenario.room = waiting(128 * KIB);
     let last = scenario.frame(4, 1000, true).rtp[3].index;
-    scenario.room = room(3000);
-    assert!(scenario.frame(4, 1000, false).rtp.is_empty(), "not even the first two");
-    scenario.room = room(49_999);
+    scenario.room = waiting(128 * KIB + 1);
+    assert!(scenario.frame(4, 1000, false).rtp.is_empty());
+    scenario.room = waiting(64 * KIB + 1);
     assert!(scenario.frame(4, 1000, true).rtp.is_empty(), "the path has not recovered");
     assert!(!scenario.egress.wants_keyframe(), "what would come could not be sent");
-    scenario.room = room(50_000);
+    scenario.room = waiting(64 * KIB);
     assert!(scenario.frame(4, 1000, false).rtp.is_empty(), "no decoder can start there");
     assert!(scenario.egress.wants_keyframe());
     let begun = scenario.frame(4, 1000, true).rtp;
     assert_eq!((begun.len(), begun[0].index), (4, last + 1));
     assert!(!scenario.egress.wants_keyframe());
     assert_eq!(scenario.egress.stats().skipped, 8, "waiting for a start is no fault of the path");
+}
+
+#[test]
+fn of_a_burst_that_does_not_fit_not_even_the_beginning_is_sent() {
+    let mut scenario = Scenario::new(vec![video()]);
+    scenario.room = room(100_000);
+    scenario.frame(4, 1000, true);
+    scenario.room = room(3000);
+    assert!(scenario.frame(4, 1000, true).rtp.is_empty());
+    scenario.room = room(100_000);
+    assert_eq!(scenario.frame(4, 1000, true).rtp.len(), 4);
+}
+
+#[test]
+fn as_much_may_wait_as_was_sent_in_the_last_second() {
+    let mut scenario = Scenario::new(vec![video()]);
+    for n in 0..40 {
+        scenario.room = waiting(0);
+        scenario.frame(20, 1000, n == 0);
+        scenario.pass(25 * MS);
+    }
+    scenario.room = waiting(600 * KIB);
+    assert_eq!(scenario.frame(20, 1000, false).rtp.len(), 20);
+    scenario.room = waiting(900 * KIB);
+    assert!(scenario.frame(20, 1000, false).rtp.is_empty());
 }
 
 #[test]
@@ -69,7 +101,7 @@ fn what_is_sent_never_needs_more_room_than_there_was() {
     let mut scenario = Scenario::new(vec![audio(), video()]);
     let mut fits = 0;
     for free in (300..20_000).step_by(17) {
-        scenario.room = Room { free, of: 2 * free };
+        scenario.room = Room { free, of: free };
         for below in (0..120).step_by(8) {
             let arrived = scenario.frame(2, free / 2 - below, true);
             let bytes: usize = arrived.rtp.iter().map(|packet| packet.datagram + PREFIX).sum();
