@@ -10,11 +10,12 @@ use str0m::media::{Direction, MediaKind, Mid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use whipstitch_media::time::Ntp;
 use whipstitch_media::{Extensions, Packet};
 use whipstitch_plane::Ending;
 use whipstitch_stream::directory::{Config as DirectoryConfig, Directory};
 use whipstitch_stream::history::{History, Limits};
-use whipstitch_stream::{Forwarded, PerKind, Track};
+use whipstitch_stream::{Clock, Forwarded, PerKind, Track};
 
 use super::*;
 use crate::dtls::Identity;
@@ -412,6 +413,35 @@ fn a_subscriber_gets_media_under_our_ssrcs_from_a_keyframe_on() {
     let payloads: Vec<u8> = world.received.iter().map(|packet| packet.payload[0]).collect();
     assert_eq!(payloads, [3, 4, 5, 6, 7]);
     assert!(world.received.windows(2).all(|pair| *pair[1].seq_no == *pair[0].seq_no + 1));
+}
+
+#[test]
+fn a_viewer_without_a_path_costs_nothing_and_asks_for_a_keyframe_when_it_is_back() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    let now = world.now;
+    let clock = Clock { ntp: Ntp(1 << 40), time: 0, at: now };
+    let clocks = PerKind { audio: None, video: Some(clock) };
+    world.deliver(&Burst { packets: vec![forwarded(Kind::Video, 1, true, now)], clocks });
+    world.with(|session, cx| session.path_closed(cx, World::path()));
+    assert_eq!(world.session.stats(now).remote, None);
+    // Reports would be due every second.
+    let mut timeouts = 0;
+    while world.now < now + Duration::from_secs(10) {
+        world.now = world.session.deadline().unwrap().max(world.now + Duration::from_millis(1));
+        world.with(|session, cx| session.handle_timeout(cx));
+        timeouts += 1;
+    }
+    assert!(timeouts < 100, "{timeouts} timeouts in 10 s");
+    assert!(world.closed().is_none());
+    assert!(!world.deliver(&burst(vec![forwarded(Kind::Video, 2, false, now)])), "nobody would see it");
+    world.run(Duration::from_secs(5));
+    assert!(world.session.stats(world.now).remote.is_some(), "the client has checked again");
+    assert!(world.deliver(&burst(vec![forwarded(Kind::Video, 3, false, now)])));
+    world.deliver(&burst(vec![forwarded(Kind::Video, 4, true, now)]));
+    world.run(Duration::from_millis(50));
+    let numbers: Vec<u64> = world.received.iter().map(|packet| *packet.seq_no).collect();
+    assert!(matches!(numbers[..], [first, second] if second == first + 1), "{numbers:?}");
 }
 
 #[test]

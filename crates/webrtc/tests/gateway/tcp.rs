@@ -172,6 +172,30 @@ fn a_client_whose_connection_broke_comes_back_with_another() {
     }
 }
 
+/// Connections that say nothing: one site may have 64 of them on a worker.
+#[test]
+fn silent_connections_are_bounded_and_the_oldest_goes_first() {
+    let gateway = gateway(1);
+    let there = address(&gateway, V4);
+    let connect = || {
+        let connection = TcpStream::connect(there).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        connection
+    };
+    let mut silent: Vec<TcpStream> = (0..64).map(|_| connect()).collect();
+    let mut newer: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
+    for oldest in &mut silent[..3] {
+        assert!(matches!(oldest.read(&mut [0; 1]), Ok(0)));
+    }
+    // The others are still there, and whoever has something to say gets in.
+    for stays in silent[3..].iter_mut().chain(&mut newer) {
+        stays.set_nonblocking(true).unwrap();
+        assert_eq!(stays.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    let mut publisher = Peer::publisher_on(&gateway, &key("cam"), V4, Link::tcp(there)).unwrap();
+    publisher.until(|peer| peer.connected);
+}
+
 #[test]
 fn whoever_speaks_something_else_is_closed_and_harms_nobody() {
     let gateway = gateway(2);

@@ -131,10 +131,10 @@ impl Last {
             "RTCP datagrams of subscribers that were not authentic, replayed or malformed.",
             [(vec![], sent.rejected as f64)],
         );
-        self.tell_of_drops(sent.unsealed, families);
+        self.tell_of_drops(&sent, families);
     }
 
-    fn tell_of_drops(&self, unsealed: u64, families: &mut Families) {
+    fn tell_of_drops(&self, sent: &Counters, families: &mut Families) {
         let (mut drops, mut slow) = (whipstitch_stream::stats::Drops::default(), 0);
         for worker in self.workers.iter().flatten() {
             drops += worker.drops;
@@ -147,7 +147,8 @@ impl Last {
             ("misplaced", drops.misplaced),
             ("duplicate", drops.duplicate),
             ("slow", slow),
-            ("unsealed", unsealed),
+            ("unsealed", sent.unsealed),
+            ("skipped", sent.skipped),
         ];
         families.counter(
             "whipstitch_dropped_packets_total",
@@ -171,6 +172,11 @@ impl Last {
                 [("publisher", &last.publishers), ("subscriber", &last.subscribers)]
                     .map(|(role, totals)| (vec![("worker", name), ("role", role)], totals.sessions as f64))
             }),
+        );
+        families.gauge(
+            "whipstitch_worker_tcp_connections",
+            "TCP connections for media on the worker, those of no session yet included.",
+            known().map(|(worker, last)| (vec![("worker", worker)], last.connections as f64)),
         );
         let mut each = |name: &str, help: &str, value: fn(&WorkerReport) -> f64| {
             let samples = known().map(|(worker, last)| (vec![("worker", worker)], value(last)));
@@ -204,9 +210,11 @@ impl Last {
             });
             families.counter(name, help, samples);
         };
-        traffic("whipstitch_worker_datagrams_total", "UDP datagrams through the worker's sockets.", |last| {
-            [last.received.datagrams, last.sent.datagrams]
-        });
+        traffic(
+            "whipstitch_worker_datagrams_total",
+            "Datagrams through the worker's sockets, frames over TCP included.",
+            |last| [last.received.datagrams, last.sent.datagrams],
+        );
         traffic("whipstitch_worker_bytes_total", "Their payload bytes.", |last| [last.received.bytes, last.sent.bytes]);
         traffic("whipstitch_worker_batches_total", "Receive calls and batches sent that moved them.", |last| {
             [last.received.calls, last.sent.calls]
