@@ -8,6 +8,8 @@ const FRAGMENT = 'application/trickle-ice-sdpfrag';
 const TRICKLE_PAUSE_MS = 50;
 /** A media path that is not there by then will not come: a firewall drops UDP. */
 const CONNECT_MS = 15_000;
+/** From one search for another path to the next: the first may still find one. */
+const RESTART_PAUSE_MS = 5_000;
 
 /** Why a session ended, for `ended`. */
 export const Ended = Object.freeze({
@@ -59,9 +61,15 @@ function codecsOf(sdp, kind) {
 export class Session {
   #etag;
   #url;
+  #answer;
   #candidates = [];
+  #tune;
+  #tuneAnswer;
+  /** Fragments go one after the other: a new one must not be overtaken by one of the old credentials. */
+  #patches = Promise.resolve();
   #trickling = false;
   #checking = false;
+  #restarted = -Infinity;
   #finish;
   #timer;
 
@@ -80,12 +88,9 @@ export class Session {
    * `tuneAnswer` that of the answer; where a browser does not take the change, it gets what there was before.
    */
   async open(url, { signal, tune = (sdp) => sdp, tuneAnswer = (sdp) => sdp } = {}) {
-    const offer = await this.pc.createOffer();
-    try {
-      await this.pc.setLocalDescription({ type: 'offer', sdp: tune(offer.sdp) });
-    } catch {
-      await this.pc.setLocalDescription(offer);
-    }
+    this.#tune = tune;
+    this.#tuneAnswer = tuneAnswer;
+    await this.#offer();
     try {
       const headers = { 'Content-Type': SDP };
       const response = await call('POST', url, { headers, body: this.pc.localDescription.sdp, signal });
@@ -94,7 +99,7 @@ export class Session {
       iceServers = iceServersOf(response);
       const answer = await response.text();
       signal?.throwIfAborted();
-      await this.#take(answer, tuneAnswer(answer));
+      await this.#take(answer);
     } catch (error) {
       this.close();
       throw error;
@@ -106,9 +111,19 @@ export class Session {
     return this;
   }
 
-  async #take(answer, tuned) {
+  async #offer(options) {
+    const offer = await this.pc.createOffer(options);
+    try {
+      await this.pc.setLocalDescription({ type: 'offer', sdp: this.#tune(offer.sdp) });
+    } catch {
+      await this.pc.setLocalDescription(offer);
+    }
+  }
+
+  async #take(answer, tuned = this.#tuneAnswer(answer)) {
     try {
       await this.pc.setRemoteDescription({ type: 'answer', sdp: tuned });
+      this.#answer = answer;
     } catch (error) {
       if (tuned === answer) throw new Misfit(answer, error);
       await this.#take(answer, answer);
@@ -146,6 +161,28 @@ export class Session {
       if (error.status === 404 || error instanceof Unreachable) this.#end(Ended.LOST);
     }
     this.#checking = false;
+    if (this.pc.connectionState === 'disconnected') await this.#restart();
+  }
+
+  /**
+   * Looks for another path by an ICE restart (RFC 9725 4.3.3): from another network, or over TCP where UDP is blocked from
+   * now on. Browsers let go of the paths they do not use, so they find it in no other way. Keys and media go on as they were.
+   */
+  async #restart() {
+    if (!this.#etag || performance.now() - this.#restarted < RESTART_PAUSE_MS) return;
+    this.#restarted = performance.now();
+    this.#patches = this.#patches.then(async () => {
+      // What was gathered until now is of the old path.
+      this.#candidates = [];
+      await this.#offer({ iceRestart: true });
+      const response = await this.#patch([]);
+      this.#etag = response.headers.get('ETag') ?? this.#etag;
+      await this.#take(renewed(this.#answer, await response.text()));
+    }).catch(() => {
+      // The old path may come back, and where it does not the connection fails and the session ends.
+    });
+    await this.#patches;
+    this.#trickle();
   }
 
   #end(reason) {
@@ -191,18 +228,30 @@ export class Session {
     if (this.#trickling || !this.#url || this.#candidates.length === 0) return;
     this.#trickling = true;
     await new Promise((resolve) => { setTimeout(resolve, TRICKLE_PAUSE_MS); });
-    const batch = this.#candidates.splice(0);
-    if (this.#url) {
-      const headers = { 'Content-Type': FRAGMENT, ...(this.#etag && { 'If-Match': this.#etag }) };
-      try {
-        await call('PATCH', this.#url, { headers, body: fragment(this.pc.localDescription.sdp, batch) });
-      } catch {
-        // The server listens on an address it told; it can do without ours.
-      }
-    }
+    this.#patches = this.#patches.then(() => {
+      const batch = this.#candidates.splice(0);
+      return this.#url && batch.length > 0 && this.#patch(batch);
+    }).catch(() => {
+      // The server listens on an address it told; it can do without ours.
+    });
+    await this.#patches;
     this.#trickling = false;
     this.#trickle();
   }
+
+  #patch(candidates) {
+    const headers = { 'Content-Type': FRAGMENT, ...(this.#etag && { 'If-Match': this.#etag }) };
+    return call('PATCH', this.#url, { headers, body: fragment(this.pc.localDescription.sdp, candidates) });
+  }
+}
+
+/** An answer with the credentials of a fragment, all else as it was. */
+function renewed(answer, text) {
+  const credential = (sdp, name) => sdp.replace(
+    new RegExp(`^a=${name}:.*$`, 'gm'),
+    () => text.match(new RegExp(`^a=${name}:.*$`, 'm'))[0],
+  );
+  return ['ice-ufrag', 'ice-pwd'].reduce(credential, answer);
 }
 
 /** RFC 8840: candidates with the credentials they belong to, and the section they are for. */
