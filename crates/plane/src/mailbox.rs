@@ -1,9 +1,9 @@
 //! The bounded ways between control and workers and between workers.
 //!
-//! Commands and bursts wait in one queue, datagrams that another worker received in a second, so that a flood of
-//! strays cannot keep a command out. When the first is full the sender is told ([`Full`]): control answers 503, a worker
-//! drops the burst and counts it. When the second is full the datagram is dropped, as a network would. What must not be
-//! lost goes neither way: see [`notes`](crate::notes).
+//! Commands and bursts wait in one queue, datagrams and connections that another worker received in a second, so that a
+//! flood of strays cannot keep a command out. When the first is full the sender is told ([`Full`]): control answers 503, a
+//! worker drops the burst and counts it. When the second is full the datagram is dropped, as a network would, and the
+//! connection closed. What must not be lost goes neither way: see [`notes`](crate::notes).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +23,8 @@ use crate::worker::Moved;
 /// second: half a second of them.
 const COMMANDS: usize = 4096;
 
-/// Misplaced datagrams a worker may be behind: about 10 ms of a fully loaded worker.
-const DATAGRAMS: usize = 2048;
+/// Strays a worker may be behind: about 10 ms of a fully loaded worker.
+const STRAYS: usize = 2048;
 
 /// The mailbox has no room: the worker is overloaded or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,26 +39,25 @@ pub(crate) enum Command {
     Peer { session: SessionId, command: PeerCommand },
     /// From the home of a stream: packets.
     Burst { stream: StreamKey, burst: Arc<Burst> },
-    /// A TCP connection whose first frame is for a session of this worker.
-    Connection(Box<Moved>),
     /// Tell about everything.
     Report(Box<dyn FnOnce(Report) + Send>),
     /// Tell what was counted.
     Measure(Box<dyn FnOnce(WorkerReport) + Send>),
 }
 
-/// A datagram that came to another worker's socket.
-pub(crate) struct Misplaced {
-    pub(crate) via: usize,
-    pub(crate) path: Path,
-    pub(crate) bytes: Vec<u8>,
+/// What came to another worker's sockets. Anybody can send it.
+pub(crate) enum Stray {
+    /// A datagram, and the worker it came to.
+    Datagram { via: usize, path: Path, bytes: Vec<u8> },
+    /// A TCP connection whose first frame names a session of this worker.
+    Connection(Box<Moved>),
 }
 
 /// The sending end: any thread may hold one.
 #[derive(Clone)]
 pub(crate) struct Mailbox {
     commands: SyncSender<Command>,
-    datagrams: SyncSender<Misplaced>,
+    strays: SyncSender<Stray>,
     notes: Arc<Notes>,
     waker: Arc<Waker>,
     /// How often there was no room.
@@ -72,8 +71,8 @@ impl Mailbox {
         Ok(())
     }
 
-    pub(crate) fn send_datagram(&self, datagram: Misplaced) -> Result<(), Full> {
-        self.datagrams.try_send(datagram).map_err(|_| self.refuse())?;
+    pub(crate) fn send_stray(&self, stray: Stray) -> Result<(), Full> {
+        self.strays.try_send(stray).map_err(|_| self.refuse())?;
         self.wake();
         Ok(())
     }
@@ -104,15 +103,15 @@ impl Mailbox {
 /// The receiving end: one worker's.
 pub(crate) struct Inbox {
     pub(crate) commands: Receiver<Command>,
-    pub(crate) datagrams: Receiver<Misplaced>,
+    pub(crate) strays: Receiver<Stray>,
     pub(crate) notes: Arc<Notes>,
 }
 
 pub(crate) fn mailbox(waker: Waker) -> (Mailbox, Inbox) {
     let (commands, commands_in) = mpsc::sync_channel(COMMANDS);
-    let (datagrams, datagrams_in) = mpsc::sync_channel(DATAGRAMS);
+    let (strays, strays_in) = mpsc::sync_channel(STRAYS);
     let notes = Arc::new(Notes::default());
     let (waker, refused) = (Arc::new(waker), Arc::default());
-    let mailbox = Mailbox { commands, datagrams, notes: Arc::clone(&notes), waker, refused };
-    (mailbox, Inbox { commands: commands_in, datagrams: datagrams_in, notes })
+    let mailbox = Mailbox { commands, strays, notes: Arc::clone(&notes), waker, refused };
+    (mailbox, Inbox { commands: commands_in, strays: strays_in, notes })
 }

@@ -70,7 +70,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Two empty batches.
+    /// Empty ones.
     pub fn new() -> Batches {
         Batches::default()
     }

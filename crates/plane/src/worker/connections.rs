@@ -4,7 +4,7 @@
 //! datagrams of that session, on a path that names the connection. The first frame says by its ufrag which worker the
 //! session lives on, and the connection moves there as it is, once. A stranger that says anything but STUN, or names no
 //! session, is closed; how many there are and for how long is [`Strangers`]' business. A connection ends with its peer,
-//! with its session once the goodbye is written, or when the session forgets it.
+//! with its session once the goodbye is written, as far as the kernel takes it, or when the session forgets it.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read};
@@ -22,7 +22,7 @@ use whipstitch_net::tcp::{Accepted, Listener};
 use whipstitch_net::{ConnectionId, Path, Transport};
 
 use super::{Owner, Worker};
-use crate::mailbox::Command;
+use crate::mailbox::Stray;
 use crate::strangers::Strangers;
 
 /// The longest frame: above every path's MTU, for which clients make their packets whatever carries them. Whoever sends
@@ -75,7 +75,7 @@ struct Connection {
     listed: bool,
     /// The kernel took no more, and will say when it does.
     blocked: bool,
-    /// Its session is over or has forgotten it: nothing is read any more, and it is closed once all is written.
+    /// Its session is over or has forgotten it: nothing is read any more, and it is closed with the next flush.
     leaving: bool,
 }
 
@@ -209,7 +209,8 @@ impl Worker {
 
     fn accept(&mut self) -> bool {
         self.connections.accepting |= self.connections.accept_again.take_if(|at| *at <= self.now).is_some();
-        if !std::mem::take(&mut self.connections.accepting) {
+        // Not before its time, however many come: each of them would only find the same, and say so in the log.
+        if self.connections.accept_again.is_some() || !std::mem::take(&mut self.connections.accepting) {
             return false;
         }
         for index in 0..self.connections.listeners.len() {
@@ -368,8 +369,8 @@ impl Worker {
         let Some(Connection { stream, path, since, .. }) = self.remove(id) else { return };
         // It is not closed here, so the poll would go on watching it.
         let _ = self.poll.registry().deregister(&mut SourceFd(&stream.as_raw_fd()));
-        let moved = Command::Connection(Box::new(Moved { stream, path, since, first, deframer }));
-        let sent = self.mailboxes.get(worker).is_some_and(|other| other.send(moved).is_ok());
+        let moved = Stray::Connection(Box::new(Moved { stream, path, since, first, deframer }));
+        let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_stray(moved).is_ok());
         self.totals.strays += u64::from(!sent);
     }
 

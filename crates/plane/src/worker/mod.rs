@@ -1,13 +1,14 @@
 //! One media thread: its sockets, its sessions, its timers, and the turn they take.
 //!
 //! A turn is: wait; take notes and commands; receive bursts, giving each datagram to its session; read from connections;
-//! fan out what publishers pushed; run what is due; send what was written. Work in a turn is bounded, so no socket or mailbox starves another. A session
-//! that panics is dropped alone and counted.
+//! fan out what publishers pushed; run what is due; send what was written. Work in a turn is bounded, so no socket or
+//! mailbox starves another. A session that panics is dropped alone and counted.
 
 mod connections;
 mod sessions;
 mod stepped;
 mod streams;
+mod telling;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -29,17 +30,17 @@ pub(crate) use self::connections::Moved;
 pub use self::stepped::Stepped;
 use crate::closed::Closed;
 use crate::fanout::Streams;
-use crate::mailbox::{Command, Inbox, Mailbox};
+use crate::mailbox::{Command, Inbox, Mailbox, Stray};
 use crate::measure::WorkerReport;
 use crate::notes::{Ending, MAX_ROUTES, Noted, RouteNote, StreamNote};
 use crate::peer::{Action, Batches, Peer};
-use crate::report::{Report, Role, SessionReport};
+use crate::report::Role;
 use crate::timers::Timers;
 
 /// Receive bursts of one socket in one turn: with 32 datagrams or more in each, about a millisecond of work.
 const BURSTS_A_TURN: usize = 8;
 
-/// Commands, misplaced datagrams and endings in one turn.
+/// Commands, strays and endings in one turn.
 const MAIL_A_TURN: usize = 512;
 
 /// The least time between two calls of one session's or stream's timer. The poll waits in milliseconds anyway.
@@ -194,15 +195,18 @@ impl Worker {
     /// True when there may be more.
     fn take_mail(&mut self) -> bool {
         let mut more = self.take_commands();
-        let mut datagrams = 0;
-        while datagrams < MAIL_A_TURN {
-            let Ok(mut misplaced) = self.inbox.datagrams.try_recv() else { break };
-            datagrams += 1;
-            self.datagram(misplaced.via, misplaced.path, &mut misplaced.bytes);
+        let mut strays = 0;
+        while strays < MAIL_A_TURN {
+            let Ok(stray) = self.inbox.strays.try_recv() else { break };
+            strays += 1;
+            match stray {
+                Stray::Datagram { via, path, mut bytes } => self.datagram(via, path, &mut bytes),
+                Stray::Connection(moved) => self.connections.arrive(*moved),
+            }
         }
         more |= self.end_noted();
         self.fan_out_dirty();
-        more || datagrams == MAIL_A_TURN
+        more || strays == MAIL_A_TURN
     }
 
     fn take_commands(&mut self) -> bool {
@@ -287,7 +291,6 @@ impl Worker {
                     self.schedule_stream(index);
                 }
             }
-            Command::Connection(moved) => self.connections.arrive(*moved),
             Command::Report(reply) => reply(self.report()),
             Command::Measure(reply) => reply(self.measure()),
         }
@@ -361,36 +364,5 @@ impl Worker {
             }
         }
         self.flush_connections();
-    }
-
-    fn report(&self) -> Report {
-        let sessions = self.slots.iter().map(|(_, slot)| SessionReport {
-            session: slot.session,
-            stream: slot.peer.stream().clone(),
-            role: slot.role,
-            stats: slot.peer.stats(self.now),
-        });
-        let streams = self
-            .streams
-            .iter()
-            .filter_map(|(_, stream)| stream.hub.as_ref().map(|hub| (stream.key.clone(), hub.stats(self.now))));
-        Report { sessions: sessions.collect(), streams: streams.collect() }
-    }
-
-    fn measure(&self) -> WorkerReport {
-        let mut report = self.totals.clone();
-        report.uptime = self.now.saturating_duration_since(self.begun);
-        (report.ufrags, report.addresses) = (self.ufrags.len(), self.remotes.len());
-        report.connections = self.connections.len();
-        report.mailbox_full = self.mailboxes.get(self.index).map_or(0, Mailbox::refused);
-        for (_, slot) in &self.slots {
-            let totals = report.totals_mut(slot.role);
-            totals.sessions += 1;
-            totals.counters += slot.peer.counters();
-        }
-        for hub in self.streams.iter().filter_map(|(_, stream)| stream.hub.as_ref()) {
-            report.drops += hub.drops();
-        }
-        report
     }
 }

@@ -12,7 +12,7 @@ use whipstitch_stream::{BROKEN, CloseReason};
 
 use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Slot, Worker};
 use crate::closed::ClosedSession;
-use crate::mailbox::Misplaced;
+use crate::mailbox::Stray;
 use crate::peer::{Action, Context, Peer};
 use crate::plane::worker_of;
 use crate::report::SessionReport;
@@ -63,8 +63,8 @@ impl Worker {
             Some(Owner::Here(key)) => self.with_via(key, via, |peer, cx| peer.handle_datagram(cx, path, bytes)),
             // Handed over once: what comes from another worker is not passed on.
             Some(Owner::Worker(worker)) if via == self.index && bytes.len() <= MISPLACED_BYTES => {
-                let misplaced = Misplaced { via, path, bytes: bytes.to_vec() };
-                let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_datagram(misplaced).is_ok());
+                let stray = Stray::Datagram { via, path, bytes: bytes.to_vec() };
+                let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_stray(stray).is_ok());
                 self.totals.strays += u64::from(!sent);
             }
             _ => self.totals.strays += 1,

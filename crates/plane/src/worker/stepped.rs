@@ -80,12 +80,12 @@ impl Stepped {
     }
 
     /// See [`Plane::report`](crate::Plane::report).
-    pub fn report(&self) -> Report {
+    pub fn report(&mut self) -> Report {
         self.worker.report()
     }
 
     /// See [`Plane::measure`](crate::Plane::measure).
-    pub fn measure(&self) -> WorkerReport {
+    pub fn measure(&mut self) -> WorkerReport {
         self.worker.measure()
     }
 

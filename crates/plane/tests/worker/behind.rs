@@ -8,8 +8,8 @@ use whipstitch_plane::{Action, Full, Plane, Role};
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{CloseReason, SessionId};
 
-use crate::SOON;
 use crate::script::{Met, Script, add, plane, plane_with, restart, try_add, video, vp8};
+use crate::{SOON, until};
 
 /// Nobody's name.
 const NOBODY: SessionId = SessionId(999);
@@ -30,7 +30,7 @@ fn fill(plane: &Plane, worker: usize) {
 /// Waits until a worker that was held up has taken everything that waited for it.
 fn caught_up(plane: &Plane, worker: usize) {
     let held = SessionId(1000 + worker as u64);
-    while plane.report().sessions.iter().all(|report| report.session != held) {}
+    until(|| plane.report().sessions.iter().any(|report| report.session == held));
 }
 
 fn closed(seen: &Receiver<Met>) {
@@ -94,7 +94,7 @@ fn subscribers_on_a_worker_that_is_held_up_learn_of_other_tracks_and_of_the_end(
     let (first, _) = Script::new(1, Role::Publisher);
     let home = plane.home(&first.stream);
     add(&plane, home, first.at_once(|| vec![Action::Publish(vp8())]));
-    while plane.report().streams.is_empty() {}
+    until(|| !plane.report().streams.is_empty());
     let (subscriber, seen) = Script::new(2, Role::Subscriber);
     add(&plane, 1 - home, subscriber.at_once(|| vec![Action::Subscribe]));
     assert_eq!(seen.recv_timeout(SOON), Ok(Met::Tracks(vp8())));
@@ -104,7 +104,7 @@ fn subscribers_on_a_worker_that_is_held_up_learn_of_other_tracks_and_of_the_end(
     let (second, _) = Script::new(3, Role::Publisher);
     let ending = second.ending.clone();
     add(&plane, home, second.at_once(|| vec![Action::Publish(video(Codec::Vp9))]));
-    while plane.report().streams.iter().all(|(_, stats)| stats.publishers < 2) {}
+    until(|| plane.report().streams.iter().any(|(_, stats)| stats.publishers == 2));
     drop(release);
     assert_eq!(seen.recv_timeout(SOON), Ok(Met::Tracks(video(Codec::Vp9))));
     caught_up(&plane, 1 - home);
@@ -112,7 +112,7 @@ fn subscribers_on_a_worker_that_is_held_up_learn_of_other_tracks_and_of_the_end(
     let release = hold(&plane, 1 - home);
     fill(&plane, 1 - home);
     plane.end(home, SessionId(3), &ending, CloseReason::ByPeer);
-    while plane.report().streams.iter().any(|(_, stats)| stats.publisher.is_some()) {}
+    until(|| plane.report().streams.iter().any(|(_, stats)| stats.publisher.is_none()));
     drop(release);
     closed(&seen);
 }
@@ -123,13 +123,18 @@ fn a_home_that_is_held_up_learns_who_has_come() {
     let (publisher, _) = Script::new(1, Role::Publisher);
     let home = plane.home(&publisher.stream);
     add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
-    while plane.report().streams.is_empty() {}
+    until(|| !plane.report().streams.is_empty());
     let release = hold(&plane, home);
     fill(&plane, home);
     let (subscriber, seen) = Script::new(2, Role::Subscriber);
     add(&plane, 1 - home, subscriber.at_once(|| vec![Action::Subscribe]));
-    // After two reports the other worker has had the turn in which it subscribes.
-    let _ = (plane.report(), plane.report());
+    // Once it has counted two turns more, the other worker has had the one in which it subscribes.
+    let turns = |worker| plane.measure().iter().find(|report| report.worker == worker).map(|report| report.turns);
+    let mut before = None;
+    until(|| {
+        before = before.or(turns(1 - home));
+        turns(1 - home) > before.map(|before| before + 2)
+    });
     drop(release);
     assert_eq!(seen.recv_timeout(SOON), Ok(Met::Tracks(vp8())));
 }

@@ -5,29 +5,47 @@ mod counting;
 mod script;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use script::{Met, Script, add, plane, plane_with, restart, ufrag, vp8};
 use whipstitch_net::stun;
-use whipstitch_plane::{Action, Role};
+use whipstitch_plane::{Action, Plane, Role};
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{CloseReason, SessionId};
 
 /// How long anything may take on a busy machine before a test is given up.
 const SOON: Duration = Duration::from_secs(20);
 
+/// Waits for something that becomes true by itself.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it does not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until every worker has taken what it was sent before. A busy one may miss the time for an answer.
+fn all_answer(plane: &Plane) {
+    until(|| plane.measure().len() == plane.workers());
+}
+
 #[test]
 fn a_deadline_that_does_not_move_keeps_nobody_waiting() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
     let plane = plane(1);
-    let (stuck, _seen) = Script::new(1, Role::Subscriber);
+    let (stuck, seen) = Script::new(1, Role::Subscriber);
     let ending = stuck.ending.clone();
-    add(&plane, 0, stuck.at_once(Vec::new));
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(plane.report().sessions.len(), 1);
+    let stuck = stuck.at_once(|| {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        Vec::new()
+    });
+    add(&plane, 0, stuck);
+    until(|| CALLS.load(Ordering::Relaxed) > 2);
     plane.end(0, SessionId(1), &ending, CloseReason::ByRequest);
-    let gone = (0..100).any(|_| plane.report().sessions.is_empty());
-    assert!(gone);
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
 }
 
 #[test]
@@ -36,7 +54,7 @@ fn who_subscribes_late_is_told_the_tracks_on_every_worker() {
     let (publisher, _seen) = Script::new(1, Role::Publisher);
     let home = plane.home(&publisher.stream);
     add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
-    while plane.report().streams.is_empty() {}
+    until(|| !plane.report().streams.is_empty());
     for (session, worker) in [(2, home), (3, 1 - home), (4, 1 - home)] {
         let (subscriber, seen) = Script::new(session, Role::Subscriber);
         add(&plane, worker, subscriber.at_once(|| vec![Action::Subscribe]));
@@ -64,7 +82,7 @@ fn who_subscribes_after_the_end_is_closed_on_every_worker() {
     let (publisher, seen) = Script::new(1, Role::Publisher);
     let (home, ending) = (plane.home(&publisher.stream), publisher.ending.clone());
     add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
-    while plane.report().streams.is_empty() {}
+    until(|| !plane.report().streams.is_empty());
     let (watches, ended) = Script::new(2, Role::Subscriber);
     add(&plane, home, watches.at_once(|| vec![Action::Subscribe]));
     assert_eq!(ended.recv_timeout(SOON), Ok(Met::Tracks(vp8())));
@@ -98,8 +116,9 @@ fn an_address_belongs_to_whom_it_was_checked_for_last_on_whichever_worker() {
             let check = stun::binding_request(&username, "any", true, 1, 1, [1; 12]);
             client.send_to(&check, server).unwrap();
             assert_eq!(seen[worker].recv_timeout(SOON), Ok(Met::Stun));
-            // After one report the session's worker has told of the address, after the next the other one has heard it.
-            let _ = (plane.report(), plane.report());
+            // After one answer the session's worker has told of the address, after the next the other one has heard it.
+            all_answer(&plane);
+            all_answer(&plane);
         }
         client.send_to(&[0x80; 40], server).unwrap();
         assert_eq!(seen[1].recv_timeout(SOON), Ok(Met::Media(SessionId(2))));
@@ -117,9 +136,7 @@ fn a_worker_that_has_ended_does_not_keep_the_others_from_stopping() {
     add(&plane, 1, lives);
     assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
     // Its mailbox refuses from now on.
-    while plane.tell(0, SessionId(1), restart()).is_ok() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(|| plane.tell(0, SessionId(1), restart()).is_err());
     let (done, stopped) = mpsc::sync_channel(64);
     std::thread::spawn(move || {
         plane.stop();

@@ -36,6 +36,7 @@ pub(crate) struct Script {
     /// Ends when it is told of tracks.
     pub(crate) fussy: bool,
     pub(crate) breaks_when_dropped: bool,
+    pub(crate) breaks_when_asked: bool,
     /// When its timer runs out it keeps the worker until this is dropped.
     holds: Option<Receiver<()>>,
     pub(crate) ending: Ending,
@@ -53,6 +54,7 @@ impl Script {
             then: Vec::new,
             fussy: false,
             breaks_when_dropped: false,
+            breaks_when_asked: false,
             holds: None,
             ending: Ending::default(),
             met,
@@ -153,6 +155,7 @@ impl Peer for Script {
 
     /// Three packets, whatever happens.
     fn counters(&self) -> Counters {
+        assert!(!self.breaks_when_asked, "as the test wants it");
         Counters { packets: 3, ..Counters::default() }
     }
 }
