@@ -34,8 +34,8 @@ pub(crate) struct Picture {
     pub(crate) keyframe: bool,
 }
 
-/// See the module.
-pub(crate) struct Clip {
+/// Pictures and sound to publish over and over.
+pub struct Clip {
     pub(crate) pictures: Vec<Picture>,
     /// Opus packets of 20 ms.
     pub(crate) sounds: Vec<Arc<[u8]>>,
@@ -45,22 +45,46 @@ pub(crate) struct Clip {
 
 /// Why a clip cannot be played.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ClipError {
+pub enum ClipError {
+    /// The first picture is not one to start with.
     #[error("the video does not begin with a keyframe and its parameter sets")]
     NoStart,
+    /// Picture or sound would be ahead after a loop.
     #[error("{pictures} pictures and {sounds} sounds do not last equally long")]
-    Uneven { pictures: usize, sounds: usize },
+    Uneven {
+        /// 30 a second.
+        pictures: usize,
+        /// 50 a second.
+        sounds: usize,
+    },
+    /// The sound cannot be read.
     #[error("the sound is not Ogg Opus: {0}")]
     Sound(String),
+    /// The video cannot be sent.
     #[error("a picture cannot be packetized")]
     Picture,
 }
 
 impl Clip {
     /// The embedded clip, parsed at first use.
-    pub(crate) fn builtin() -> &'static Clip {
-        static CLIP: OnceLock<Clip> = OnceLock::new();
-        CLIP.get_or_init(|| Clip::parse(VIDEO, AUDIO).expect("the committed clip parses: a test says so"))
+    pub(crate) fn builtin() -> Arc<Clip> {
+        static CLIP: OnceLock<Arc<Clip>> = OnceLock::new();
+        let parsed = || Arc::new(Clip::parse(VIDEO, AUDIO).expect("the committed clip parses: a test says so"));
+        Arc::clone(CLIP.get_or_init(parsed))
+    }
+
+    /// The built-in sound with other pictures: 10 s of H.264 at 30 a second in Annex B form, without B-frames, an access
+    /// unit delimiter before every picture, the first of which a decoder can start at. For tests.
+    ///
+    /// # Errors
+    /// When it is none of that.
+    pub fn with_pictures(video: &[u8]) -> Result<Clip, ClipError> {
+        Clip::parse(video, AUDIO)
+    }
+
+    /// The pictures of the built-in clip as a file: a counter in each says which of the 300 it is.
+    pub fn builtin_pictures() -> &'static [u8] {
+        VIDEO
     }
 
     pub(crate) fn parse(video: &[u8], audio: &[u8]) -> Result<Clip, ClipError> {

@@ -18,5 +18,6 @@ pub mod source;
 pub mod whep;
 pub mod whip;
 
+pub use clip::{Clip, ClipError};
 pub use error::{CloseReason, Error};
 pub use peer::VideoFormat;

@@ -3,6 +3,7 @@
 //! RTP time and sequence numbers go on through every loop; what starts again is the counter in the picture. A keyframe
 //! request needs no answer of its own: the clip has a keyframe every second.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -37,6 +38,11 @@ pub struct Options {
 /// Publishes the clip until told to stop; ends the session then. A gateway that refuses, goes away or is not there yet
 /// is tried again with capped back-off, with a log line for each failure.
 pub async fn run(options: Options) {
+    run_clip(options, Clip::builtin()).await;
+}
+
+/// The same with a clip of one's own.
+pub async fn run_clip(options: Options, clip: Arc<Clip>) {
     let mut stop = options.stop.clone();
     // An error means that the sender is gone: nobody is left to say stop.
     let stopped = async {
@@ -64,7 +70,7 @@ pub async fn run(options: Options) {
         };
         tracing::info!("test source is publishing");
         let began = Instant::now();
-        let mut script = ClipScript::new(Clip::builtin());
+        let mut script = ClipScript::new(Arc::clone(&clip));
         let end = tokio::select! {
             () = &mut stopped => None,
             end = pace::perform(&mut publisher, &mut script, began) => Some(end),
@@ -104,7 +110,7 @@ fn asked_to_wait(error: &Error) -> Duration {
 
 /// The clip as an endless script: pictures and sounds merged by time, a picture before the sound of the same instant.
 struct ClipScript {
-    clip: &'static Clip,
+    clip: Arc<Clip>,
     /// Pictures and sounds sent whole, loops included.
     pictures: u64,
     sounds: u64,
@@ -113,7 +119,7 @@ struct ClipScript {
 }
 
 impl ClipScript {
-    fn new(clip: &'static Clip) -> ClipScript {
+    fn new(clip: Arc<Clip>) -> ClipScript {
         ClipScript { clip, pictures: 0, sounds: 0, payloads: 0 }
     }
 

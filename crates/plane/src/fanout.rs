@@ -2,13 +2,13 @@
 //! every stream that somebody here watches.
 
 use std::collections::HashMap;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
 use whipstitch_media::time::Ntp;
 use whipstitch_stream::history::{History, Limits};
 use whipstitch_stream::stream::{Config, Stream};
-use whipstitch_stream::{Burst, StreamKey};
+use whipstitch_stream::{Burst, Forwarded, StreamKey};
 
 /// One stream on one worker.
 pub(crate) struct LocalStream {
@@ -50,7 +50,7 @@ impl Streams {
             }),
             workers: Vec::new(),
             subscribers: Vec::new(),
-            history: History::new(Limits::default()),
+            history: History::new(Limits::default()).with_cache(config.cache),
             forgets: None,
             dirty: false,
             scheduled: None,
@@ -91,6 +91,12 @@ impl LocalStream {
         self.forgets.get_or_insert(now + Limits::default().age);
     }
 
+    /// Takes the home's cache in place of what is there.
+    pub(crate) fn fill_cache(&mut self, now: Instant, packets: &[Forwarded]) {
+        self.history.fill_cache(packets);
+        self.forgets.get_or_insert(now + Limits::default().age);
+    }
+
     /// When [`LocalStream::handle_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.hub.as_ref().and_then(Stream::deadline), self.forgets].into_iter().flatten().min()
@@ -102,11 +108,11 @@ impl LocalStream {
             self.history.expire(now);
             self.forgets = (self.history.bytes() > 0).then(|| now + Limits::default().age);
         }
-        if let Some(hub) = &mut self.hub
-            && hub.deadline().is_some_and(|deadline| deadline <= now)
-        {
-            hub.handle_timeout(now);
-        }
+    }
+
+    /// The age of the start that who joins at `now` is given, if there is one.
+    pub(crate) fn offer(&self, now: Instant) -> Option<Duration> {
+        self.history.cache().and_then(|cache| cache.offer(now))
     }
 
     /// Nobody here needs it and nobody else asks for it.
@@ -123,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use whipstitch_media::{Extensions, Kind, Packet};
-    use whipstitch_stream::{Forwarded, PerKind};
+    use whipstitch_stream::PerKind;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use mio::Waker;
 use whipstitch_net::Path;
-use whipstitch_stream::{Burst, SessionId, StreamKey};
+use whipstitch_stream::{Burst, Forwarded, SessionId, StreamKey};
 
 use crate::measure::WorkerReport;
 use crate::notes::{Ending, Noted, Notes};
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Peer { session: SessionId, command: PeerCommand },
     /// From the home of a stream: packets.
     Burst { stream: StreamKey, burst: Arc<Burst> },
+    /// From the home of a stream: its video since the last start, for those that join; asked for by a note.
+    Cache { stream: StreamKey, packets: Vec<Forwarded> },
     /// Tell about everything.
     Report(Box<dyn FnOnce(Report) + Send>),
     /// Tell what was counted.

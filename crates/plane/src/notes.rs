@@ -61,6 +61,8 @@ pub(crate) struct Noted {
 pub(crate) struct StreamNote {
     /// To its home: whether this worker has subscribers.
     pub(crate) interest: SmallVec<[(usize, bool); 2]>,
+    /// To its home: these workers have nothing to replay to those that join.
+    pub(crate) uncached: SmallVec<[usize; 2]>,
     /// To its home: a subscriber elsewhere needs a keyframe.
     pub(crate) keyframe: bool,
     /// From its home: other tracks.
@@ -109,6 +111,14 @@ impl Noted {
         let interest = &mut self.streams.entry(stream).or_default().interest;
         interest.retain(|(other, _)| *other != worker);
         interest.push((worker, has));
+    }
+
+    /// The worker has nothing to replay to those that join.
+    pub(crate) fn uncached(&mut self, stream: StreamKey, worker: usize) {
+        let uncached = &mut self.streams.entry(stream).or_default().uncached;
+        if !uncached.contains(&worker) {
+            uncached.push(worker);
+        }
     }
 
     /// An address is this worker's.

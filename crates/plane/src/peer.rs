@@ -42,6 +42,10 @@ pub trait Peer: Send {
     /// Packets of the stream it has subscribed to.
     fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst);
 
+    /// A subscriber may be given what the stream's history has cached for those that join, if it has sent no video yet. Said
+    /// once it has subscribed, and when the cache has come from another worker.
+    fn replay(&mut self, cx: &mut Context<'_>);
+
     /// The stream's tracks are others now; a subscriber that they no longer fit closes itself.
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks);
 

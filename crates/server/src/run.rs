@@ -91,7 +91,7 @@ impl Server {
             rtc: config.rtc,
             workers: workers(config.workers),
             directory: places(&config),
-            stream: StreamConfig { rate: config.limits.publisher, ..StreamConfig::default() },
+            stream: stream(&config),
             half_open: config.limits.half_open,
             lenient_precondition: config.lenient_precondition,
         })
@@ -148,6 +148,12 @@ impl Server {
         let _ = self.serving.await;
         info!("stopped");
     }
+}
+
+fn stream(config: &Config) -> StreamConfig {
+    let default = StreamConfig::default();
+    let cache = default.cache.filter(|_| config.keyframe_cache);
+    StreamConfig { cache, rate: config.limits.publisher, ..default }
 }
 
 fn workers(configured: usize) -> usize {

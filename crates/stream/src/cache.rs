@@ -1,12 +1,15 @@
-//! Everything of a stream since its last start, so that who joins sees a picture at once, even where the publisher
+//! Everything of a video track since its last start, so that who joins sees a picture at once, even where the publisher
 //! ignores keyframe requests.
 //!
-//! The packets are replayed to the new subscriber alone, through its [`Subscription`](crate::Subscription), which numbers
-//! them gap-free right into the live ones. Kept in the order of the stream's numbers; bounded by age and bytes. When a
-//! bound is passed the whole of it goes, since a part would not decode, and stays empty until the next start.
+//! One for each stream and worker, part of its [`History`](crate::History); a [`Replay`](crate::Replay) sends it to one
+//! subscriber. Kept in the order of the stream's numbers, payloads shared; bounded by age, bytes and packets. What is over a
+//! bound is offered to nobody any more, since a part would not decode, but kept for a quarter longer, so that replays
+//! that have begun come to their end. Then the whole of it goes, and it stays empty until the next start.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use whipstitch_media::Kind;
 
 use crate::forward::Forwarded;
 
@@ -28,6 +31,14 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// How much longer than it is offered it is kept.
+    fn kept(self) -> Limits {
+        let Limits { age, bytes, packets } = self;
+        Limits { age: age + age / 4, bytes: bytes + bytes / 4, packets: packets + packets / 4 }
+    }
+}
+
 /// The packets of one video track since its last start.
 #[derive(Debug)]
 pub struct Cache {
@@ -42,31 +53,51 @@ impl Cache {
         Self { limits, packets: VecDeque::new(), bytes: 0 }
     }
 
-    /// Takes the next packet of the track: a start empties the cache first, anything else is kept only behind a start.
+    /// Takes a packet of the stream: a start of video empties the cache first, other video is kept only behind a start,
+    /// audio not at all.
     pub fn insert(&mut self, forwarded: &Forwarded) {
+        if forwarded.kind != Kind::Video {
+            return;
+        }
         if forwarded.start {
             self.clear();
-        } else if self.expired(forwarded.packet.arrived) {
-            return self.clear();
         }
         let number = forwarded.packet.seq;
-        let late = self.packets.iter().rev().take_while(|kept| kept.packet.seq > number).count();
+        let late = self.packets.iter().rev().take_while(|kept| kept.packet.seq >= number).count();
         let place = self.packets.len() - late;
-        // Before the start, or with no start there: of no use.
-        if place == 0 && !forwarded.start {
+        let there = self.packets.get(place).is_some_and(|kept| kept.packet.seq == number);
+        // Before the start, with no start there, or there already: of no use.
+        if there || (place == 0 && !forwarded.start) {
             return;
         }
         self.bytes += forwarded.packet.payload.len();
         self.packets.insert(place, forwarded.clone());
-        if self.bytes > self.limits.bytes || self.packets.len() > self.limits.packets {
-            self.clear();
-        }
+        self.expire(forwarded.packet.arrived);
     }
 
-    /// The packets from the start on, in order; empty if there is no start young enough.
-    pub fn replay(&self, now: Instant) -> impl Iterator<Item = &Forwarded> {
-        let usable = if self.expired(now) { 0 } else { self.packets.len() };
-        self.packets.iter().take(usable)
+    /// How long ago the start came, if who joins at `now` may be given what there is; `None` also if nothing is there.
+    pub fn offer(&self, now: Instant) -> Option<Duration> {
+        self.start_within(now, self.limits)
+    }
+
+    /// The start, whether or not it is still offered.
+    pub fn start(&self) -> Option<&Forwarded> {
+        self.packets.front()
+    }
+
+    /// The packets whose number on the stream's timeline is this or higher, in order.
+    pub fn from(&self, hub_seq: u64) -> impl DoubleEndedIterator<Item = &Forwarded> {
+        self.packets.range(self.packets.partition_point(|kept| kept.packet.seq < hub_seq)..)
+    }
+
+    /// The packet with this number on the stream's timeline.
+    pub fn get(&self, hub_seq: u64) -> Option<&Forwarded> {
+        self.from(hub_seq).next().filter(|kept| kept.packet.seq == hub_seq)
+    }
+
+    /// Bytes of payload kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Forgets everything, as at a change of publisher.
@@ -77,14 +108,16 @@ impl Cache {
         self.bytes = 0;
     }
 
-    /// Lets go what is too old at `now`; for streams that have stopped.
+    /// Lets go what is over its bounds at `now`; for streams that have stopped.
     pub fn expire(&mut self, now: Instant) {
-        if self.expired(now) {
+        if self.start_within(now, self.limits.kept()).is_none() {
             self.clear();
         }
     }
 
-    fn expired(&self, now: Instant) -> bool {
-        self.packets.front().is_some_and(|start| now.saturating_duration_since(start.packet.arrived) > self.limits.age)
+    fn start_within(&self, now: Instant, limits: Limits) -> Option<Duration> {
+        let age = now.saturating_duration_since(self.packets.front()?.packet.arrived);
+        let within = age <= limits.age && self.bytes <= limits.bytes && self.packets.len() <= limits.packets;
+        within.then_some(age)
     }
 }

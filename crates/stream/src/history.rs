@@ -1,4 +1,5 @@
-//! The newest packets of a stream, to be sent again: one for each stream and worker, shared by all its subscribers.
+//! The newest packets of a stream, to be sent again: one for each stream and worker, shared by all its subscribers. With
+//! it goes the [`Cache`] for those that join.
 //!
 //! A ring for each track, with a power of two of places, indexed by the stream's number. It grows as the track's rate needs
 //! up to its limit, so a quiet stream costs little; after that, keeping a packet costs one clone of a pointer. Bounded
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use whipstitch_media::Kind;
 
+use crate::cache::{self, Cache};
 use crate::forward::Forwarded;
 use crate::track::PerKind;
 
@@ -37,23 +39,45 @@ const FIRST_PLACES: usize = 64;
 #[derive(Debug)]
 pub struct History {
     rings: PerKind<Ring>,
+    cache: Option<Cache>,
 }
 
 impl History {
     /// Empty; nothing is allocated before the first packet.
     pub fn new(limits: Limits) -> Self {
-        Self { rings: PerKind::from_fn(|_| Ring::new(limits)) }
+        Self { rings: PerKind::from_fn(|_| Ring::new(limits)), cache: None }
+    }
+
+    /// The same, which also keeps the video since its last start; `None` for no such cache.
+    pub fn with_cache(self, limits: Option<cache::Limits>) -> Self {
+        Self { cache: limits.map(Cache::new), ..self }
     }
 
     /// Keeps a packet, and lets go what is over the bounds. The clock is the packet's time of arrival. A packet further
     /// back than the oldest kept, or already there, is not kept.
     pub fn insert(&mut self, forwarded: &Forwarded) {
         self.rings[forwarded.kind].insert(forwarded);
+        if let Some(cache) = &mut self.cache {
+            cache.insert(forwarded);
+        }
+    }
+
+    /// What who joins may be given, if such a thing is kept.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
+    /// Replaces what is kept for those that join by these packets, which begin with a start; without any nothing is kept.
+    pub fn fill_cache<'a>(&mut self, packets: impl IntoIterator<Item = &'a Forwarded>) {
+        let Some(cache) = &mut self.cache else { return };
+        cache.clear();
+        packets.into_iter().for_each(|forwarded| cache.insert(forwarded));
     }
 
     /// The packet with this number on the stream's timeline, if it is still there.
     pub fn get(&self, kind: Kind, hub_seq: u64) -> Option<&Forwarded> {
-        self.rings[kind].get(hub_seq)
+        let cached = || self.cache.as_ref().filter(|_| kind == Kind::Video)?.get(hub_seq);
+        self.rings[kind].get(hub_seq).or_else(cached)
     }
 
     /// Lets go what is too old at `now`; for streams that have stopped.
@@ -61,11 +85,14 @@ impl History {
         for (_, ring) in self.rings.iter_mut() {
             ring.expire(now);
         }
+        if let Some(cache) = &mut self.cache {
+            cache.expire(now);
+        }
     }
 
-    /// Bytes of payload kept.
+    /// Bytes of payload kept; those that are in the cache, too, count twice.
     pub fn bytes(&self) -> usize {
-        self.rings.audio.bytes + self.rings.video.bytes
+        self.rings.audio.bytes + self.rings.video.bytes + self.cache.as_ref().map_or(0, Cache::bytes)
     }
 }
 

@@ -206,9 +206,7 @@ impl Gateway {
     /// When an address is taken, or the machine cannot make a thread or a key.
     pub fn start(config: &GatewayConfig) -> Result<Gateway, GatewayError> {
         let identity = Identity::generate()?;
-        // Subscribers start at the next keyframe, which is asked for: nothing replays a cache, so none is filled.
-        let stream = StreamConfig { cache: None, ..config.stream };
-        let plane_config = PlaneConfig { rtc: config.rtc, workers: config.workers, stream };
+        let plane_config = PlaneConfig { rtc: config.rtc, workers: config.workers, stream: config.stream };
         let shared = Shared {
             identity,
             plane: Plane::start(&plane_config)?,

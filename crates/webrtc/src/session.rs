@@ -362,7 +362,12 @@ impl Peer for Session {
             self.drive(cx, fed);
         }
         if let (RoleState::Subscriber { egress: Some(egress), .. }, Some(path)) = (&mut self.role, self.edge.path()) {
-            egress.handle_timeout(cx.now, path, cx.batches.of(path));
+            let waited = egress.wants_keyframe();
+            let room = cx.batches.room(path);
+            egress.handle_timeout(cx.now, path, cx.history, room, cx.batches.of(path));
+            if !waited && egress.wants_keyframe() {
+                cx.act(Action::RequestKeyframe);
+            }
         }
     }
 
@@ -382,6 +387,19 @@ impl Peer for Session {
         delivery.wants_keyframe |= !waited && egress.wants_keyframe();
         if self.first_media.is_none() && egress.has_sent() {
             delivery.first_media = self.first_media(delivery.now);
+        }
+    }
+
+    fn replay(&mut self, cx: &mut Context<'_>) {
+        let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role else { return };
+        let (Some(history), Some(path)) = (cx.history, self.edge.path()) else { return };
+        let room = cx.batches.room(path);
+        egress.replay(cx.now, path, history, room, cx.batches.of(path));
+        if self.first_media.is_none()
+            && egress.has_sent()
+            && let Some(took) = self.first_media(cx.now)
+        {
+            cx.act(Action::Took(Phase::FirstMedia, took));
         }
     }
 

@@ -27,6 +27,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a viewer waits for the answer to its DELETE.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// A second after its first picture a viewer is at the live edge: what it was given of the past has come.
+const CAUGHT_UP: Duration = Duration::from_secs(1);
+
 /// What a viewer is to do.
 pub(crate) struct Plan {
     pub(crate) endpoint: Endpoint,
@@ -57,7 +60,8 @@ pub(crate) struct Seen {
     pub(crate) milestones: Option<Milestones>,
     pub(crate) audio: TrackSeen,
     pub(crate) video: TrackSeen,
-    /// From the sending of a picture's last packet to its arrival; full viewers of a stamped stream.
+    /// From the sending of a picture's last packet to its arrival; full viewers of a stamped stream, and not what they
+    /// were given of the past when they joined.
     pub(crate) transit: Histogram,
     /// The session ended before it was time.
     pub(crate) closed: Option<CloseReason>,
@@ -191,7 +195,9 @@ async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) 
                 let packet = watch.packet(arrived, packet);
                 seen.milestones = Some(watch.milestones);
                 let stamp = seen.track(packet.kind).packet(&packet, plan.stamped);
-                if let Some(stamp) = stamp.filter(|_| plan.full && packet.kind == Kind::Video && packet.marker) {
+                let live = watch.milestones.first_picture.is_some_and(|first| arrived >= first + CAUGHT_UP);
+                if let Some(stamp) = stamp.filter(|_| live && plan.full && packet.kind == Kind::Video && packet.marker)
+                {
                     let sent = plan.epoch + Duration::from_micros(stamp.sent);
                     seen.transit.record(arrived.saturating_duration_since(sent));
                 }

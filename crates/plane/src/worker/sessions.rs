@@ -109,6 +109,10 @@ impl Worker {
             Some(reason) => self.close(key, reason),
             None => self.reschedule(key),
         }
+        // What is replayed to one subscriber is as much as a burst is to twenty.
+        if self.is_full() {
+            self.flush();
+        }
     }
 
     pub(super) fn broke(&mut self, key: usize) {

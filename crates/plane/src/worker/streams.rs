@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use whipstitch_stream::stream::Output;
-use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
+use whipstitch_stream::{Burst, CloseReason, Forwarded, SessionId, StreamKey, Tracks};
 
 use super::{SHORTEST_WAIT, Worker};
 use crate::fanout::LocalStream;
@@ -29,6 +29,7 @@ impl Worker {
         if let Some(hub) = self.streams.get_mut(index).and_then(|stream| stream.hub.as_mut()) {
             hub.publish(self.now, session, tracks);
         }
+        self.forget_cache(index);
         self.poll_stream(index);
     }
 
@@ -41,16 +42,55 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.stream = Some(index);
         }
+        let offer = stream.offer(self.now);
         let Some(hub) = &mut stream.hub else {
             // Said for each: the home answers with the tracks of now, and asks for a keyframe.
-            self.tell_home(&stream_key, |noted| noted.interest(stream_key.clone(), self.index, true));
+            self.tell_home(&stream_key, |noted| {
+                noted.interest(stream_key.clone(), self.index, true);
+                if offer.is_none() {
+                    noted.uncached(stream_key.clone(), self.index);
+                }
+            });
+            self.with(key, |peer, cx| peer.replay(cx));
             return;
         };
-        hub.subscriber_joined(self.now);
+        hub.subscriber_joined(self.now, offer);
         // They may have changed since this subscriber's answer was made.
         let tracks = hub.tracks().clone();
         self.with(key, |peer, cx| peer.tracks_changed(cx, &tracks));
+        self.with(key, |peer, cx| peer.replay(cx));
         self.poll_stream(index);
+    }
+
+    /// Gives another worker what a stream whose home is here has for those that join. A mailbox that is full refuses it:
+    /// they start at the next keyframe then, which was asked for if there is any hope of one.
+    pub(super) fn send_cache(&mut self, stream_key: &StreamKey, worker: usize) {
+        let Some(stream) = self.streams.find(stream_key).and_then(|index| self.streams.get(index)) else { return };
+        let Some(cache) = stream.history.cache().filter(|cache| cache.offer(self.now).is_some()) else { return };
+        let packets = cache.from(0).cloned().collect();
+        let _ = self.mailboxes[worker].send(Command::Cache { stream: stream_key.clone(), packets });
+    }
+
+    /// The home's cache: all that came in bursts before it is in it, all that comes after it is not.
+    pub(super) fn take_cache(&mut self, stream_key: &StreamKey, packets: &[Forwarded]) {
+        let Some(index) = self.streams.find(stream_key) else { return };
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        stream.fill_cache(self.now, packets);
+        self.schedule_stream(index);
+        for key in self.subscribers(index) {
+            self.with(key, |peer, cx| peer.replay(cx));
+        }
+    }
+
+    /// What another publisher sent is nothing for those that join from now on, wherever they are.
+    fn forget_cache(&mut self, index: usize) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        stream.history.fill_cache([]);
+        for &worker in &stream.workers {
+            let command = Command::Cache { stream: stream.key.clone(), packets: Vec::new() };
+            // Refused, it lives on until the new publisher's first packet.
+            let _ = self.mailboxes[worker].send(command);
+        }
     }
 
     fn tell_home(&self, stream: &StreamKey, change: impl FnOnce(&mut Noted)) {
@@ -68,8 +108,9 @@ impl Worker {
         if !stream.workers.contains(&worker) {
             stream.workers.push(worker);
         }
+        let offer = stream.offer(self.now);
         if let Some(hub) = &mut stream.hub {
-            hub.subscriber_joined(self.now);
+            hub.subscriber_joined(self.now, offer);
             // They may have changed since the answer to the worker's new subscriber was made.
             let tracks = hub.tracks().clone();
             self.tell_of(worker, stream_key, |note| note.tracks = Some(tracks));

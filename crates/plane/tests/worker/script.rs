@@ -132,6 +132,8 @@ impl Peer for Script {
 
     fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
 
+    fn replay(&mut self, _: &mut Context<'_>) {}
+
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks) {
         self.meet(Met::Tracks(tracks.clone()));
         if self.fussy {

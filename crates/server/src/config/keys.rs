@@ -95,6 +95,12 @@ pub(crate) static KEYS: &[Key] = &[
         set: |config, values| workers(values).map(|workers| config.workers = workers).map_err(single),
     },
     Key {
+        name: "keyframe_cache",
+        takes: Takes::Switch,
+        help: "give viewers who join the last keyframe and all since at once [true]",
+        set: |config, values| switch(values).map(|on| config.keyframe_cache = on).map_err(single),
+    },
+    Key {
         name: "data",
         takes: Takes::Text("DIR"),
         help: "directory for what survives a restart [~/.local/state/whipstitch]",

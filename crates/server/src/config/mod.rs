@@ -57,6 +57,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Media threads; 0 is one per core.
     pub workers: usize,
+    /// Whether who joins gets everything since the last keyframe at once.
+    pub keyframe_cache: bool,
     /// Where this server keeps what must survive a restart.
     pub data: PathBuf,
     /// Whether anybody may publish without a credential.
@@ -92,6 +94,7 @@ impl Default for Config {
             ice_server: Vec::new(),
             token: None,
             workers: 0,
+            keyframe_cache: true,
             data: PathBuf::from("whipstitch-data"),
             open_publish: false,
             tokens: Vec::new(),

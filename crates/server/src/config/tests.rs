@@ -63,6 +63,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         token: Some(Token::parse("secret").unwrap()),
         workers: 3,
         data: "/var/lib/w".into(),
+        keyframe_cache: false,
         open_publish: true,
         on_conflict: Conflict::TakeOver,
         stream_names: ["cam-*", "x"].map(|text| Pattern::parse(text).unwrap()).to_vec(),
@@ -102,6 +103,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "3",
         "--data",
         "/var/lib/w",
+        "--keyframe-cache=false",
         "--open-publish",
         "--on-conflict=takeover",
         "--stream-names=cam-*",
@@ -124,6 +126,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_TOKEN", "secret"),
         ("WHIPSTITCH_WORKERS", "3"),
         ("WHIPSTITCH_DATA", "/var/lib/w"),
+        ("WHIPSTITCH_KEYFRAME_CACHE", "off"),
         ("WHIPSTITCH_OPEN_PUBLISH", "true"),
         ("WHIPSTITCH_ON_CONFLICT", "takeover"),
         ("WHIPSTITCH_STREAM_NAMES", "cam-*, x"),
@@ -144,6 +147,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ice_server = ['stun:s:3478', 'turn:t username=u credential=c']
         token = 'secret'
         workers = 3
+        keyframe_cache = false
         data = '/var/lib/w'
         open_publish = true
         on_conflict = 'takeover'

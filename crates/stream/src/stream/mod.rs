@@ -2,7 +2,7 @@
 //!
 //! The contract, in the order of a turn: any number of `publish`, `push`, `request_keyframe` … calls; then
 //! [`Stream::take_burst`] for what is to be forwarded; then [`Stream::poll`] until it returns `None`; then
-//! [`Stream::deadline`] says when to call [`Stream::handle_timeout`] if nothing else happens before. Packets of anybody
+//! [`Stream::deadline`] says when to poll again if nothing else happens before. Packets of anybody
 //! but the current publisher are ignored, so the order in which a replaced session ends does not matter.
 //!
 //! A stream lives on one worker and is `!Sync` by use; what it hands out is shared.
@@ -23,7 +23,7 @@ pub use self::budget::Rate;
 use self::budget::Budget;
 use self::clock::Report;
 use self::timeline::{Pushed, Timeline};
-use crate::cache::{self, Cache};
+use crate::cache;
 use crate::forward::{Burst, Clock, Forwarded};
 use crate::key::{SessionId, StreamKey};
 use crate::keyframes::Pacer;
@@ -36,6 +36,10 @@ const MAX_BURST: usize = 16_384;
 /// Sender reports that put audio and video further apart than this are not believed.
 const MAX_SKEW: Duration = Duration::from_secs(10);
 
+/// Who gets a start younger than this replayed needs no keyframe of its own: it is at the live edge a fifth of that later,
+/// and every key picture costs all viewers of the stream.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// What a stream is told when it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -45,7 +49,8 @@ pub struct Config {
     pub grace: Option<Duration>,
     /// How long a stream without a publisher is kept; then [`Output::Idle`].
     pub ttl: Duration,
-    /// Bounds of the keyframe cache; `None` for no cache.
+    /// Bounds of the keyframe cache, which is kept by whoever keeps the stream's [`History`](crate::History); `None` for no
+    /// cache.
     pub cache: Option<cache::Limits>,
     /// What a publisher may send; packets beyond it are dropped.
     pub rate: Rate,
@@ -93,7 +98,6 @@ pub struct Stream {
     tracks: Tracks,
     timelines: PerKind<Timeline>,
     pacer: Pacer,
-    cache: Option<Cache>,
     burst: Vec<Forwarded>,
     tracks_changed: bool,
     /// The publisher was asked for the start that its video waits for.
@@ -131,7 +135,6 @@ impl Stream {
             tracks: Tracks::default(),
             timelines: PerKind::from_fn(|kind| Timeline::new(kind, now)),
             pacer: Pacer::new(),
-            cache: config.cache.map(Cache::new),
             burst: Vec::new(),
             tracks_changed: false,
             gate_told: false,
@@ -157,9 +160,6 @@ impl Stream {
         }
         self.pacer = Pacer::new();
         self.gate_told = false;
-        if let Some(cache) = &mut self.cache {
-            cache.clear();
-        }
         self.tracks_changed |= self.tracks != tracks;
         self.tracks = tracks;
         self.ends = None;
@@ -176,9 +176,6 @@ impl Stream {
             timeline.begin(None);
         }
         self.pacer = Pacer::new();
-        if let Some(cache) = &mut self.cache {
-            cache.clear();
-        }
         self.ends = self.config.grace.map(|grace| now + grace);
         self.idles = Some(now + self.config.ttl);
     }
@@ -193,7 +190,6 @@ impl Stream {
             self.counts.overflow += 1;
             return;
         }
-        let before = self.burst.len();
         let pushed = self.timelines[kind].push(packet, &mut self.burst);
         if kind == Kind::Audio {
             return;
@@ -210,9 +206,6 @@ impl Stream {
                 self.pacer.request(now);
             }
             Pushed::Gated | Pushed::Forwarded | Pushed::Dropped => {}
-        }
-        if let (Some(cache), Some(new)) = (&mut self.cache, self.burst.get(before..)) {
-            new.iter().for_each(|forwarded| cache.insert(forwarded));
         }
     }
 
@@ -236,25 +229,19 @@ impl Stream {
         }
     }
 
-    /// A subscriber has joined that needs a key picture: where [`replay`](Self::replay) had nothing for it. The grace time
-    /// runs from when the publisher went away: who joins after it is told [`Output::Ended`] as the others were.
-    pub fn subscriber_joined(&mut self, now: Instant) {
+    /// A subscriber has joined. `replayed` is the age of the start that it gets replayed, if there is one: it needs a new
+    /// one only where catching up from there takes longer than an encoder's answer. The grace time runs from when the
+    /// publisher went away: who joins after it is told [`Output::Ended`] as the others were.
+    pub fn subscriber_joined(&mut self, now: Instant, replayed: Option<Duration>) {
         if self.publisher.is_none() && self.ends.is_none() && self.config.grace.is_some() {
             self.ends = Some(now);
         }
         if let Some(idles) = &mut self.idles {
             *idles = now + self.config.ttl;
         }
-        self.request_keyframe(now, Kind::Video);
-    }
-
-    /// Everything of the video since its last start, for a subscriber that joins now: to be delivered to it alone, before
-    /// the burst that comes next. What is waiting for [`take_burst`](Self::take_burst) is in it already; a subscription
-    /// takes nothing twice. `None` if there is no publisher or no start that is young enough.
-    pub fn replay(&self, now: Instant) -> Option<Burst> {
-        self.publisher?;
-        let packets: Vec<_> = self.cache.as_ref()?.replay(now).cloned().collect();
-        (!packets.is_empty()).then(|| Burst { packets, clocks: self.clocks() })
+        if replayed.is_none_or(|age| age > FRESH) {
+            self.request_keyframe(now, Kind::Video);
+        }
     }
 
     /// The round-trip time to the publisher, which repeated keyframe requests wait for.
@@ -295,18 +282,10 @@ impl Stream {
         None
     }
 
-    /// When [`poll`](Self::poll) will have something to say even if nothing else happens; call
-    /// [`handle_timeout`](Self::handle_timeout) then.
+    /// When [`poll`](Self::poll) will have something to say even if nothing else happens.
     pub fn deadline(&self) -> Option<Instant> {
         let pacer = self.publisher.and_then(|_| self.pacer.deadline());
         [pacer, self.ends, self.idles].into_iter().flatten().min()
-    }
-
-    /// Time has passed. What follows from it comes out of [`poll`](Self::poll).
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(cache) = &mut self.cache {
-            cache.expire(now);
-        }
     }
 
     /// What is published, or was last.

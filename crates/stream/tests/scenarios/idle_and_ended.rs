@@ -47,15 +47,15 @@ fn without_a_grace_time_subscribers_wait_for_ever() {
 fn who_comes_after_the_end_is_told_of_it_too() {
     let mut scene = Scene::published();
     scene.stream.unpublish(scene.now, ALICE);
-    scene.stream.subscriber_joined(scene.now);
+    scene.stream.subscriber_joined(scene.now, None);
     assert!(scene.outputs().is_empty(), "the grace time has begun when the publisher went");
     assert_eq!(scene.next_outputs(), [Output::Ended]);
     for _ in 0..2 {
-        scene.stream.subscriber_joined(scene.now);
+        scene.stream.subscriber_joined(scene.now, None);
         assert_eq!(scene.outputs(), [Output::Ended]);
     }
     scene.publish(BOB);
-    scene.stream.subscriber_joined(scene.now);
+    scene.stream.subscriber_joined(scene.now, None);
     assert!(!scene.outputs().contains(&Output::Ended));
 }
 
@@ -63,7 +63,7 @@ fn who_comes_after_the_end_is_told_of_it_too() {
 fn a_subscriber_who_comes_puts_idleness_off() {
     let mut scene = Scene::with(Config { grace: None, ..Config::default() });
     scene.wait(50_000);
-    scene.stream.subscriber_joined(scene.now);
+    scene.stream.subscriber_joined(scene.now, None);
     let joined = scene.now;
     assert_eq!(scene.next_outputs(), [Output::Idle]);
     assert_eq!(scene.now, joined + Duration::from_secs(60));

@@ -1,110 +1,126 @@
-//! Who joins sees a picture at once, even if the publisher ignores keyframe requests.
+//! What is kept for those that join: everything of the video since its last start.
+
+use std::time::Duration;
 
 use whipstitch_media::Kind;
-use whipstitch_stream::{Config, cache};
+use whipstitch_stream::{Forwarded, History, cache, history};
 
-use crate::kit::{ALICE, BOB, DELTA, KEY, Scene, accept, seqs, subscription};
+use crate::kit::{DELTA, KEY, Scene, seqs};
 
-fn replayed(scene: &Scene) -> Vec<u64> {
-    scene.stream.replay(scene.now).map(|burst| seqs(&burst.packets)).unwrap_or_default()
+/// A stream whose packets go into a history with a cache.
+struct Kept {
+    scene: Scene,
+    history: History,
 }
 
-#[test]
-fn a_replay_runs_straight_into_the_live_packets() {
-    let mut scene = Scene::published();
-    scene.video(10, 0, KEY);
-    for step in 1..50 {
-        scene.wait(33);
-        scene.video(10 + step, 3000 * step, DELTA);
+impl Kept {
+    fn new(limits: cache::Limits) -> Self {
+        let history = History::new(history::Limits::default()).with_cache(Some(limits));
+        Self { scene: Scene::published(), history }
     }
-    let mut viewer = subscription(Kind::Video);
-    let replay = scene.stream.replay(scene.now).expect("a start is there");
-    assert_eq!(accept(&mut viewer, &replay.packets), (1000..1050).collect::<Vec<_>>());
-    assert_eq!(accept(&mut viewer, &scene.video(60, 150_000, DELTA)), [1050]);
-    assert!(replay.clocks.video.is_some());
+
+    fn keep(&mut self, packets: Vec<Forwarded>) -> Vec<u64> {
+        packets.iter().for_each(|forwarded| self.history.insert(forwarded));
+        seqs(&packets)
+    }
+
+    fn video(&mut self, seq: u64, time: u64, payload: &[u8]) -> Vec<u64> {
+        let packets = self.scene.video(seq, time, payload);
+        self.keep(packets)
+    }
+
+    fn kept(&self) -> Vec<u64> {
+        self.history.cache().expect("one with a cache").from(0).map(|kept| kept.packet.seq).collect()
+    }
+
+    /// The age of the start that is offered, in milliseconds.
+    fn offer(&self) -> Option<u128> {
+        self.history.cache()?.offer(self.scene.now).map(|age| age.as_millis())
+    }
 }
 
 #[test]
-fn what_waits_to_be_taken_is_not_sent_twice() {
-    let mut scene = Scene::published();
-    scene.stream.push(scene.now, ALICE, Kind::Video, scene.packet(10, 0, KEY));
-    scene.stream.push(scene.now, ALICE, Kind::Video, scene.packet(11, 3000, DELTA));
-    let replay = scene.stream.replay(scene.now).expect("a start is there");
-    let mut viewer = subscription(Kind::Video);
-    assert_eq!(accept(&mut viewer, &replay.packets), [1000, 1001]);
-    assert_eq!(accept(&mut viewer, &scene.taken()), [0; 0]);
-}
-
-#[test]
-fn a_repaired_packet_is_replayed_in_its_place() {
-    let mut scene = Scene::published();
-    let first = seqs(&scene.video(10, 0, KEY))[0];
-    scene.video(12, 6000, DELTA);
-    scene.video(13, 9000, DELTA);
-    scene.video(11, 3000, DELTA);
-    assert_eq!(replayed(&scene), [first, first + 1, first + 2, first + 3]);
+fn a_repaired_packet_is_kept_in_its_place_once() {
+    let mut kept = Kept::new(cache::Limits::default());
+    let first = kept.video(10, 0, KEY)[0];
+    kept.video(12, 6000, DELTA);
+    kept.video(13, 9000, DELTA);
+    let late = kept.scene.video(11, 3000, DELTA);
+    kept.keep(late.clone());
+    kept.keep(late);
+    assert_eq!(kept.kept(), [first, first + 1, first + 2, first + 3]);
 }
 
 #[test]
 fn each_start_begins_it_anew() {
-    let mut scene = Scene::published();
-    assert!(replayed(&scene).is_empty());
-    scene.video(10, 0, KEY);
-    scene.video(12, 6000, DELTA);
-    let start = seqs(&scene.video(13, 9000, KEY))[0];
-    scene.video(11, 3000, DELTA);
-    assert_eq!(replayed(&scene), [start], "what is late belongs to the picture before");
-    scene.audio(1, 0);
-    assert_eq!(replayed(&scene), [start], "audio needs no replay");
+    let mut kept = Kept::new(cache::Limits::default());
+    assert_eq!((kept.kept(), kept.offer()), (vec![], None));
+    kept.video(10, 0, KEY);
+    kept.video(12, 6000, DELTA);
+    let start = kept.video(13, 9000, KEY)[0];
+    kept.video(11, 3000, DELTA);
+    assert_eq!(kept.kept(), [start], "what is late belongs to the picture before");
+    let audio = kept.scene.audio(1, 0);
+    kept.keep(audio);
+    assert_eq!(kept.kept(), [start], "audio needs no replay");
+    kept.history.fill_cache([]);
+    kept.video(14, 12_000, DELTA);
+    assert_eq!((kept.kept(), kept.offer()), (vec![], None), "nothing decodes without its start");
 }
 
 #[test]
-fn what_is_too_long_goes_as_a_whole_until_the_next_start() {
-    for limits in [
-        cache::Limits { packets: 3, ..cache::Limits::default() },
-        cache::Limits { bytes: KEY.len() + 2 * DELTA.len(), ..cache::Limits::default() },
-    ] {
-        let mut scene = Scene::with(Config { cache: Some(limits), ..Config::default() });
-        scene.publish(ALICE);
-        scene.video(10, 0, KEY);
-        scene.video(11, 0, DELTA);
-        scene.video(12, 0, DELTA);
-        assert_eq!(replayed(&scene).len(), 3);
-        scene.video(13, 0, DELTA);
-        assert!(replayed(&scene).is_empty());
-        scene.video(14, 0, DELTA);
-        assert!(replayed(&scene).is_empty(), "nothing decodes without its start");
-        scene.video(15, 3000, KEY);
-        assert_eq!(replayed(&scene).len(), 1);
+fn what_is_too_long_is_offered_no_more_but_kept_a_while_and_then_goes_as_a_whole() {
+    let bytes = KEY.len() + 7 * DELTA.len();
+    for limits in
+        [cache::Limits { packets: 8, ..cache::Limits::default() }, cache::Limits { bytes, ..cache::Limits::default() }]
+    {
+        let mut kept = Kept::new(limits);
+        kept.video(10, 0, KEY);
+        (11..18).for_each(|seq| drop(kept.video(seq, 0, DELTA)));
+        assert_eq!((kept.kept().len(), kept.offer()), (8, Some(0)));
+        kept.video(18, 0, DELTA);
+        assert_eq!((kept.kept().len(), kept.offer()), (9, None), "a replay may be on its way");
+        (19..30).for_each(|seq| drop(kept.video(seq, 0, DELTA)));
+        assert_eq!((kept.kept().len(), kept.history.cache().map(cache::Cache::bytes)), (0, Some(0)));
+        kept.video(30, 3000, KEY);
+        assert_eq!((kept.kept().len(), kept.offer()), (1, Some(0)));
     }
 }
 
 #[test]
-fn what_is_too_old_is_not_replayed() {
-    let mut scene = Scene::published();
-    scene.video(10, 0, KEY);
-    scene.wait(10_000);
-    assert_eq!(replayed(&scene).len(), 1);
-    scene.wait(1);
-    assert!(replayed(&scene).is_empty());
+fn what_is_too_old_is_offered_no_more_and_then_goes() {
+    let mut kept = Kept::new(cache::Limits::default());
+    kept.video(10, 0, KEY);
+    kept.scene.wait(10_000);
+    assert_eq!(kept.offer(), Some(10_000));
+    kept.scene.wait(1);
+    kept.history.expire(kept.scene.now);
+    assert_eq!((kept.kept().len(), kept.offer()), (1, None));
+    kept.scene.wait(2500);
+    kept.history.expire(kept.scene.now);
+    assert_eq!((kept.kept().len(), kept.history.bytes()), (0, 0), "a stream that has stopped holds nothing");
 }
 
 #[test]
-fn a_publisher_that_is_gone_is_not_replayed() {
-    let mut scene = Scene::published();
-    scene.video(10, 0, KEY);
-    scene.publish(BOB);
-    assert!(replayed(&scene).is_empty());
-    let packet = scene.packet(70, 0, KEY);
-    scene.push(BOB, Kind::Video, packet);
-    scene.stream.unpublish(scene.now, BOB);
-    assert!(replayed(&scene).is_empty());
+fn packets_too_old_for_the_history_are_found_in_the_cache() {
+    let mut kept = Kept::new(cache::Limits::default());
+    let first = kept.video(10, 0, KEY)[0];
+    for step in 1..100 {
+        kept.scene.wait(50);
+        kept.video(10 + step, 4500 * step, DELTA);
+    }
+    let found = (first..first + 100).filter(|seq| kept.history.get(Kind::Video, *seq).is_some()).count();
+    assert_eq!(found, 100);
+    assert!(kept.history.get(Kind::Audio, first).is_none());
+    kept.video(200, 900_000, KEY);
+    assert!(kept.history.get(Kind::Video, first).is_none());
 }
 
 #[test]
-fn without_a_cache_nothing_is_replayed() {
-    let mut scene = Scene::with(Config { cache: None, ..Config::default() });
-    scene.publish(ALICE);
-    scene.video(10, 0, KEY);
-    assert!(replayed(&scene).is_empty());
+fn without_a_cache_nothing_is_offered() {
+    let mut kept = Kept::new(cache::Limits::default());
+    kept.history = History::new(history::Limits::default()).with_cache(None);
+    kept.video(10, 0, KEY);
+    kept.scene.wait(Duration::from_secs(1).as_millis() as u64);
+    assert!(kept.history.cache().is_none());
 }

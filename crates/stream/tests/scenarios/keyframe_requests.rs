@@ -29,7 +29,7 @@ fn requests_of_a_thousand_viewers_give_one() {
         if viewer % 2 == 0 {
             ask(&mut scene);
         } else {
-            scene.stream.subscriber_joined(scene.now);
+            scene.stream.subscriber_joined(scene.now, None);
         }
         asked += scene.outputs().len();
         // All within less than half a second.
@@ -138,4 +138,13 @@ fn a_publisher_that_ignores_requests_is_not_asked_for_ever_for_its_first_keyfram
     assert_eq!(asked, 5);
     ask(&mut scene);
     assert_eq!(scene.outputs(), ASKED, "a subscriber's demand counts");
+}
+
+#[test]
+fn who_is_replayed_a_fresh_start_costs_nobody_a_keyframe() {
+    for (age, asked) in [(Some(2000), 0), (Some(2001), 1), (None, 1)] {
+        let mut scene = running();
+        scene.stream.subscriber_joined(scene.now, age.map(Duration::from_millis));
+        assert_eq!(scene.outputs().len(), asked, "{age:?}");
+    }
 }

@@ -83,7 +83,6 @@ impl Scene {
     /// Moves on to the stream's deadline and says what comes of it.
     pub(crate) fn next_outputs(&mut self) -> Vec<Output> {
         self.now = self.stream.deadline().expect("something is to come");
-        self.stream.handle_timeout(self.now);
         self.outputs()
     }
 }
@@ -119,4 +118,24 @@ pub(crate) fn subscription(kind: Kind) -> Subscription {
 pub(crate) fn accept(subscription: &mut Subscription, forwarded: &[Forwarded]) -> Vec<u64> {
     let accepted = forwarded.iter().filter_map(|forwarded| subscription.accept(forwarded));
     accepted.map(|Rewritten { seq, .. }| seq).collect()
+}
+
+/// xorshift64*: small, and the same on every machine.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+
+    pub(crate) fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
 }

@@ -18,6 +18,7 @@ mod parameter_sets;
 mod publisher_slots;
 mod publisher_switch;
 mod random_schedules;
+mod replay;
 mod sender_restart;
 mod skipping;
 mod statistics;

@@ -10,30 +10,10 @@ use std::sync::Arc;
 use whipstitch_media::{Codec, Extensions, Kind, Packet};
 use whipstitch_stream::{Burst, Forwarded, Rewritten, SessionId, Subscription};
 
-use crate::kit::{Scene, tracks};
+use crate::kit::{Random, Scene, tracks};
 
 const SCHEDULES: u64 = 10_000;
 const STEPS: usize = 80;
-
-/// xorshift64*: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-}
 
 /// Where a packet comes from: publisher, and its number there.
 type Origin = (u64, u64);

@@ -38,6 +38,11 @@ impl Congestion {
         self.held = true;
     }
 
+    /// Whether a slice of a replay may be sent: it is at most 75 KB, and live packets must find room behind it.
+    pub(super) fn takes_slice(room: Room) -> bool {
+        room != Room::NONE && room.waiting() <= LEAST_WAITING / 4
+    }
+
     /// Which tracks get their packets of a burst. `bitrate` is what was sent over the last second: as much may wait, for
     /// a viewer who is later than that is better served by the next keyframe.
     pub(super) fn judge(&mut self, burst: &Burst, room: Room, bitrate: impl FnOnce() -> u64) -> PerKind<bool> {

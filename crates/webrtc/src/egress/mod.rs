@@ -7,6 +7,7 @@
 //!
 //! What must never happen is that one key and SSRC seal two different packets with one index: see [`srtp`].
 
+mod catch_up;
 mod config;
 mod congestion;
 pub mod exercise;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
-use whipstitch_stream::{Burst, Clock, PerKind};
+use whipstitch_stream::{Burst, Clock, History, PerKind, Replay};
 
 use congestion::Congestion;
 use feedback::Requests;
@@ -49,6 +50,8 @@ pub struct Egress {
     cname: String,
     tracks: PerKind<Option<Track>>,
     clocks: PerKind<Option<Clock>>,
+    /// While the viewer's video is not yet at the live edge.
+    replay: Option<Replay>,
     opener: Opener,
     requests: Requests,
     /// When the next reports are due; None before the first.
@@ -89,6 +92,7 @@ impl Egress {
             cname,
             tracks: by_kind,
             clocks: PerKind::default(),
+            replay: None,
             opener,
             requests: Requests::default(),
             next_report: None,
@@ -114,6 +118,9 @@ impl Egress {
         let takes = congestion.judge(burst, room, || self.bitrate(now));
         self.congestion = congestion;
         for forwarded in &burst.packets {
+            if self.is_to_be_replayed(forwarded) {
+                continue;
+            }
             let Some(track) = &mut self.tracks[forwarded.kind] else { continue };
             if takes[forwarded.kind] {
                 track.send(path, forwarded, batch);
@@ -134,14 +141,27 @@ impl Egress {
 
     /// When `handle_timeout` has something to do; None before the first packet.
     pub fn deadline(&self) -> Option<Instant> {
-        self.next_report.filter(|_| !self.closed)
+        let deadlines = [self.next_report, self.replay.as_ref().map(Replay::deadline)];
+        deadlines.into_iter().flatten().min().filter(|_| !self.closed)
     }
 
-    /// Sends the reports that are due.
-    pub fn handle_timeout(&mut self, now: Instant, path: Path, batch: &mut Batch) {
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
+    /// Sends the reports that are due, and the next slice of a replay out of `history`, which belongs to the viewer's
+    /// stream, once there is `room` for it.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        path: Path,
+        history: Option<&History>,
+        room: Room,
+        batch: &mut Batch,
+    ) {
+        if self.closed {
+            return;
+        }
+        if self.next_report.is_some_and(|deadline| deadline <= now) {
             self.report(now, path, batch);
         }
+        self.catch_up(now, path, history, room, batch);
     }
 
     /// Says BYE for what was sent; from then on the egress is silent. For the end of the session, not for a publisher's
@@ -168,6 +188,7 @@ impl Egress {
     /// There is no path any more: what comes from now on is left out. With a path again, video begins at a start.
     pub fn hold(&mut self) {
         self.congestion.hold();
+        self.replay = None;
         for (_, track) in self.tracks.iter_mut() {
             if let Some(track) = track {
                 track.drop_to_start();

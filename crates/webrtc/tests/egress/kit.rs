@@ -253,7 +253,7 @@ impl Scenario {
         let until = self.now + span;
         while let Some(deadline) = self.egress.deadline().filter(|deadline| *deadline <= until) {
             self.now = self.now.max(deadline);
-            self.egress.handle_timeout(self.now, path(), &mut self.batch);
+            self.egress.handle_timeout(self.now, path(), Some(&self.history), self.room, &mut self.batch);
             assert!(self.egress.deadline().is_none_or(|next| next > self.now), "a deadline that stays is a busy loop");
         }
         self.now = until;

@@ -5,6 +5,7 @@ mod congestion;
 mod feedback;
 mod forward;
 mod hostile;
+mod joining;
 mod kit;
 mod repair;
 mod reports;

@@ -8,7 +8,7 @@ mod tcp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use peer::{Peer, publish_and_watch};
+use peer::{Peer, publish_and_watch, send_and_watch};
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config;
@@ -60,6 +60,30 @@ fn ipv6_and_ipv4_meet_in_one_stream_on_one_port() {
     publisher.until(|peer| peer.connected);
     let mut viewers = vec![Peer::viewer(&gateway, &stream, V4).unwrap(), Peer::viewer(&gateway, &stream, V6).unwrap()];
     publish_and_watch(&mut publisher, &mut viewers, 5);
+}
+
+/// The one keyframe was sent before anybody came, and no request is answered.
+#[test]
+fn who_joins_late_gets_everything_since_the_keyframe_on_every_worker() {
+    let gateway = gateway(3);
+    let stream = key("cam");
+    let mut publisher = Peer::publisher(&gateway, &stream, V4).expect("the first publisher is taken");
+    publisher.until(|peer| peer.connected);
+    publisher.send_keyframe();
+    for _ in 0..2 {
+        for _ in 0..20 {
+            publisher.send_picture(false, 0);
+            publisher.step();
+        }
+        // The second time the other workers have the cache already.
+        let mut viewers: Vec<Peer> =
+            (0..6).map(|_| Peer::viewer(&gateway, &stream, V4).expect("the stream is live")).collect();
+        send_and_watch(&mut publisher, |publisher| publisher.send_picture(false, 0), &mut viewers, 60);
+        for viewer in &viewers {
+            assert_eq!(viewer.received[0].last(), Some(&1), "the keyframe is the first");
+        }
+    }
+    gateway.stop();
 }
 
 #[test]

@@ -250,11 +250,16 @@ impl Peer {
 
 /// The publisher sends key pictures until every viewer has this many, without a gap and in order.
 pub(crate) fn publish_and_watch(publisher: &mut Peer, viewers: &mut [Peer], wanted: usize) {
+    send_and_watch(publisher, Peer::send_keyframe, viewers, wanted);
+}
+
+/// The publisher sends something until every viewer has this many, without a gap and in order.
+pub(crate) fn send_and_watch(publisher: &mut Peer, send: fn(&mut Peer), viewers: &mut [Peer], wanted: usize) {
     let deadline = Instant::now() + PATIENCE;
     while viewers.iter().any(|viewer| viewer.received.len() < wanted) {
         let seen: Vec<_> = viewers.iter().map(|viewer| (viewer.connected, viewer.received.len())).collect();
         assert!(Instant::now() < deadline, "connected and received: {seen:?}");
-        publisher.send_keyframe();
+        send(publisher);
         publisher.step();
         viewers.iter_mut().for_each(Peer::step);
     }

@@ -4,6 +4,7 @@ mod codecs;
 mod demo;
 mod driver;
 mod equipment;
+mod joining;
 mod marionette;
 mod pages;
 mod partial;
