@@ -6,8 +6,9 @@
 //! session, is closed; how many there are and for how long is [`Strangers`]' business. A connection ends with its peer,
 //! with its session once the goodbye is written, as far as the kernel takes it, or when the session forgets it.
 
+mod reading;
+
 use std::collections::{HashMap, VecDeque};
-use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
@@ -17,12 +18,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry, Token};
 use smallvec::SmallVec;
 use whipstitch_net::framing::Deframer;
-use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::tcp::{Accepted, Listener};
 use whipstitch_net::{ConnectionId, Path, Transport};
 
-use super::{Owner, Worker};
-use crate::mailbox::Stray;
+use super::Worker;
 use crate::strangers::Strangers;
 
 /// The longest frame: above every path's MTU, for which clients make their packets whatever carries them. Whoever sends
@@ -31,10 +30,6 @@ const FRAME_BYTES: usize = 2048;
 
 /// Read at once from a connection with a session: 50 packets.
 const READ_BYTES: usize = 64 * 1024;
-
-/// Read at once from a stranger, which has a single STUN request to say. With the start of a frame this is all that is
-/// ever kept of it.
-const STRANGER_BYTES: usize = 2048;
 
 /// Reads of all connections in one turn, each in its turn: about a millisecond of work.
 const READS_A_TURN: usize = 32;
@@ -73,6 +68,8 @@ struct Connection {
     settled: bool,
     /// In the list of those that may have something to read.
     listed: bool,
+    /// The deframer may hold whole frames; they come before the next read.
+    unhandled: bool,
     /// The kernel took no more, and will say when it does.
     blocked: bool,
     /// Its session is over or has forgotten it: nothing is read any more, and it is closed with the next flush.
@@ -158,16 +155,6 @@ impl Connections {
     }
 }
 
-/// What becomes of a connection after a frame.
-enum After {
-    /// It goes on.
-    On,
-    /// It is gone or about to go.
-    Gone,
-    /// It belongs to another worker.
-    To(usize),
-}
-
 impl Worker {
     /// Notes which connections the poll has something to say of.
     pub(super) fn note_events(&mut self, events: &Events) {
@@ -242,30 +229,10 @@ impl Worker {
             since: self.now,
             settled: false,
             listed: false,
+            unhandled: false,
             blocked: false,
             leaving: false,
         });
-    }
-
-    /// Takes in a connection that another worker has sent, with the frame that named this one.
-    fn take_in(&mut self, moved: Moved) {
-        let Moved { stream, path, since, mut first, deframer } = moved;
-        let id = self.connections.new_id();
-        let path = Path { transport: Transport::Tcp(id), ..path };
-        self.insert(Connection {
-            stream,
-            path,
-            deframer,
-            owner: None,
-            since,
-            settled: true,
-            listed: false,
-            blocked: false,
-            leaving: false,
-        });
-        if let After::On = self.frame(id, &mut first) {
-            self.frames(id);
-        }
     }
 
     /// Adds a stranger; the poll tells at once if there is something to read.
@@ -285,93 +252,6 @@ impl Worker {
         if let Some(gone) = gone {
             self.remove(gone);
         }
-    }
-
-    fn read(&mut self, id: ConnectionId) {
-        let stranger = self.connections.is_stranger(id);
-        let Connections { all, buffer, readable, .. } = &mut self.connections;
-        let Some(connection) = all.get_mut(&id).filter(|connection| !connection.leaving) else { return };
-        let most = if stranger { STRANGER_BYTES } else { READ_BYTES };
-        match connection.stream.read(&mut buffer[..most]) {
-            Ok(0) => self.broken(id),
-            Ok(read) => {
-                self.totals.received.calls += 1;
-                connection.deframer.push(&buffer[..read]);
-                // Edge-triggered: until there is nothing more.
-                readable.push_back(id);
-                self.frames(id);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.listed = false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => readable.push_back(id),
-            Err(_) => self.broken(id),
-        }
-    }
-
-    /// Hands on the frames that have arrived whole.
-    fn frames(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.all.get_mut(&id) else { return };
-        let mut deframer = std::mem::replace(&mut connection.deframer, Deframer::new(0));
-        while let Some(frame) = deframer.next() {
-            let Ok(frame) = frame else { return self.broken(id) };
-            self.totals.received.datagrams += 1;
-            self.totals.received.bytes += frame.len() as u64;
-            match self.frame(id, frame) {
-                After::On => {}
-                After::Gone => return,
-                After::To(worker) => {
-                    let first = frame.to_vec();
-                    return self.move_to(worker, id, first, deframer);
-                }
-            }
-        }
-        if let Some(connection) = self.connections.all.get_mut(&id) {
-            connection.deframer = deframer;
-        }
-    }
-
-    fn frame(&mut self, id: ConnectionId, frame: &mut [u8]) -> After {
-        let Some(connection) = self.connections.all.get_mut(&id).filter(|connection| !connection.leaving) else {
-            return After::Gone;
-        };
-        let (path, settled) = (connection.path, connection.settled);
-        if let Some(key) = connection.owner {
-            self.with(key, |peer, cx| peer.handle_datagram(cx, path, frame));
-            return After::On;
-        }
-        let sort = sort(frame);
-        let mut owner = None;
-        if sort == Sort::Stun {
-            owner = self.owner(sort, path, frame);
-            if owner.is_none() {
-                // A session just answered over HTTP may be on its way here.
-                self.take_commands();
-                owner = self.owner(sort, path, frame);
-            }
-        }
-        match owner {
-            Some(Owner::Here(key)) => {
-                if let Some(connection) = self.connections.all.get_mut(&id) {
-                    connection.settled = true;
-                }
-                self.with(key, |peer, cx| peer.handle_datagram(cx, path, frame));
-                After::On
-            }
-            Some(Owner::Worker(worker)) if !settled => After::To(worker),
-            _ => {
-                self.totals.strays += 1;
-                self.remove(id);
-                After::Gone
-            }
-        }
-    }
-
-    fn move_to(&mut self, worker: usize, id: ConnectionId, first: Vec<u8>, deframer: Deframer) {
-        let Some(Connection { stream, path, since, .. }) = self.remove(id) else { return };
-        // It is not closed here, so the poll would go on watching it.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&stream.as_raw_fd()));
-        let moved = Stray::Connection(Box::new(Moved { stream, path, since, first, deframer }));
-        let sent = self.mailboxes.get(worker).is_some_and(|other| other.send_stray(moved).is_ok());
-        self.totals.strays += u64::from(!sent);
     }
 
     /// A check that came over it was accepted: it is this session's.

@@ -4,13 +4,14 @@ mod behind;
 mod counting;
 mod script;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use script::{Met, Script, add, plane, plane_with, restart, ufrag, vp8};
-use whipstitch_net::stun;
+use whipstitch_net::{framing, stun};
 use whipstitch_plane::{Action, Plane, Role};
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{CloseReason, SessionId};
@@ -144,4 +145,24 @@ fn a_worker_that_has_ended_does_not_keep_the_others_from_stopping() {
     });
     assert_eq!(stopped.recv_timeout(SOON), Ok(()));
     assert_eq!(closed.recv_timeout(SOON), Ok(Met::Closed), "the other one said goodbye");
+}
+
+/// A frame of nothing is two bytes long: a read brings thousands, of which one turn of the worker takes its share.
+#[test]
+fn a_connection_full_of_small_frames_leaves_time_for_others() {
+    const FRAMES: u64 = 32_768;
+    let plane = plane(1);
+    let (script, seen) = Script::new(1, Role::Subscriber);
+    let most_in_a_turn = Arc::clone(&script.most_in_a_turn);
+    add(&plane, 0, script);
+    let mut client = TcpStream::connect(plane.local_addrs()[0]).unwrap();
+    let mut check = Vec::new();
+    let username = format!("{}:any", ufrag(0, 1));
+    assert!(framing::frame(&stun::binding_request(&username, "any", true, 1, 1, [1; 12]), &mut check));
+    client.write_all(&check).unwrap();
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Stun));
+    client.write_all(&[0; 2 * FRAMES as usize]).unwrap();
+    until(|| plane.measure().iter().any(|report| report.received.datagrams > FRAMES));
+    let most = most_in_a_turn.load(Ordering::Relaxed);
+    assert!((1..5000).contains(&most), "{most} in one turn");
 }

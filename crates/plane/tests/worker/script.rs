@@ -1,5 +1,7 @@
 //! A session that does as it is told, and tells what it met.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
 
@@ -40,6 +42,9 @@ pub(crate) struct Script {
     /// When its timer runs out it keeps the worker until this is dropped.
     holds: Option<Receiver<()>>,
     pub(crate) ending: Ending,
+    /// When the last datagram of media came, and how many did at that instant: in one turn of the worker.
+    turn: (Option<Instant>, usize),
+    pub(crate) most_in_a_turn: Arc<AtomicUsize>,
     met: SyncSender<Met>,
 }
 
@@ -57,6 +62,8 @@ impl Script {
             breaks_when_asked: false,
             holds: None,
             ending: Ending::default(),
+            turn: (None, 0),
+            most_in_a_turn: Arc::default(),
             met,
         };
         (script, seen)
@@ -103,6 +110,9 @@ impl Peer for Script {
             cx.act(Action::Checked(path));
             self.meet(Met::Stun);
         } else {
+            let count = if self.turn.0 == Some(cx.now) { self.turn.1 + 1 } else { 1 };
+            self.turn = (Some(cx.now), count);
+            self.most_in_a_turn.fetch_max(count, Ordering::Relaxed);
             self.meet(Met::Media(self.session));
         }
     }
