@@ -14,7 +14,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(args: lexopt::Parser) -> Outcome<Self> {
-        let mut seconds = 30;
+        let mut seconds = 60;
         let targets = options::numbers(args, &mut [("seconds", &mut seconds)])?;
         Ok(Options { seconds, targets })
     }

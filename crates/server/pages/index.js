@@ -46,6 +46,7 @@ function line(stream) {
     video && `${video.codec} ${shownRate(video.bitrate)}`,
     audio && audio.codec,
     `${stream.subscribers.length} watching`,
+    video?.b_frames && 'plays jerkily: the publisher should turn B-frames off',
   ];
   return element(
     'li',

@@ -233,6 +233,7 @@ impl Worker {
                         self.with(key, |peer, cx| peer.request_keyframe(cx));
                     }
                 }
+                Output::BFrames { publisher } => self.warn_of_b_frames(index, publisher),
                 Output::TracksChanged => self.announce_tracks(index),
                 Output::Ended => self.end(index),
                 Output::Idle => {
@@ -247,6 +248,12 @@ impl Worker {
             }
         }
         self.schedule_stream(index);
+    }
+
+    fn warn_of_b_frames(&self, index: usize, session: SessionId) {
+        if let Some(stream) = self.streams.get(index) {
+            tracing::warn!(%session, stream = %stream.key, "the publisher sends B-frames, which browsers play jerkily; turn them off");
+        }
     }
 
     pub(super) fn schedule_stream(&mut self, index: usize) {

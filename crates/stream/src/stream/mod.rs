@@ -80,6 +80,12 @@ pub enum Output {
     /// [`Stream::tracks`] has changed, codec or format: subscribers that no longer fit are to be closed. It comes with
     /// the first publisher too.
     TracksChanged,
+    /// The publisher sends pictures in another order than it shows them, which browsers play jerkily. Said once for each
+    /// publisher.
+    BFrames {
+        /// Who does.
+        publisher: SessionId,
+    },
     /// The publisher went away and did not come back within the grace time: its subscribers are to be closed. Said again
     /// when a subscriber joins later, as long as nobody publishes.
     Ended,
@@ -114,6 +120,8 @@ struct Publisher {
     budget: Budget,
     /// What turns the publisher's NTP time into ours, set by its first report; modulo 2^64.
     ntp_shift: Option<u64>,
+    /// The world knows of its B-frames.
+    b_frames_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,7 +161,7 @@ impl Stream {
     /// that really passed, video from its first start on. The same session may publish again.
     pub fn publish(&mut self, now: Instant, session: SessionId, tracks: Tracks) {
         let budget = Budget::new(self.config.rate, now);
-        self.publisher = Some(Publisher { session, since: now, budget, ntp_shift: None });
+        self.publisher = Some(Publisher { session, since: now, budget, ntp_shift: None, b_frames_told: false });
         self.counts.publishers += 1;
         for (kind, timeline) in self.timelines.iter_mut() {
             timeline.begin(tracks.get(kind));
@@ -271,6 +279,12 @@ impl Stream {
         {
             self.counts.keyframe_requests += 1;
             return Some(Output::RequestKeyframe { publisher: session });
+        }
+        if let Some(publisher) = &mut self.publisher
+            && self.timelines.video.tally.b_frames
+            && !std::mem::replace(&mut publisher.b_frames_told, true)
+        {
+            return Some(Output::BFrames { publisher: publisher.session });
         }
         if self.ends.take_if(|ends| now >= *ends).is_some() {
             return Some(Output::Ended);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use whipstitch_media::Codec;
 use whipstitch_stream::Config;
 use whipstitch_stream::stats::TrackStats;
-use whipstitch_stream::stream::Rate;
+use whipstitch_stream::stream::{Output, Rate};
 
 use crate::kit::{ALICE, DELTA, KEY, Scene};
 
@@ -81,8 +81,12 @@ fn times_that_go_back_are_b_frames() {
     scene.video(13, 12_000, DELTA);
     scene.video(12, 9000, DELTA);
     assert!(!video(&scene).b_frames, "late is not back");
+    scene.outputs();
     scene.video(14, 3000, DELTA);
     assert!(video(&scene).b_frames);
+    assert_eq!(scene.outputs(), [Output::BFrames { publisher: ALICE }]);
+    scene.video(15, 1000, DELTA);
+    assert_eq!(scene.outputs(), [], "once");
 }
 
 #[test]
