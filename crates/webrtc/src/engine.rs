@@ -12,24 +12,25 @@ mod blueprint;
 mod inbound;
 mod layers;
 mod reporter;
+mod section;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpPacket;
-use str0m::stats::MediaIngressStats;
 use str0m::{Event, Input, Output, Rtc, RtcError};
-use whipstitch_media::time::{self, Ntp};
+use whipstitch_media::time::Ntp;
 use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
 
 use self::blueprint::Blueprint;
-use self::inbound::{Admission, Inbound};
+use self::inbound::{Admission, Inbound, RtpIdentity, rtp_identity};
 use self::layers::{Choice, Layers};
 use self::reporter::Reporter;
+pub(crate) use self::section::EngineCounters;
+use self::section::Section;
 use crate::dtls::{Identity, Tap, Tapped};
 use crate::egress::Keys;
 use crate::negotiate::{DtlsRole, PublisherPlan};
@@ -63,56 +64,6 @@ pub(crate) enum EngineEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct EngineError(#[from] RtcError);
-
-/// Counters that only the engine knows.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct EngineCounters {
-    pub(crate) nacks: u64,
-    pub(crate) plis: u64,
-    pub(crate) firs: u64,
-    pub(crate) rtt: Option<Duration>,
-    /// The share of packets that our last report called lost.
-    pub(crate) loss: Option<f32>,
-    /// The interarrival jitter that it told.
-    pub(crate) jitter: Option<Duration>,
-}
-
-/// A publisher's section as the engine knows it.
-struct Section {
-    kind: Kind,
-    mid: Mid,
-    pt: u8,
-    rtx_pt: Option<u8>,
-    keyframe_request: Option<KeyframeRequestKind>,
-    /// Packets are told apart by payload type because negotiation named neither SSRC nor MID extension.
-    by_payload_type: bool,
-    /// The layers of a simulcast publisher; without simulcast every SSRC is the same sender's.
-    layers: Option<Layers>,
-    /// The last sender report handed on, to hand on each but once.
-    reported: Option<SystemTime>,
-    /// One entry for each layer, one without simulcast.
-    counters: Vec<(Option<Rid>, EngineCounters)>,
-    clock_rate: u32,
-}
-
-impl Section {
-    fn count(&mut self, stats: &MediaIngressStats) {
-        let at = self.counters.iter().position(|(rid, _)| *rid == stats.rid).unwrap_or_else(|| {
-            self.counters.push((stats.rid, EngineCounters::default()));
-            self.counters.len() - 1
-        });
-        let counters = &mut self.counters[at].1;
-        // The engine forgets what it counted with a sender that fell silent; nothing here goes back.
-        *counters = EngineCounters {
-            nacks: stats.nacks.max(counters.nacks),
-            plis: stats.plis.max(counters.plis),
-            firs: stats.firs.max(counters.firs),
-            rtt: stats.rtt.or(counters.rtt),
-            loss: stats.loss,
-            jitter: Some(time::duration(stats.jitter.into(), self.clock_rate)),
-        };
-    }
-}
 
 /// One engine.
 pub(crate) struct Engine {
@@ -416,21 +367,4 @@ impl Engine {
             jitter: sum.jitter.max(layer.jitter),
         })
     }
-}
-
-/// What SRTP leaves in clear of an RTP header (RFC 3711 3.1).
-struct RtpIdentity {
-    pt: u8,
-    seq: u16,
-    ssrc: u32,
-}
-
-fn rtp_identity(datagram: &[u8]) -> Option<RtpIdentity> {
-    let (&first, &second) = (datagram.first()?, datagram.get(1)?);
-    if first >> 6 != 2 || (192..=223).contains(&second) {
-        return None;
-    }
-    let seq = u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?);
-    let ssrc = u32::from_be_bytes(*datagram.get(8..)?.first_chunk()?);
-    Some(RtpIdentity { pt: second & 0x7f, seq, ssrc })
 }

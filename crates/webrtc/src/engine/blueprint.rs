@@ -12,7 +12,8 @@ use str0m::{Candidate, Rtc, RtcConfig};
 use whipstitch_media::{Codec, Kind};
 
 use super::layers::Layers;
-use super::{HERE, HERE_CREDENTIALS, Section, THERE_CREDENTIALS};
+use super::section::Section;
+use super::{HERE, HERE_CREDENTIALS, THERE_CREDENTIALS};
 use crate::dtls::{Identity, Tap};
 use crate::negotiate::{Extension, PublisherMedia, PublisherPlan};
 

@@ -15,7 +15,7 @@ use whipstitch_media::sequence::Seen;
 use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_stream::PerKind;
 
-use super::{MAX_SSRCS, RtpIdentity};
+use super::MAX_SSRCS;
 use crate::egress::srtp::{Opener, WINDOW, Window};
 
 /// The engine takes what is at most this far behind the newest packet (its MAX_MISORDER).
@@ -187,6 +187,23 @@ impl Source {
         let payload: Arc<[u8]> = payload.into();
         Some(Packet { seq: index, time, marker, payload, extensions: Extensions::default(), arrived: now })
     }
+}
+
+/// What SRTP leaves in clear of an RTP header (RFC 3711 3.1).
+pub(super) struct RtpIdentity {
+    pub(super) pt: u8,
+    pub(super) seq: u16,
+    pub(super) ssrc: u32,
+}
+
+pub(super) fn rtp_identity(datagram: &[u8]) -> Option<RtpIdentity> {
+    let (&first, &second) = (datagram.first()?, datagram.get(1)?);
+    if first >> 6 != 2 || (192..=223).contains(&second) {
+        return None;
+    }
+    let seq = u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?);
+    let ssrc = u32::from_be_bytes(*datagram.get(8..)?.first_chunk()?);
+    Some(RtpIdentity { pt: second & 0x7f, seq, ssrc })
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Packet};
-use whipstitch_plane::Ending;
+use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_net::sort::{Sort, sort};
+use whipstitch_plane::{Batches, Delivery, Ending, Role};
 use whipstitch_stream::directory::{Config as DirectoryConfig, Directory};
 use whipstitch_stream::history::{History, Limits};
-use whipstitch_stream::{Clock, Forwarded, PerKind, Track};
+use whipstitch_stream::{Burst, Clock, Forwarded, PerKind, Track};
 
 use super::*;
 use crate::dtls::Identity;

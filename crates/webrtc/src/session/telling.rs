@@ -1,0 +1,79 @@
+//! What a session tells of itself: the API's figures and the metrics' counters.
+
+use std::time::Instant;
+
+use whipstitch_media::Kind;
+use whipstitch_plane::{Counters, SessionStats};
+
+use super::{RoleState, Session};
+use crate::egress::Profile;
+
+impl Session {
+    /// Everything there is to tell.
+    pub(super) fn told(&self, now: Instant) -> SessionStats {
+        let mut stats = SessionStats {
+            connected: self.connected,
+            first_media: self.first_media,
+            remote: self.edge.path().map(|path| path.remote),
+            transport: self.edge.path().map(|path| path.transport.as_str()),
+            srtp: self.srtp.map(Profile::name),
+            user_agent: self.identified.user_agent.clone(),
+            counters: self.counted(),
+            ..SessionStats::new(self.since)
+        };
+        match &self.role {
+            RoleState::Publisher { tracks, .. } => {
+                let codecs = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| tracks.get(kind));
+                stats.codecs = codecs.map(|track| track.codec).collect();
+                let told = self.engine.counters();
+                (stats.loss, stats.jitter, stats.rtt) = (told.loss, told.jitter, told.rtt);
+            }
+            RoleState::Subscriber { codecs, egress, .. } => {
+                stats.codecs.clone_from(codecs);
+                if let Some(egress) = egress {
+                    let told = egress.stats();
+                    stats.bitrate = Some(egress.bitrate(now));
+                    (stats.loss, stats.jitter) = told.reported.then_some((told.loss, told.jitter)).unzip();
+                    stats.rtt = told.rtt;
+                }
+            }
+        }
+        stats
+    }
+
+    /// What was counted.
+    pub(super) fn counted(&self) -> Counters {
+        match self.egress() {
+            Some(egress) => {
+                let sent = egress.stats();
+                Counters {
+                    packets: sent.packets,
+                    bytes: sent.bytes,
+                    lost: sent.lost,
+                    nacks: sent.nacks,
+                    resent: sent.resent,
+                    rtx: sent.rtx,
+                    plis: sent.plis,
+                    firs: sent.firs,
+                    rejected: sent.rejected,
+                    unsealed: sent.refused,
+                    skipped: sent.skipped,
+                }
+            }
+            // Of a subscriber that is not connected yet all of this is zero.
+            None => {
+                let told = self.engine.counters();
+                Counters {
+                    packets: self.received.packets,
+                    bytes: self.received.bytes,
+                    lost: self.received.tracks.iter().map(|(_, track)| track.lost()).sum(),
+                    nacks: told.nacks,
+                    rtx: self.received.rtx,
+                    plis: told.plis,
+                    firs: told.firs,
+                    ..Counters::default()
+                }
+            }
+        }
+    }
+}
