@@ -31,6 +31,9 @@ const MOST_RATE: u64 = 12_500_000;
 /// highest rate. Receivers' sockets hold about twice as many, and other viewers wait no longer than that takes.
 const SLICE: Duration = Duration::from_millis(3);
 
+/// Who takes nothing for so long is better served by the next start. It also bounds what a viewer costs that never reads.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Smaller packets count as this many bytes, for they cost as much work as larger ones.
 const LEAST_BYTES: u64 = 400;
 
@@ -60,6 +63,8 @@ pub struct Replay {
     rate: u64,
     /// What was sent so far is paid for at this instant.
     paid: Instant,
+    /// Since when the path takes nothing.
+    paused: Option<Instant>,
 }
 
 impl Replay {
@@ -72,11 +77,12 @@ impl Replay {
         let span = CATCH_UP.min(age / SPEED_UP).max(SLICE);
         let rate = (rest * 1_000_000 / span.as_micros() as u64).clamp(LEAST_RATE, MOST_RATE);
         let paid = now.checked_sub(SLICE).unwrap_or(now);
-        Some(Replay { next: start.seq, first: start.time, rate, paid })
+        Some(Replay { next: start.seq, first: start.time, rate, paid, paused: None })
     }
 
     /// What is to be done at `now`; ask again until it is to wait or over.
     pub fn step<'a>(&mut self, now: Instant, cache: &'a Cache) -> Step<'a> {
+        self.paused = None;
         // A timer that was late must not make up for it in one go.
         self.paid = self.paid.max(now.checked_sub(2 * SLICE).unwrap_or(now));
         if self.paid > now {
@@ -94,9 +100,11 @@ impl Replay {
         Step::Packet(forwarded)
     }
 
-    /// The path takes nothing at `now`: the next step is put off.
-    pub fn pause(&mut self, now: Instant) {
+    /// The path takes nothing at `now`: the next step is put off. False when that has been so for too long, and the
+    /// subscriber had better wait for a start.
+    pub fn pause(&mut self, now: Instant) -> bool {
         self.paid = self.paid.max(now);
+        now.saturating_duration_since(*self.paused.get_or_insert(now)) < PATIENCE
     }
 
     /// When the next step is due.

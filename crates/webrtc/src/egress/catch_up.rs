@@ -25,7 +25,7 @@ impl Egress {
     }
 
     /// Sends what of the replay is due. A path of less than the replay's rate sets the pace: as long as much waits in it the
-    /// replay waits, too.
+    /// replay waits, too, but not for ever.
     pub(super) fn catch_up(
         &mut self,
         now: Instant,
@@ -36,7 +36,11 @@ impl Egress {
     ) {
         let (Some(replay), Some(track)) = (&mut self.replay, &mut self.tracks.video) else { return };
         if !Congestion::takes_slice(room) {
-            return replay.pause(now);
+            if !replay.pause(now) {
+                track.drop_to_start();
+                self.replay = None;
+            }
+            return;
         }
         let cache = history.and_then(History::cache);
         loop {

@@ -106,6 +106,21 @@ fn a_path_that_is_full_sets_the_pace() {
 }
 
 #[test]
+fn who_takes_nothing_for_a_second_waits_for_a_start_and_costs_no_timer() {
+    let mut scenario = running(Profile::Aes128Gcm, video(), 200);
+    let before = join(&mut scenario).rtp.last().map(|packet| packet.index);
+    scenario.room = Room { free: 0, of: 100_000 };
+    assert!(scenario.pass(1100 * MS).rtp.is_empty());
+    let next = scenario.egress.deadline();
+    assert!(next.is_none_or(|next| next > scenario.now + 20 * MS), "still looking for room");
+    scenario.room = Room { free: 100_000, of: 100_000 };
+    assert!(scenario.egress.wants_keyframe());
+    assert!(scenario.frame(1, 100, false).rtp.is_empty());
+    let next = scenario.frame(1, 100, true).rtp;
+    assert_eq!(Some(next[0].index), before.map(|before| before + 1));
+}
+
+#[test]
 fn a_viewer_without_a_path_is_replayed_to_no_more() {
     let mut scenario = running(Profile::Aes128Gcm, video(), 200);
     let before = join(&mut scenario).rtp.last().map(|packet| packet.index);
