@@ -32,7 +32,7 @@ pub struct WorkerReport {
     pub dropped: u64,
     /// Packets of bursts that did not reach another worker, whose mailbox was full.
     pub slow: u64,
-    /// Commands and datagrams that others had for this worker while its mailbox was full.
+    /// Commands, datagrams and connections that others had for this worker while its mailbox was full.
     pub mailbox_full: u64,
     /// Sessions that broke an invariant and were dropped.
     pub panics: u64,

@@ -3,9 +3,9 @@
 //! A slot is reserved before negotiation and is a guard: dropping it frees the place, so there is no check-then-act and
 //! no way to forget. A slot only ever frees its own place, however late it is dropped. Where a publisher is to be
 //! replaced, the new one is a challenger until its negotiation has succeeded ([`Directory::take_over`]): one that fails
-//! costs the publisher nothing. One lock inside, held for a few
-//! map operations and never while anything waits; [`PublisherSlot::touch`] does without it. Entries without publisher and
-//! subscribers vanish after their time to live, or earlier when the place is needed.
+//! costs the publisher nothing. One lock inside, held for a few map operations and never while anything waits;
+//! [`PublisherSlot::touch`] does without it. Entries without publisher and subscribers vanish after their time to live,
+//! or earlier when the place is needed.
 
 mod slot;
 

@@ -51,8 +51,7 @@ impl PublisherSlot {
         true
     }
 
-    /// Media has come from the publisher. Atomic and without a lock: to be called for each
-    /// burst.
+    /// Media has come from the publisher. Atomic and without a lock: to be called for each packet.
     pub fn touch(&self, now: Instant) {
         self.touched.fetch_max(self.inner.tell(now), Ordering::Relaxed);
     }
