@@ -1,29 +1,34 @@
 //! The HTTP listener: accepts connections, bounds how many there are and how long each may dawdle, and ends them in
 //! order. What is said on them is `http`'s.
 //!
-//! A client that sends a head too slowly, leaves its connection idle or does not read its answers is cut off; a
-//! connection beyond the bound is closed at once. All of that costs a log line a second at most.
+//! A client that sends a head too slowly, leaves its connection idle or does not read its answers is cut off; when
+//! there are as many connections as may be, `seats` says which one gives way, or that the new one is closed at once.
+//! All of that costs a log line a second at most.
+
+mod seats;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tracing::{debug, warn};
 
+use self::seats::{Got, Seats};
 use super::App;
 use super::framing::Stage;
 use crate::logging::Brake;
@@ -39,6 +44,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const BODY: Duration = Duration::from_secs(30);
 /// For a client to take some of what was written to it.
 const WRITE: Duration = Duration::from_secs(10);
+/// For an answer to arrive, or a request to come, before its own address may take the connection's seat.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Heads are below 1 KiB in practice; this also bounds what is buffered of a body.
 const LARGEST_HEAD: usize = 32 * 1024;
 /// After running out of file descriptors: time for some to come back.
@@ -64,6 +71,11 @@ impl Connection {
         matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Opaque { ambiguous: true })
     }
 
+    /// Whether all of the request being served has come, as far as its framing tells.
+    fn is_whole(&self) -> bool {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).is_whole()
+    }
+
     /// Whether the connection must close after the request being served.
     pub(crate) fn is_last(&self) -> bool {
         matches!(*self.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Opaque { .. })
@@ -75,6 +87,8 @@ impl Connection {
 pub(crate) struct Bounds {
     /// Connections at once.
     pub(crate) connections: usize,
+    /// How long a connection must have waited before one more of its own address takes its place.
+    pub(crate) patience: Duration,
     /// For requests that are being served when it is time to stop.
     pub(crate) grace: Duration,
 }
@@ -86,7 +100,7 @@ impl Bounds {
             Ok(descriptors) => usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
             Err(_) => MOST_CONNECTIONS,
         };
-        Self { connections, grace }
+        Self { connections, patience: PATIENCE, grace }
     }
 }
 
@@ -99,7 +113,7 @@ fn raise_descriptors() -> nix::Result<u64> {
 
 /// Serves `listener` until `stop` turns true.
 pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Receiver<bool>, bounds: Bounds) {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let table = Arc::new(Mutex::new(Seats::new(bounds.connections, bounds.patience)));
     let (full, failing) = (Brake::default(), Brake::default());
     let mut connections = JoinSet::new();
     loop {
@@ -108,16 +122,20 @@ pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Rece
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stopped(&mut stop) => break,
         };
-        match (accepted, Arc::clone(&slots).try_acquire_owned()) {
-            (Ok((stream, peer)), Ok(slot)) => {
-                connections.spawn(one(stream, peer, app.clone(), stop.clone(), slot));
-            }
-            (Ok((_, peer)), Err(_)) => {
-                if let Some(more) = full.pass(Instant::now()) {
-                    warn!(%peer, more, "HTTP connection refused: {} are open", bounds.connections);
+        match accepted {
+            Ok((stream, peer)) => {
+                let seat = Place::take(&table, peer);
+                if seat.as_ref().is_none_or(|(.., displaces)| *displaces)
+                    && let Some(more) = full.pass(Instant::now())
+                {
+                    let what = if seat.is_some() { "took the place of another" } else { "refused" };
+                    warn!(%peer, more, "HTTP connection {what}: {} are open", bounds.connections);
+                }
+                if let Some((place, displaced, _)) = seat {
+                    connections.spawn(one(stream, peer, app.clone(), stop.clone(), place, displaced));
                 }
             }
-            (Err(error), _) => {
+            Err(error) => {
                 if let Some(more) = failing.pass(Instant::now()) {
                     warn!(%error, more, "HTTP connection could not be accepted");
                 }
@@ -142,17 +160,27 @@ async fn one(
     peer: SocketAddr,
     app: App,
     mut stop: watch::Receiver<bool>,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
+    mut displaced: oneshot::Receiver<()>,
 ) {
     // Answers are small and complete; Nagle would hold the last segment back.
     let _ = stream.set_nodelay(true);
     let stage = Arc::new(Mutex::new(Stage::Idle));
+    let place = Arc::new(place);
+    let timed = Timed::new(stream, Arc::clone(&stage), Some(Arc::clone(&place)));
     let connection = Connection { peer, stage: Arc::clone(&stage) };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let mut app = app.clone();
         request.extensions_mut().insert(connection.clone());
+        let place = Arc::clone(&place);
+        let is_whole = request.body().is_end_stream() || connection.is_whole();
         async move {
+            if !place.begin(is_whole) {
+                // Displaced this very moment, and dropped as soon as that is seen.
+                std::future::pending::<()>().await;
+            }
             let Ok(response) = tower::Service::call(&mut app, request).await;
+            place.end();
             Ok::<_, Infallible>(response)
         }
     });
@@ -161,17 +189,69 @@ async fn one(
         .header_read_timeout(None)
         .max_buf_size(LARGEST_HEAD)
         .half_close(true)
-        .serve_connection(TokioIo::new(Timed::new(stream, stage)), service);
+        .serve_connection(TokioIo::new(timed), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stopped(&mut stop) => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                ended = serving => ended,
+                _ = &mut displaced => return,
+            }
         }
+        _ = &mut displaced => return,
     };
     if let Err(error) = ended {
         debug!(%peer, %error, "HTTP connection broken off");
+    }
+}
+
+/// What a seat is displaced by: the other half resolves when this is dropped.
+type Ticket = oneshot::Sender<()>;
+
+/// One connection's seat, given up on drop.
+struct Place {
+    table: Arc<Mutex<Seats<Ticket>>>,
+    id: u64,
+    /// Whether a request is being served, complete or not.
+    is_serving: AtomicBool,
+}
+
+impl Place {
+    /// A seat, what resolves when it is taken away, and whether it was another's.
+    fn take(table: &Arc<Mutex<Seats<Ticket>>>, peer: SocketAddr) -> Option<(Self, oneshot::Receiver<()>, bool)> {
+        let (ticket, displaced) = oneshot::channel();
+        let got = table.lock().unwrap_or_else(PoisonError::into_inner).take(peer.ip(), ticket, Instant::now());
+        let Got { id, instead } = got?;
+        let place = Self { table: Arc::clone(table), id, is_serving: AtomicBool::new(false) };
+        Some((place, displaced, instead.is_some()))
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats<Ticket>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is served from now on; `false` when the seat was taken away.
+    fn begin(&self, is_whole: bool) -> bool {
+        self.is_serving.store(true, Ordering::Relaxed);
+        !is_whole || self.seats().answer(self.id)
+    }
+
+    /// All that was to come has; `false` when the seat was taken away.
+    fn whole(&self) -> bool {
+        !self.is_serving.load(Ordering::Relaxed) || self.seats().answer(self.id)
+    }
+
+    fn end(&self) {
+        self.is_serving.store(false, Ordering::Relaxed);
+        self.seats().wait(self.id, Instant::now());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.seats().leave(self.id);
     }
 }
 
@@ -179,6 +259,7 @@ async fn one(
 struct Timed<S> {
     inner: S,
     stage: Arc<Mutex<Stage>>,
+    place: Option<Arc<Place>>,
     reading: Pin<Box<Sleep>>,
     in_head: bool,
     /// Set while the other end takes nothing.
@@ -186,10 +267,10 @@ struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    fn new(inner: S, stage: Arc<Mutex<Stage>>) -> Self {
+    fn new(inner: S, stage: Arc<Mutex<Stage>>, place: Option<Arc<Place>>) -> Self {
         // A connection that says nothing at all is no better than one that says half a head.
         let reading = Box::pin(tokio::time::sleep(HEAD));
-        Self { inner, stage, reading, in_head: true, writing: None }
+        Self { inner, stage, place, reading, in_head: true, writing: None }
     }
 
     /// Follows what was read and sets the time for what comes next. A head has one deadline from its first byte on;
@@ -230,8 +311,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                self.follow(buf.filled().get(before..).unwrap_or_default());
-                Poll::Ready(Ok(()))
+                let bytes = buf.filled().get(before..).unwrap_or_default();
+                self.follow(bytes);
+                let is_whole = self.stage.lock().unwrap_or_else(PoisonError::into_inner).is_whole();
+                match &self.place {
+                    Some(place) if is_whole && !bytes.is_empty() && !place.whole() => {
+                        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+                    }
+                    _ => Poll::Ready(Ok(())),
+                }
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {

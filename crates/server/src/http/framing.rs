@@ -36,6 +36,12 @@ pub(crate) struct Head {
 }
 
 impl Stage {
+    /// Whether the last request that began its body, if any did, has come to its end. Of a body whose end is not followed
+    /// it is not known.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Idle | Self::Head(_))
+    }
+
     /// Follows `bytes`, the next ones the client sent.
     pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
         while let Some((&first, rest)) = bytes.split_first() {

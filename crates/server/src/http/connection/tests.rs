@@ -6,7 +6,7 @@ use super::*;
 /// Our end of a connection and the client's.
 fn pair() -> (Timed<DuplexStream>, DuplexStream) {
     let (ours, theirs) = duplex(1024);
-    (Timed::new(ours, Arc::new(Mutex::new(Stage::Idle))), theirs)
+    (Timed::new(ours, Arc::new(Mutex::new(Stage::Idle)), None), theirs)
 }
 
 /// Reads until the connection gives up; how long that took.

@@ -12,6 +12,7 @@ mod openapi;
 mod pages;
 mod rates;
 mod sessions;
+mod slow;
 mod streams;
 mod switches;
 mod whep;
@@ -40,7 +41,8 @@ const SDP_TYPE: &str = "content-type: application/sdp";
 const FRAGMENT_TYPE: &str = "content-type: application/trickle-ice-sdpfrag";
 
 /// Fewer connections than any test but that of the bound opens.
-const BOUNDS: connection::Bounds = connection::Bounds { connections: 8, grace: Duration::from_secs(2) };
+const BOUNDS: connection::Bounds =
+    connection::Bounds { connections: 8, patience: Duration::from_secs(600), grace: Duration::from_secs(2) };
 
 /// A media plane that does as it is told and remembers what it was asked.
 #[derive(Default)]
