@@ -104,9 +104,12 @@ impl Process {
     }
 }
 
-/// `outer` with the program and arguments of `inner` as its last arguments, and its environment.
+/// `outer` with the program and arguments of `inner` as its last arguments, and its environment and folder.
 pub(crate) fn wrapped(mut outer: Command, inner: &Command) -> Command {
     outer.arg(inner.get_program()).args(inner.get_args());
+    if let Some(folder) = inner.get_current_dir() {
+        outer.current_dir(folder);
+    }
     for (key, value) in inner.get_envs() {
         match value {
             Some(value) => outer.env(key, value),
@@ -176,6 +179,12 @@ mod tests {
         let port: u16 = process.line(SOON, "port", |line| line.strip_prefix("port ")?.parse().ok());
         assert_eq!((port, process.end(SOON).code()), (7, Some(3)));
         assert!(process.said().contains("first"));
+    }
+
+    #[test]
+    fn a_program_runs_in_the_folder_it_was_given() {
+        let process = Process::start("pwd", Command::new("pwd").current_dir("/usr"));
+        process.line(SOON, "its folder", |line| (line == "/usr").then_some(()));
     }
 
     #[test]

@@ -23,7 +23,10 @@ fn every_answer_is_as_it_is_described() {
     gateway.process().line(PATIENCE, "a stream", ready);
 
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // It keeps notes where it runs.
+    let notes = tempfile::tempdir().expect("a folder");
     let mut run = python();
+    run.current_dir(notes.path());
     run.env("SCHEMATHESIS_HOOKS", "description").env("PYTHONPATH", here.join("clients"));
     run.env("OFFERS", here.join("../crates/webrtc/tests/fixtures/offers"));
     run.args(["-m", "schemathesis.cli", "--no-color", "run", &gateway.url("/openapi.json")]);
