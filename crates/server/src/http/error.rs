@@ -88,7 +88,7 @@ pub(super) struct Counted {
 }
 
 /// Every bound a request may be refused for.
-pub(super) const CAPS: [&str; 4] = ["global", "conflict", "draining", "overload"];
+pub(super) const CAPS: [&str; 5] = ["global", "conflict", "draining", "overload", "rate"];
 
 /// The members of RFC 9457, and `error`, which players of MediaMTX read on a 400.
 #[derive(Serialize, ToSchema)]

@@ -61,6 +61,17 @@ async fn streams_beyond_the_first_hundred_share_a_label() {
 }
 
 #[tokio::test]
+async fn every_bound_is_there_before_it_is_reached() {
+    let site = Site::open().await;
+    for role in ["publisher", "subscriber"] {
+        for reason in ["global", "conflict", "draining", "overload", "rate"] {
+            let series = format!("whipstitch_cap_rejections_total{{reason=\"{reason}\",role=\"{role}\",stream=\"\"}}");
+            assert_eq!(value(&site, &series).await, Some(0.0), "{series}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn refusals_say_which_bound_was_reached_and_which_codec_was_missing() {
     let site = Site::open().await;
     site.media.live.lock().unwrap().insert("cam".to_owned());
