@@ -249,6 +249,11 @@ fn values_that_could_not_work_are_refused() {
         ["--cors-origin", "example.net"],
         ["--cors-origin", "https://example.net/path"],
         ["--cors-origin", "null"],
+        ["--cors-origin", "https://*.example.net"],
+        ["--cors-origin", "https://me@example.net"],
+        ["--cors-origin", "https://example.net:"],
+        ["--cors-origin", "https://example.net:65536"],
+        ["--cors-origin", "https://[example.net]"],
         ["--trusted-proxies", "10.0.0.0/33"],
         ["--max-viewers", "-1"],
         ["--max-viewers", "1000001"],
@@ -357,6 +362,25 @@ fn the_help_and_the_operators_guide_name_every_flag() {
         assert!(cli::help().contains(&key.flag()), "{}", key.name);
     }
     assert!(cli::help().lines().all(|line| line.len() <= 100), "{}", cli::help());
+}
+
+/// Every default that the guide, in either of its tables, and the help tell is the one that is.
+#[test]
+fn the_help_and_the_operators_guide_tell_the_true_defaults() {
+    let guide = include_str!("../../../../docs/operate.md");
+    let defaults = resolved(&[], &[], "").unwrap();
+    for key in KEYS.iter().filter(|key| key.name != "data") {
+        let in_row = |line: &'static str| {
+            let mut cells = line.split('|').map(|cell| cell.trim().trim_matches('`'));
+            cells.find(|cell| *cell == key.name).and_then(|_| cells.next())
+        };
+        let in_help = key.help.rsplit_once('[').map(|(_, default)| default.trim_end_matches(']'));
+        let told: Vec<&str> = guide.lines().filter_map(in_row).chain(in_help).collect();
+        assert!(!told.is_empty(), "{}", key.name);
+        for value in told.into_iter().filter(|value| !["none", "all"].contains(value)) {
+            assert_eq!(resolved(&[], &[(&key.variable(), value)], "").as_ref(), Ok(&defaults), "{}: {value}", key.name);
+        }
+    }
 }
 
 #[test]

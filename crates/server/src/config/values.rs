@@ -7,6 +7,7 @@ use axum::http::uri::Authority;
 use ipnet::IpNet;
 use whipstitch_plane::MAX_WORKERS;
 
+use crate::access::literal;
 use crate::ice_servers::IceServer;
 use crate::patterns::Pattern;
 use crate::proxies;
@@ -151,8 +152,11 @@ fn origin(text: &str) -> Result<String, String> {
     let mistake = || format!("{text:?} is no origin such as https://example.net or http://localhost:3000");
     let lower = text.to_ascii_lowercase();
     let (scheme, host) = lower.split_once("://").ok_or_else(mistake)?;
-    let is_plain = host.parse::<Authority>().is_ok_and(|authority| !authority.as_str().contains('@'));
-    if !is_plain || !["http", "https"].contains(&scheme) {
+    let authority: Authority = host.parse().map_err(|_| mistake())?;
+    let name = authority.host();
+    let is_host = is_host_name(name) || (name.starts_with('[') && literal(name).is_some());
+    let is_plain = host.strip_prefix(name).is_some_and(|port| port.is_empty() || authority.port_u16().is_some());
+    if !is_host || !is_plain || !["http", "https"].contains(&scheme) {
         return Err(mistake());
     }
     // A browser never writes the port that the scheme means anyway.
