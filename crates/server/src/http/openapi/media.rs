@@ -24,7 +24,7 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Subscriber => ("watch", Right::Play),
     };
     let named = |op: Op| {
-        let op = op.needs(right, true).fails(&[429]);
+        let op = op.needs(right, true);
         match mount.endpoint.contains("{stream}") {
             true => op.names("stream", STREAM, "the stream"),
             false => op.may_name(ParameterIn::Query, "stream", "the stream; needed").may_name(
@@ -44,7 +44,7 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Publisher => Op::new("Publish: an offer, sendonly"),
         Role::Subscriber => Op::new("Watch: an offer, recvonly"),
     };
-    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[404, 409, 422]).answers(
+    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[404, 409, 422, 429]).answers(
         201,
         "the SDP answer",
         Carries::Text(OFFER.media_type),
@@ -57,7 +57,7 @@ fn endpoint(mount: &Mount) -> PathItem {
     };
     let mut methods = vec![(HttpMethod::Post, post), (HttpMethod::Get, get)];
     if mount.role == Role::Publisher {
-        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404]);
+        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404, 429]);
         let delete = match mount.manners {
             Manners::Core => delete.answers(204, "nobody publishes it any more", Carries::Nothing, &[]),
             Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),
@@ -76,18 +76,18 @@ fn session(mount: &Mount) -> PathItem {
     let named = |op: Op| {
         op.names("stream", STREAM, "the stream").names("session", "^[^/]+$", "the secret last part of the session URL")
     };
-    let used = |summary| named(Op::new(summary)).needs(Right::Session(mount.role), true).asks().fails(&[429]);
-    let get = used("Whether the session lives").fails(&[404]).answers(204, "it does", Carries::Nothing, &[]);
+    let used = |summary| named(Op::new(summary)).needs(Right::Session(mount.role), true).asks().fails(&[404]);
+    let get = used("Whether the session lives").answers(204, "it does", Carries::Nothing, &[]);
     let patch = used("Trickle candidates, or restart ICE")
         .takes(&FRAGMENT, "a fragment (RFC 8840), at most 16 KiB")
         .may_name(ParameterIn::Header, "If-Match", "the ETag of the session, or * for a restart")
-        .fails(&[404, 412, 422, 428])
+        .fails(&[412, 422, 428, 429])
         .answers(204, "the candidates are known", Carries::Nothing, &[])
         .answers(200, "ICE restarts: our half", Carries::Text(FRAGMENT.media_type), &[("ETag", "the new one")]);
-    let delete = used("End the session");
+    let delete = used("End the session").fails(&[429]);
     let delete = match mount.manners {
         Manners::Core => delete.answers(204, "it is over", Carries::Nothing, &[]),
-        Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]).fails(&[404]),
+        Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),
     };
     let methods = vec![(HttpMethod::Get, get), (HttpMethod::Patch, patch), (HttpMethod::Delete, delete)];
     let tag = if mount.role == Role::Publisher { "publish" } else { "watch" };

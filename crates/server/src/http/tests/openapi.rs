@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::direct::Direct;
 use super::*;
 
 async fn described(site: &Site) -> serde_json::Value {
@@ -53,6 +54,26 @@ async fn what_goes_wrong_is_described_with_its_header_fields() {
         assert!(!response.is_null(), "{method} {path} {status}");
         for name in response["headers"].as_object().into_iter().flat_map(|headers| headers.keys()) {
             assert!(answer.field(&name.to_ascii_lowercase()).is_some(), "{method} {path} {status}: {name}");
+        }
+    }
+}
+
+/// What only some configurations and only some methods answer.
+#[tokio::test]
+async fn a_name_that_cannot_be_is_described_everywhere_and_a_wait_only_where_requests_are_counted() {
+    let site = Site::open().await;
+    let document = described(&site).await;
+    let stream_names = vec![Pattern::parse("cam").unwrap()];
+    let direct = Direct::new(nothing_configured(), Settings { stream_names, ..Settings::default() });
+    for (path, item) in document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.contains("/whi")) {
+        for method in ["get", "post", "patch", "delete"].into_iter().filter(|method| !item[method].is_null()) {
+            let responses = &item[method]["responses"];
+            assert_eq!(responses["429"].is_null(), method == "get", "{method} {path}");
+            if path.contains("{stream}") {
+                let answer = direct.ask("127.0.0.1", &method.to_ascii_uppercase(), &url(path), &[SDP_TYPE], "").await;
+                assert_eq!(answer.status, 404, "{method} {path}");
+                assert!(!responses["404"].is_null(), "{method} {path}");
+            }
         }
     }
 }
