@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State as FromState;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use whipstitch_stream::SessionId;
 
 use super::error::Error;
@@ -12,6 +13,7 @@ use super::request::Request;
 use super::shown::{self, Listed, Now, Numbers, Sessions, Streams};
 use super::{State, options};
 use crate::access::Right;
+use crate::media::Media;
 
 /// Answers OPTIONS and refuses other methods and callers; `None` when the request may go on.
 pub(super) fn before(state: &State, request: &Request) -> Result<Option<Response>, Error> {
@@ -40,11 +42,13 @@ pub(super) async fn list(FromState(state): FromState<State>, request: Request) -
     if let Some(response) = before(&state, &request)? {
         return Ok(response);
     }
-    let mut reports = state.ask(|media| media.streams()).await?;
-    reports.sort_by(|one, other| one.key.cmp(&other.key));
-    let now = Now::read();
-    let streams = reports.into_iter().map(|report| shown::stream(report, now)).collect();
-    Ok(Json(Streams { streams }).into_response())
+    let list = |media: &dyn Media| {
+        let mut reports = media.streams();
+        reports.sort_by(|one, other| one.key.cmp(&other.key));
+        let now = Now::read();
+        Ok(Streams { streams: reports.into_iter().map(|report| shown::stream(report, now)).collect() })
+    };
+    tell(&state, list).await
 }
 
 pub(super) async fn one(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
@@ -52,9 +56,11 @@ pub(super) async fn one(FromState(state): FromState<State>, request: Request) ->
         return Ok(response);
     }
     let key = request.stream()?;
-    let report = state.ask(move |media| media.stream(&key)).await?;
-    let report = report.ok_or(Error::NoSuch("no such stream"))?;
-    Ok(Json(shown::stream(report, Now::read())).into_response())
+    let one = move |media: &dyn Media| {
+        let report = media.stream(&key).ok_or(Error::NoSuch("no such stream"))?;
+        Ok(shown::stream(report, Now::read()))
+    };
+    tell(&state, one).await
 }
 
 /// The sessions there are; with `?state=closed` those that ended lately.
@@ -62,38 +68,48 @@ pub(super) async fn sessions(FromState(state): FromState<State>, request: Reques
     if let Some(response) = before(&state, &request)? {
         return Ok(response);
     }
-    let sessions = match request.parameter("state", Error::StateQuery)?.as_deref() {
-        None | Some("open") => open(&state).await?.into_iter().map(|(_, shown)| shown).collect(),
-        Some("closed") => closed(&state).await?.into_iter().map(|(_, shown)| shown).collect(),
+    let list = match request.parameter("state", Error::StateQuery)?.as_deref() {
+        None | Some("open") => open,
+        Some("closed") => closed,
         Some(_) => return Err(Error::StateQuery),
     };
-    Ok(Json(Sessions { sessions }).into_response())
+    let sessions = move |media: &dyn Media| list(media).into_iter().map(|(_, shown)| shown).collect();
+    tell(&state, move |media| Ok(Sessions { sessions: sessions(media) })).await
 }
 
 /// One session, also if it ended lately.
 pub(super) async fn session(state: &State, session: SessionId) -> Result<Response, Error> {
-    let is_it = |(id, _): &(SessionId, Listed)| *id == session;
-    if let Some((_, shown)) = open(state).await?.into_iter().find(is_it) {
-        return Ok(Json(shown).into_response());
-    }
-    let (_, shown) = closed(state).await?.into_iter().find(is_it).ok_or(Error::NoSuch("no such session"))?;
-    Ok(Json(shown).into_response())
+    let one = move |media: &dyn Media| {
+        let among = |list: Vec<(SessionId, Listed)>| list.into_iter().find(|(id, _)| *id == session);
+        let found = among(open(media)).or_else(|| among(closed(media)));
+        found.map(|(_, shown)| shown).ok_or(Error::NoSuch("no such session"))
+    };
+    tell(state, one).await
+}
+
+/// What the media plane says, as JSON. All of it is made off the threads that serve HTTP: with many viewers a list is
+/// megabytes.
+async fn tell<T: Serialize>(
+    state: &State,
+    question: impl FnOnce(&dyn Media) -> Result<T, Error> + Send + 'static,
+) -> Result<Response, Error> {
+    state.ask(move |media| question(media).map(|shown| Json(shown).into_response())).await?
 }
 
 /// By stream, the oldest first.
-async fn open(state: &State) -> Result<Vec<(SessionId, Listed)>, Error> {
-    let streams = state.ask(|media| media.streams()).await?;
+fn open(media: &dyn Media) -> Vec<(SessionId, Listed)> {
+    let streams = media.streams();
     let now = Now::read();
     let mut all: Vec<_> = streams.into_iter().flat_map(|stream| shown::listed(stream, now)).collect();
     all.sort_by(|(one, _), (other, _)| {
         (&one.stream, one.stats.since, one.session).cmp(&(&other.stream, other.stats.since, other.session))
     });
-    Ok(all.into_iter().map(|(report, shown)| (report.session, shown)).collect())
+    all.into_iter().map(|(report, shown)| (report.session, shown)).collect()
 }
 
 /// The latest first.
-async fn closed(state: &State) -> Result<Vec<(SessionId, Listed)>, Error> {
-    let sessions = state.ask(|media| media.closed()).await?;
+fn closed(media: &dyn Media) -> Vec<(SessionId, Listed)> {
+    let sessions = media.closed();
     let now = Now::read();
-    Ok(sessions.iter().map(|closed| (closed.report.session, shown::closed(closed, now))).collect())
+    sessions.iter().map(|closed| (closed.report.session, shown::closed(closed, now))).collect()
 }

@@ -182,8 +182,8 @@ pub(super) async fn scrape(FromState(state): FromState<State>, request: Request)
     if let Some(response) = streams::before(&state, &request)? {
         return Ok(response);
     }
-    let (measured, process) = state.ask(|media| (media.measure(), Process::read())).await?;
-    let text = state.0.metrics.write(measured, &process)?;
+    let counted = state.clone();
+    let text = state.ask(move |media| counted.0.metrics.write(media.measure(), &Process::read())).await??;
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }
