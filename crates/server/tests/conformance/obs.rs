@@ -52,6 +52,17 @@ fn obs_32_with_a_rid_and_no_simulcast_is_watched() {
 }
 
 #[test]
+fn a_rid_without_simulcast_is_ignored_where_no_ssrc_is_announced() {
+    let site = Site::start();
+    let offer = offers::offer("obs-32");
+    let offer: String = offer.split_inclusive('\n').filter(|line| !line.starts_with("a=ssrc:")).collect();
+    let publisher = Peer::connect(&site, "/whip/cam", &offer, &Script::usual());
+    let mut scene = Scene::begin(publisher, viewer(&site), camera_32());
+    let (_, frame) = scene.delta();
+    scene.until("the frame", |scene| scene.has(frame));
+}
+
+#[test]
 fn obs_simulcast_is_answered_with_every_layer_and_watched() {
     let site = Site::start();
     let publisher = publisher(&site, "obs-32-simulcast");
