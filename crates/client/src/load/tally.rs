@@ -44,6 +44,11 @@ impl Tally {
         }
     }
 
+    /// Takes note that what is between the last number and this one was left out on purpose.
+    pub(crate) fn skip_to(&mut self, number: u64) {
+        self.newest = self.newest.map(|newest| newest.max(number.saturating_sub(1)));
+    }
+
     /// Takes note that everything below `end` was sent, so that what is missing at the very end is missed too. Without a
     /// single packet there is no place to count from.
     pub(crate) fn sent_up_to(&mut self, end: u64) {

@@ -90,7 +90,8 @@ impl TrackSeen {
         self.sequence.see(seq);
     }
 
-    fn packet(&mut self, packet: &Packet, stamped: bool) -> Option<Stamp> {
+    /// `catching_up`: the viewer is given the past, which ends early where a picture comes that it can start at anew.
+    fn packet(&mut self, packet: &Packet, stamped: bool, catching_up: bool) -> Option<Stamp> {
         let seq = self.unwrap.extend(packet.seq as u16);
         self.sequence.see(seq);
         if !stamped {
@@ -100,6 +101,10 @@ impl TrackSeen {
             self.corrupt += 1;
             return None;
         };
+        if catching_up && packet.start {
+            self.numbers.skip_to(stamp.number);
+            self.offsets = None;
+        }
         self.numbers.see(stamp.number);
         let offsets = (seq.wrapping_sub(stamp.number), (packet.time as u32).wrapping_sub(stamp.time));
         if *self.offsets.get_or_insert(offsets) != offsets {
@@ -194,8 +199,8 @@ async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) 
                 plan.packets.fetch_add(1, Ordering::Relaxed);
                 let packet = watch.packet(arrived, packet);
                 seen.milestones = Some(watch.milestones);
-                let stamp = seen.track(packet.kind).packet(&packet, plan.stamped);
                 let live = watch.milestones.first_picture.is_some_and(|first| arrived >= first + CAUGHT_UP);
+                let stamp = seen.track(packet.kind).packet(&packet, plan.stamped, !live);
                 if let Some(stamp) = stamp.filter(|_| live && plan.full && packet.kind == Kind::Video && packet.marker)
                 {
                     let sent = plan.epoch + Duration::from_micros(stamp.sent);
@@ -242,18 +247,36 @@ mod tests {
     }
 
     #[test]
+    fn the_past_ends_early_at_another_start_and_only_there() {
+        let at = |seq: u64, number: u64, start| {
+            let stamp = Stamp { sent: 0, number, time: number as u32 * 3000 };
+            Packet { start, ..packet(seq, number * 3000, stamp) }
+        };
+        let mut track = TrackSeen::default();
+        track.packet(&at(100, 7, true), true, true);
+        track.packet(&at(101, 8, false), true, true);
+        track.packet(&at(102, 40, true), true, true);
+        track.packet(&at(103, 41, false), true, true);
+        assert_eq!((track.misplaced, track.numbers.lost(), track.sequence.lost()), (0, 0, 0));
+        // Neither without a start, nor at the live edge.
+        track.packet(&at(104, 50, false), true, true);
+        track.packet(&at(105, 60, true), true, false);
+        assert_eq!((track.misplaced, track.numbers.lost()), (2, 17));
+    }
+
+    #[test]
     fn packet_off_its_place_is_noticed() {
         let stamp = |number| Stamp { sent: 0, number, time: number as u32 * 3000 };
         let mut track = TrackSeen::default();
         for number in 0..3 {
-            track.packet(&packet(65_535 + number, 7_000 + 3000 * number, stamp(number)), true);
+            track.packet(&packet(65_535 + number, 7_000 + 3000 * number, stamp(number)), true, false);
         }
         assert_eq!((track.misplaced, track.corrupt, track.sequence.lost(), track.numbers.lost()), (0, 0, 0, 0));
         // The gateway forgot a number of the publisher and closed the gap.
-        track.packet(&packet(65_538, 7_000 + 3000 * 4, stamp(4)), true);
+        track.packet(&packet(65_538, 7_000 + 3000 * 4, stamp(4)), true, false);
         assert_eq!((track.misplaced, track.sequence.lost(), track.numbers.lost()), (1, 0, 1));
         // It put a packet at the wrong time.
-        track.packet(&packet(65_540, 7_000, stamp(5)), true);
+        track.packet(&packet(65_540, 7_000, stamp(5)), true, false);
         assert_eq!(track.misplaced, 2);
     }
 
@@ -262,7 +285,7 @@ mod tests {
         let mut track = TrackSeen::default();
         let mut damaged = packet(1, 1, Stamp { sent: 0, number: 0, time: 0 });
         damaged.payload = damaged.payload.iter().map(|byte| byte ^ 1).collect();
-        track.packet(&damaged, true);
+        track.packet(&damaged, true, false);
         assert_eq!((track.corrupt, track.sequence.received), (1, 1));
     }
 }
