@@ -86,7 +86,7 @@ impl Gateway {
     /// Every reason in [`Refusal`] but `NotLive`.
     pub fn publish(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
         let now = Instant::now();
-        let place = self.admit(join)?;
+        let place = self.admit(join, self.shared.directory.has_room_for_publisher(join.stream))?;
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         let plan = negotiate::plan_publisher(&offer)?;
         let session = SessionId(random::u64());
@@ -132,7 +132,7 @@ impl Gateway {
     /// Every reason in [`Refusal`] but `Conflict`.
     pub fn watch(&self, join: &Join<'_>) -> Result<Accepted, Refusal> {
         let now = Instant::now();
-        let place = self.admit(join)?;
+        let place = self.admit(join, self.shared.directory.has_room_for_subscriber(join.stream))?;
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         negotiate::check_viewer(&offer)?;
         let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
@@ -168,7 +168,11 @@ impl Gateway {
     }
 
     /// A place among the half-open sessions, before the offer costs anything.
-    fn admit(&self, join: &Join<'_>) -> Result<Place, Refusal> {
+    /// A full gateway says so before it looks at the offer (protocol.md 2).
+    fn admit(&self, join: &Join<'_>, room: bool) -> Result<Place, Refusal> {
+        if !room {
+            return Err(Refusal::Busy { retry_after: FULL });
+        }
         let place = (!self.shared.draining.load(Ordering::Relaxed)).then(|| self.shared.waiting.reserve(join.client));
         place.flatten().ok_or(Refusal::Busy { retry_after: RETRY_AFTER })
     }

@@ -177,6 +177,21 @@ impl Directory {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Whether a publisher of the stream would find a place: a look, for who wants to refuse early. Who reserves may be told
+    /// otherwise.
+    pub fn has_room_for_publisher(&self, key: &StreamKey) -> bool {
+        let state = self.inner.lock();
+        let is_new = state.streams.get(key).is_none_or(Entry::is_unclaimed);
+        !is_new || state.publishers < self.inner.config.publishers
+    }
+
+    /// Whether a subscriber of the stream would find a place; see [`has_room_for_publisher`](Self::has_room_for_publisher).
+    pub fn has_room_for_subscriber(&self, key: &StreamKey) -> bool {
+        let (config, state) = (&self.inner.config, self.inner.lock());
+        let here = state.streams.get(key).map_or(0, |entry| entry.subscribers);
+        state.subscribers < config.subscribers && here < config.subscribers_per_stream
+    }
+
     /// Takes the stream's publisher slot, before anything is negotiated. Where there is a publisher that gives way, because
     /// it is silent or by policy, the slot is reserved beside it until [`take_over`](Self::take_over).
     ///

@@ -2,8 +2,9 @@
 
 use std::sync::Barrier;
 
+use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory::{self, Conflict};
-use whipstitch_webrtc::{Gateway, GatewayConfig, HalfOpen, Join, PatchRefusal, Patched, Refusal, Role};
+use whipstitch_webrtc::{Accepted, Gateway, GatewayConfig, HalfOpen, Join, PatchRefusal, Patched, Refusal, Role};
 
 use crate::peer::{Peer, publish_and_watch};
 use crate::{V4, config, key};
@@ -55,6 +56,20 @@ fn viewers_are_capped_and_a_place_comes_back_with_its_viewer() {
     gateway.delete(Role::Subscriber, &one, &viewer.accepted.resource).expect("it is there");
     until(&gateway, |counts| counts.subscribers == 1);
     Peer::viewer(&gateway, &one, V4).expect("there is room again");
+}
+
+#[test]
+fn a_full_gateway_says_so_whatever_the_offer_is() {
+    let caps = directory::Config { publishers: 1, subscribers_per_stream: 0, ..directory::Config::default() };
+    let gateway = limited(caps, HalfOpen::default());
+    let _publisher = Peer::publisher(&gateway, &key("one"), V4).expect("the first place");
+    let asked = |stream: &StreamKey, ask: fn(&Gateway, &Join<'_>) -> Result<Accepted, Refusal>| {
+        let join = Join { stream, offer: "no SDP", candidates: &[], client: V4, user_agent: None };
+        ask(&gateway, &join).expect_err("no offer is good enough")
+    };
+    assert!(matches!(asked(&key("other"), Gateway::publish), Refusal::Busy { .. }));
+    assert!(matches!(asked(&key("one"), Gateway::publish), Refusal::Syntax(_)), "who takes over needs no place");
+    assert!(matches!(asked(&key("one"), Gateway::watch), Refusal::Busy { .. }));
 }
 
 #[test]
