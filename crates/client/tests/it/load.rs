@@ -12,7 +12,8 @@ async fn run(fault: Fault, paced: bool) -> LoadReport {
         viewers: VIEWERS,
         full_viewers: 2,
         threads: 2,
-        duration: Duration::from_secs(1),
+        // In its first second a viewer may be given the past, which tells nothing of transit.
+        duration: Duration::from_secs(2),
         joins_per_second: 1000.0,
         gop: Duration::from_millis(200),
         paced,
@@ -30,7 +31,7 @@ async fn faultless_gateway_has_a_clean_report() {
         assert_eq!((report.viewers, report.joined, report.ended_early), (4, 4, 0), "{report}");
         let faults = [report.lost, report.reordered, report.duplicates, report.corrupt, report.misplaced];
         assert_eq!(faults, [0; 5], "{report}");
-        assert!(report.window >= Duration::from_secs(1));
+        assert!(report.window >= Duration::from_secs(2));
         // A second has 9 packets of 30 pictures and 50 of sound, to four: 1280. A busy machine makes the window longer.
         let a_second = report.packets_in_window as f64 / report.window.as_secs_f64();
         assert!((600.0..1800.0).contains(&a_second), "{report}");
