@@ -201,7 +201,21 @@ pub fn resolve(
         }
     }
     mistakes.extend(unknown_variables(environment));
+    mistakes.extend(contradictions(&config));
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// What is right by itself and wrong together.
+fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
+    let (http, rtc) = (config.http, config.rtc);
+    let meet = http.ip() == rtc.ip() || http.ip().is_unspecified() || rtc.ip().is_unspecified();
+    let one_port = (meet && http.port() == rtc.port() && http.port() != 0)
+        .then(|| Mistake::at("rtc", format!("HTTP has TCP port {} already; media needs another", http.port())));
+    let twice = config.tokens.iter().filter(|listed| Some(&listed.token) == config.token.as_ref());
+    let twice = twice.map(|listed| {
+        Mistake::at("tokens", format!("the token of {:?} is the one of `token`, which has all rights", &*listed.name))
+    });
+    one_port.into_iter().chain(twice)
 }
 
 /// Variables that look like ours and set nothing: most likely misspelt.

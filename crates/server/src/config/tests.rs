@@ -398,3 +398,17 @@ fn commands_are_told_apart() {
         assert_eq!(cli::parse(args).ok().map(|(command, _)| command), expected, "{args:?}");
     }
 }
+
+#[test]
+fn http_and_media_need_a_port_each() {
+    for (http, rtc, wrong) in [
+        ("0.0.0.0:9", "127.0.0.1:9", true),
+        ("127.0.0.1:9", "127.0.0.1:9", true),
+        ("127.0.0.1:9", "127.0.0.2:9", false),
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+    ] {
+        let mistakes = resolved(&["--http", http, "--rtc", rtc], &[], "").err().unwrap_or_default();
+        let expected = wrong.then(|| "rtc: HTTP has TCP port 9 already; media needs another".to_owned());
+        assert_eq!(mistakes, Vec::from_iter(expected), "{http} {rtc}");
+    }
+}

@@ -151,9 +151,8 @@ impl Error {
             Self::ForeignOrigin => "web pages of that origin may not use this server",
             Self::TooMany { .. } => "too many requests; wait for the seconds of Retry-After",
             Self::Draining => "the server is stopping",
-            Self::Overloaded | Self::Offer(Refusal::Busy { .. }) | Self::Fragment(PatchRefusal::Busy { .. }) => {
-                "the server is too busy"
-            }
+            Self::Overloaded | Self::Fragment(PatchRefusal::Busy { .. }) => "the server is too busy",
+            Self::Offer(Refusal::Busy { .. }) => "the server has no room for another session now",
             Self::NoAddress => "the server knows no address of its own that you could send to (see --public-ip)",
             Self::TooLarge { limit } => return format!("the body is larger than {limit} bytes"),
             Self::BodyTimeout => "the body did not arrive in time",
@@ -262,7 +261,10 @@ impl IntoResponse for Error {
         self.add_fields(headers);
         let reason = match &self {
             // What a stranger's body says stays out of the log.
-            Self::Offer(_) | Self::Fragment(_) => "the body cannot be used".to_owned(),
+            Self::Offer(Refusal::Syntax(_) | Refusal::Unusable(_) | Refusal::Codec { .. })
+            | Self::Fragment(PatchRefusal::Syntax(_) | PatchRefusal::Unprocessable(_)) => {
+                "the body cannot be used".to_owned()
+            }
             Self::Denied { token: Some(name), .. } => format!("{detail} (token {name:?})"),
             _ => detail,
         };

@@ -110,3 +110,10 @@ fn the_example_file_shows_tables_that_work() {
     let config = resolved(&[], &[], &tables).unwrap();
     assert!(config.tokens.len() >= 2);
 }
+
+#[test]
+fn a_listed_token_with_all_rights_already_is_a_mistake() {
+    let file = "token = 'good'\n[[tokens]]\nname = 'a'\ntoken = 'good'\nrights = ['play']\n";
+    let mistakes = resolved(&[], &[], file).unwrap_err();
+    assert_eq!(mistakes, ["tokens: the token of \"a\" is the one of `token`, which has all rights"]);
+}
