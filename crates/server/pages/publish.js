@@ -243,7 +243,9 @@ const ignored = [];
 
 function readOptions() {
   const options = new URLSearchParams(location.search);
-  for (const name of ['source', 'codec', 'size', 'bitrate', 'prefer']) {
+  const menus = ['source', 'codec', 'size', 'bitrate', 'prefer'];
+  ignored.push(...[...options.keys()].filter((name) => ![...menus, 'auto', 'token'].includes(name)));
+  for (const name of menus) {
     const value = options.get(name);
     const field = settings[name];
     if (!value) continue;

@@ -85,12 +85,12 @@ async fn a_publisher_finds_out_how_much_it_may_send() {
 async fn options_that_mean_nothing_are_ignored_and_said() {
     let gateway = Gateway::serve(&[]);
     let browser = Browser::chromium("options").await;
-    let options = "source=banana&codec=MJPEG&size=big&bitrate=-1&prefer=sharp";
+    let options = "colour=red&source=banana&codec=MJPEG&size=big&bitrate=-1&prefer=sharp";
     browser.open(&gateway.url(&format!("/publish/me?{options}"))).await;
     let chosen = browser.evaluate(CHOSEN).await;
     assert_eq!(chosen, json!(["camera", "default", "1280x720", "", "sharp"]));
     let notice = browser.evaluate("return document.getElementById('ignored').innerText").await;
-    assert_eq!(notice, "Ignored, because unknown: source=banana, codec=MJPEG, size=big, bitrate=-1.");
+    assert_eq!(notice, "Ignored, because unknown: colour, source=banana, codec=MJPEG, size=big, bitrate=-1.");
     browser.screenshot("publish-ignored").await;
 
     browser.open(&gateway.url("/publish/me?source=microphone&codec=VP9&size=320x180&bitrate=750000")).await;
