@@ -153,7 +153,7 @@ impl Server {
 fn stream(config: &Config) -> StreamConfig {
     let default = StreamConfig::default();
     let cache = default.cache.filter(|_| config.keyframe_cache);
-    StreamConfig { cache, rate: config.limits.publisher, ..default }
+    StreamConfig { cache, rate: config.limits.publisher, grace: Some(config.grace), ttl: config.stream_ttl, ..default }
 }
 
 fn workers(configured: usize) -> usize {
@@ -167,6 +167,7 @@ fn workers(configured: usize) -> usize {
 fn places(config: &Config) -> directory::Config {
     directory::Config {
         on_conflict: config.on_conflict,
+        ttl: config.stream_ttl,
         streams: config.limits.streams,
         publishers: config.limits.publishers,
         subscribers: config.limits.viewers,

@@ -5,7 +5,7 @@
 use super::Config;
 use super::values::{
     address, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns, public_ips,
-    single, switch, workers,
+    seconds, single, switch, workers,
 };
 use crate::access::SessionAuth;
 use crate::credentials::Token;
@@ -120,6 +120,18 @@ pub(crate) static KEYS: &[Key] = &[
             let known = [("reject", Conflict::Reject), ("takeover", Conflict::TakeOver)];
             choice(values, known).map(|conflict| config.on_conflict = conflict).map_err(single)
         },
+    },
+    Key {
+        name: "grace",
+        takes: Takes::Number("S"),
+        help: "seconds viewers stay when the publisher has gone [15]",
+        set: |config, values| seconds(values, 0).map(|grace| config.grace = grace).map_err(single),
+    },
+    Key {
+        name: "stream_ttl",
+        takes: Takes::Number("S"),
+        help: "seconds a stream without publisher and viewers is known [60]",
+        set: |config, values| seconds(values, 1).map(|ttl| config.stream_ttl = ttl).map_err(single),
     },
     Key {
         name: "stream_names",

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use whipstitch_stream::StreamKey;
@@ -67,6 +67,10 @@ pub struct Config {
     pub tokens: Vec<Listed>,
     /// What a second publisher of a stream meets.
     pub on_conflict: Conflict,
+    /// How long viewers stay when the publisher has gone.
+    pub grace: Duration,
+    /// How long a stream without publisher and viewers is known.
+    pub stream_ttl: Duration,
     /// The names streams may have; empty is all.
     pub stream_names: Vec<Pattern>,
     /// What a session URL needs besides itself.
@@ -99,6 +103,8 @@ impl Default for Config {
             open_publish: false,
             tokens: Vec::new(),
             on_conflict: Conflict::Reject,
+            grace: Duration::from_secs(15),
+            stream_ttl: Duration::from_secs(60),
             stream_names: Vec::new(),
             session_auth: SessionAuth::Capability,
             lenient_precondition: false,

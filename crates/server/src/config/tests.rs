@@ -20,7 +20,7 @@ fn resolved(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, V
 }
 
 /// The keys that are one number each, with numbers that are nobody's default.
-const LIMITS: [(&str, u32); 12] = [
+const LIMITS: [(&str, u32); 14] = [
     ("max_streams", 1),
     ("max_publishers", 2),
     ("max_viewers", 3),
@@ -33,6 +33,8 @@ const LIMITS: [(&str, u32); 12] = [
     ("request_burst", 10),
     ("session_rate", 11),
     ("session_burst", 12),
+    ("grace", 13),
+    ("stream_ttl", 14),
 ];
 
 fn http(port: u16) -> SocketAddr {
@@ -66,6 +68,8 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         keyframe_cache: false,
         open_publish: true,
         on_conflict: Conflict::TakeOver,
+        grace: Duration::from_secs(13),
+        stream_ttl: Duration::from_secs(14),
         stream_names: ["cam-*", "x"].map(|text| Pattern::parse(text).unwrap()).to_vec(),
         session_auth: SessionAuth::Token,
         lenient_precondition: true,
@@ -244,6 +248,10 @@ fn values_that_could_not_work_are_refused() {
         ["--token", "käse"],
         ["--open-publish=maybe", "--workers=1"],
         ["--on-conflict", "replace"],
+        ["--grace", "-1"],
+        ["--grace", "86401"],
+        ["--grace", "1.5"],
+        ["--stream-ttl", "0"],
         ["--session-auth", "none"],
         ["--stream-names", "a b"],
         ["--cors-origin", "example.net"],

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::http::uri::Authority;
 use ipnet::IpNet;
@@ -110,6 +111,11 @@ pub(super) fn number(values: &[String], least: u32, most: u32) -> Result<u32, St
     let text = one(values)?;
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("{text:?} is not a whole number from {least} to {most}"))
+}
+
+/// A time in whole seconds, at most a day.
+pub(super) fn seconds(values: &[String], least: u32) -> Result<Duration, String> {
+    number(values, least, 86_400).map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 /// One word of a few.
