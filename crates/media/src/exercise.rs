@@ -2,7 +2,10 @@
 //!
 //! Each function here is the whole of one target in `fuzz/`; a test feeds it seeded inputs where no fuzzer is at hand.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::codec::{Codec, Inspector};
+use crate::sdp;
 
 /// Parameter sets that are put into a stream have to fit a packet.
 const MAX_SETS: usize = 1200;
@@ -23,6 +26,8 @@ pub fn codec(data: &[u8]) {
         let (payload, after) = after.split_at_checked(usize::from(header & 0x7f)).unwrap_or((after, &[]));
         rest = after;
         let found = inspector.inspect(time, payload);
+        let format = inspector.format("a=1;sprop-sps=x");
+        assert!(format.len() < 4096, "{codec}: {} bytes of parameters do not fit a line", format.len());
         if found.broken {
             assert!(!found.start && !found.keyframe && !found.bare && found.size.is_none(), "{codec}: {found:?}");
         }
@@ -34,5 +39,20 @@ pub fn codec(data: &[u8]) {
             assert!(sets.len() <= MAX_SETS, "{codec}: {} bytes of parameter sets", sets.len());
             assert!(Inspector::new(codec).inspect(0, &sets).start, "{codec}: {sets:02x?} do not start");
         }
+    }
+}
+
+/// Reads a description; what was understood of it must read back from what we write of it.
+///
+/// # Panics
+/// If it does not.
+pub fn announcement(data: &[u8]) {
+    let Ok(sections) = sdp::read(&String::from_utf8_lossy(data)) else { return };
+    assert!((1..=2).contains(&sections.len()), "{sections:?}");
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    for rtsp in [false, true] {
+        let header = sdp::Header { name: "fuzz", id: 1, version: 1, origin: address, connection: address, rtsp };
+        let written = sdp::write(&header, &sections);
+        assert_eq!(sdp::read(&written).as_ref(), Ok(&sections), "{written}");
     }
 }

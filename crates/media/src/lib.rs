@@ -1,12 +1,15 @@
 //! Floor 0: what media looks like, whoever carries it.
 //!
-//! Packets, codecs (where a decoder may start, parameter sets, picture size), sequence and time arithmetic. Every
-//! function here is total over its bytes and knows no clock, no socket, no session and no other crate of the workspace.
+//! Packets, codecs (where a decoder may start, parameter sets, picture size), SDP for bridges, sequence and time
+//! arithmetic. Every function here is total over its bytes and knows no clock, no socket, no session and no other crate of
+//! the workspace.
 
 pub mod codec;
 #[doc(hidden)]
 pub mod exercise;
+pub mod format;
 pub mod packet;
+pub mod sdp;
 pub mod sequence;
 pub mod time;
 

@@ -67,3 +67,24 @@ fn codecs_survive_damaged_streams() {
         }
     }
 }
+
+#[test]
+fn descriptions_survive_damage() {
+    let seed = include_bytes!("fixtures/announce.sdp");
+    exercise::announcement(seed);
+    let mut random = Random(0xace);
+    for _ in 0..20_000 {
+        let mut data = seed.to_vec();
+        for _ in 0..=random.below(6) {
+            let (at, from) = (random.below(data.len()), random.below(data.len()));
+            match random.below(5) {
+                0 => data[at] = random.next() as u8,
+                1 => data[at] = data[from],
+                2 => drop(data.remove(at)),
+                3 => data.insert(at, b"\r\n;= :/0"[random.below(9)]),
+                _ => data.truncate(at.max(40)),
+            }
+        }
+        exercise::announcement(&data);
+    }
+}

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::bits::{Bits, without_emulation_prevention};
-use super::inspect::{Inspection, Starts, Units, aggregate, aggregated, parameter};
+use super::inspect::{Inspection, Starts, Units, aggregate, aggregated};
+use crate::format::{Parameters, parameter};
 
 const IDR: u8 = 5;
 const SPS: u8 = 7;
@@ -57,30 +58,32 @@ impl ParameterSets {
     }
 
     /// Takes a NAL unit; anything but a parameter set, and one that is too long, is ignored. A new SPS forgets the PPS of
-    /// the one before.
-    pub fn insert(&mut self, nal: &[u8]) {
+    /// the one before. Tells whether the sets are others now.
+    pub fn insert(&mut self, nal: &[u8]) -> bool {
         if nal.len() > MAX_SET {
-            return;
+            return false;
         }
         match nal.first().map(|header| header & 0x1f) {
             Some(SPS) if self.sps != nal => {
                 *self = Self { sps: nal.to_vec(), pps: Vec::new(), size: picture_size(nal) };
+                true
             }
             Some(PPS) => self.insert_pps(nal),
-            _ => {}
+            _ => false,
         }
     }
 
-    fn insert_pps(&mut self, nal: &[u8]) {
-        let Some(id) = nal.get(1..).and_then(|body| Bits::new(body).exp_golomb()) else { return };
+    fn insert_pps(&mut self, nal: &[u8]) -> bool {
+        let Some(id) = nal.get(1..).and_then(|body| Bits::new(body).exp_golomb()) else { return false };
         if self.pps.iter().any(|(_, kept)| kept == nal) {
-            return;
+            return false;
         }
         self.pps.retain(|(kept, _)| *kept != id);
         if self.pps.len() == MAX_PPS {
             self.pps.remove(0);
         }
         self.pps.push((id, nal.to_vec()));
+        true
     }
 
     /// The sequence parameter set, a NAL unit without start code.
@@ -98,9 +101,29 @@ impl ParameterSets {
         self.size
     }
 
+    /// The format parameters of a track with these sets, made of those its publisher named (RFC 6184 8.1): with
+    /// `packetization-mode=1`, since sets are put into the stream as STAP-A, and with what the sets say as soon as both
+    /// kinds are known.
+    pub fn format(&self, published: &str) -> String {
+        let mut format = Parameters::of(published);
+        format.set("packetization-mode", "1");
+        if let [_, profile, constraints, level, ..] = *self.sps {
+            format.set("profile-level-id", format!("{profile:02x}{constraints:02x}{level:02x}"));
+        }
+        let sets: Vec<String> =
+            self.sps().into_iter().chain(self.pps()).map(|set| BASE64_STANDARD.encode(set)).collect();
+        format.set("sprop-parameter-sets", if self.is_whole() { sets.join(",") } else { String::new() });
+        format.into_text()
+    }
+
+    /// Whether there is one of each kind.
+    pub fn is_whole(&self) -> bool {
+        !self.sps.is_empty() && !self.pps.is_empty()
+    }
+
     /// SPS and PPS as one STAP-A payload; `None` if one of them is missing or they do not fit a packet.
     pub fn payload(&self) -> Option<Arc<[u8]>> {
-        if self.sps.is_empty() || self.pps.is_empty() {
+        if !self.is_whole() {
             return None;
         }
         let mut payload = vec![STAP_A_HEADER];
@@ -114,12 +137,14 @@ impl ParameterSets {
 #[derive(Debug)]
 pub(super) struct H264 {
     pub(super) sets: ParameterSets,
+    /// The sets are others than when this was asked last.
+    pub(super) changed: bool,
     starts: Starts,
 }
 
 impl H264 {
     pub(super) fn new(sets: ParameterSets) -> Self {
-        Self { sets, starts: Starts::default() }
+        Self { sets, changed: true, starts: Starts::default() }
     }
 
     /// `None` for a payload that violates the format.
@@ -161,11 +186,11 @@ impl H264 {
         }
         match header & 0x1f {
             SPS => {
-                self.sets.insert(unit);
+                self.changed |= self.sets.insert(unit);
                 found.sps = true;
                 found.set = true;
             }
-            PPS => self.sets.insert(unit),
+            PPS => self.changed |= self.sets.insert(unit),
             IDR => {
                 found.key = true;
                 found.first_key |= begins_picture(body);
@@ -464,5 +489,23 @@ mod tests {
         for length in 1..SPS_360.len() - 1 {
             assert_eq!(picture_size(&SPS_360[..length]), None, "cut to {length} bytes");
         }
+    }
+
+    #[test]
+    fn what_the_sets_say_is_merged_into_the_publishers_parameters() {
+        let mut sets = ParameterSets::new();
+        let published =
+            "level-asymmetry-allowed=1;packetization-mode=0; Profile-Level-Id=640028;sprop-parameter-sets=Z0L,";
+        assert_eq!(sets.format(""), "packetization-mode=1");
+        assert_eq!(sets.format(published), "level-asymmetry-allowed=1;packetization-mode=1;Profile-Level-Id=640028");
+        assert!(sets.insert(SPS_360));
+        let half = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42c01f";
+        assert_eq!(sets.format(published), half, "half of the sets is worse than none");
+        assert!(sets.insert(PPS_0) && !sets.insert(PPS_0) && !sets.insert(SPS_360));
+        let whole = format!("{half};sprop-parameter-sets=Z0LAH9kAoC/5UA==,aM48gA==");
+        assert_eq!(sets.format(published), whole);
+        assert_eq!(ParameterSets::from_format(&whole), sets);
+        assert!(sets.insert(SPS_1080), "and forgets the PPS");
+        assert!(!sets.is_whole() && sets.format(published).ends_with("profile-level-id=640028"));
     }
 }

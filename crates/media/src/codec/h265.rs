@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::bits::{Bits, without_emulation_prevention};
-use super::inspect::{Inspection, Starts, Units, aggregate, aggregated, parameter};
+use super::inspect::{Inspection, Starts, Units, aggregate, aggregated};
+use crate::format::{Parameters, parameter};
 
 const VPS: u8 = 32;
 const SPS: u8 = 33;
@@ -55,24 +56,27 @@ impl ParameterSets {
         sets
     }
 
-    /// Takes a NAL unit; anything but a parameter set, and one that is too long, is ignored.
-    pub fn insert(&mut self, nal: &[u8]) {
-        let Some(kind) = nal.first().map(|header| header >> 1 & 0x3f) else { return };
+    /// Takes a NAL unit; anything but a parameter set, and one that is too long, is ignored. Tells whether the sets are
+    /// others now.
+    pub fn insert(&mut self, nal: &[u8]) -> bool {
+        let Some(kind) = nal.first().map(|header| header >> 1 & 0x3f) else { return false };
         if nal.len() > MAX_SET {
-            return;
+            return false;
         }
         let kept = match kind {
             VPS => &mut self.vps,
             SPS => &mut self.sps,
             PPS => &mut self.pps,
-            _ => return,
+            _ => return false,
         };
-        if kept != nal {
+        let changed = kept != nal;
+        if changed {
             *kept = nal.to_vec();
             if kind == SPS {
                 self.size = picture_size(nal);
             }
         }
+        changed
     }
 
     /// The video parameter set, a NAL unit without start code.
@@ -95,6 +99,21 @@ impl ParameterSets {
         self.size
     }
 
+    /// The format parameters of a track with these sets, made of those its publisher named (RFC 7798 7.1): with the sets
+    /// as soon as all three are known.
+    pub fn format(&self, published: &str) -> String {
+        let mut format = Parameters::of(published);
+        for (name, set) in [("sprop-vps", &self.vps), ("sprop-sps", &self.sps), ("sprop-pps", &self.pps)] {
+            format.set(name, if self.is_whole() { BASE64_STANDARD.encode(set) } else { String::new() });
+        }
+        format.into_text()
+    }
+
+    /// Whether there is one of each kind.
+    pub fn is_whole(&self) -> bool {
+        !self.vps.is_empty() && !self.sps.is_empty() && !self.pps.is_empty()
+    }
+
     /// All three as one aggregation packet; `None` if one is missing or they do not fit a packet.
     pub fn payload(&self) -> Option<Arc<[u8]>> {
         let mut payload = AP_HEADER.to_vec();
@@ -109,12 +128,14 @@ impl ParameterSets {
 #[derive(Debug)]
 pub(super) struct H265 {
     pub(super) sets: ParameterSets,
+    /// The sets are others than when this was asked last.
+    pub(super) changed: bool,
     starts: Starts,
 }
 
 impl H265 {
     pub(super) fn new(sets: ParameterSets) -> Self {
-        Self { sets, starts: Starts::default() }
+        Self { sets, changed: true, starts: Starts::default() }
     }
 
     /// `None` for a payload that violates the format.
@@ -149,7 +170,7 @@ impl H265 {
         let (header, body) = unit.split_first_chunk::<2>()?;
         match kind(*header)? {
             set @ (VPS | SPS | PPS) => {
-                self.sets.insert(unit);
+                self.changed |= self.sets.insert(unit);
                 found.set |= set != PPS;
                 found.sps |= set == SPS;
             }
@@ -349,6 +370,18 @@ mod tests {
         let sets = ParameterSets::from_format(&format);
         assert_eq!((sets.vps(), sets.sps(), sets.pps()), (Some(VPS_0), Some(SPS_720), Some(PPS_0)));
         assert_eq!(ParameterSets::from_format("sprop-sps=?").payload(), None);
+    }
+
+    #[test]
+    fn what_the_sets_say_is_merged_into_the_publishers_parameters() {
+        let mut sets = ParameterSets::new();
+        let published = "profile-id=1;sprop-pps=AAAA;level-id=93";
+        assert!(sets.insert(VPS_0) && sets.insert(SPS_720));
+        assert_eq!(sets.format(published), "profile-id=1;level-id=93", "part of the sets is worse than none");
+        assert!(sets.insert(PPS_0) && !sets.insert(PPS_0));
+        let whole = sets.format(published);
+        assert!(whole.starts_with("profile-id=1;sprop-pps=RAHBcrRiQA==;level-id=93;sprop-vps="), "{whole}");
+        assert_eq!(ParameterSets::from_format(&whole), sets);
     }
 
     #[test]

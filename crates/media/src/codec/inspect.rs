@@ -61,7 +61,7 @@ impl Inspector {
     /// there count as known. What cannot be read is ignored.
     pub fn with_format(codec: Codec, format: &str) -> Self {
         let state = match codec {
-            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => State::Audio,
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Aac { .. } => State::Audio,
             Codec::H264 => State::H264(H264::new(h264::ParameterSets::from_format(format))),
             Codec::H265 => State::H265(H265::new(h265::ParameterSets::from_format(format))),
             Codec::Vp8 => State::Vp8(Vp8::default()),
@@ -104,14 +104,32 @@ impl Inspector {
         }
     }
 
-    /// The latest parameter sets of H.264, for those who write them into SDP.
-    pub fn h264_parameter_sets(&self) -> Option<&h264::ParameterSets> {
-        if let State::H264(h264) = &self.state { Some(&h264.sets) } else { None }
+    /// The format parameters (`a=fmtp` without the payload type) of the track as it runs: those its publisher named, with
+    /// what the latest parameter sets say.
+    pub fn format(&self, published: &str) -> String {
+        match &self.state {
+            State::H264(h264) => h264.sets.format(published),
+            State::H265(h265) => h265.sets.format(published),
+            State::Audio | State::Vp8(_) | State::Vp9(_) | State::Av1(_) => published.to_owned(),
+        }
     }
 
-    /// The latest parameter sets of H.265, for those who write them into SDP.
-    pub fn h265_parameter_sets(&self) -> Option<&h265::ParameterSets> {
-        if let State::H265(h265) = &self.state { Some(&h265.sets) } else { None }
+    /// Whether [`format`](Self::format) has everything a decoder is to be set up with: for H.264 and H.265 the sets.
+    pub fn is_whole(&self) -> bool {
+        match &self.state {
+            State::H264(h264) => h264.sets.is_whole(),
+            State::H265(h265) => h265.sets.is_whole(),
+            State::Audio | State::Vp8(_) | State::Vp9(_) | State::Av1(_) => true,
+        }
+    }
+
+    /// Whether [`format`](Self::format) may say something else than when this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        match &mut self.state {
+            State::H264(h264) => std::mem::take(&mut h264.changed),
+            State::H265(h265) => std::mem::take(&mut h265.changed),
+            State::Audio | State::Vp8(_) | State::Vp9(_) | State::Av1(_) => false,
+        }
     }
 }
 
@@ -196,10 +214,4 @@ pub(super) fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = Option<&[u8]>>
 pub(super) fn aggregate(payload: &mut Vec<u8>, element: &[u8]) {
     payload.extend_from_slice(&(element.len() as u16).to_be_bytes());
     payload.extend_from_slice(element);
-}
-
-/// The value of a parameter in `a=fmtp`, whose names are compared without case.
-pub(super) fn parameter<'a>(format: &'a str, name: &str) -> Option<&'a str> {
-    let mut parameters = format.split(';').filter_map(|parameter| parameter.split_once('='));
-    parameters.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }

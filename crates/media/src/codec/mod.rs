@@ -46,6 +46,13 @@ pub enum Codec {
     Pcma,
     /// RFC 3551 4.5.2.
     G722,
+    /// AAC in `mpeg4-generic` (RFC 3640). Bridges carry it; browsers do not.
+    Aac {
+        /// RTP clock rate in Hz, the sampling rate of its `a=rtpmap`.
+        clock_rate: u32,
+        /// Channels of its `a=rtpmap`.
+        channels: u8,
+    },
 }
 
 impl Kind {
@@ -68,7 +75,7 @@ impl fmt::Display for Kind {
 }
 
 impl Codec {
-    /// Every codec, in no order of preference.
+    /// Every codec that WebRTC has, in no order of preference.
     pub const ALL: [Codec; 9] = [
         Codec::H264,
         Codec::H265,
@@ -93,10 +100,11 @@ impl Codec {
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
             Codec::G722 => "G722",
+            Codec::Aac { .. } => "MPEG4-GENERIC",
         }
     }
 
-    /// The codec of an `a=rtpmap` encoding name, which is compared without case (RFC 8866 6.6).
+    /// The codec of [`ALL`](Self::ALL) with an `a=rtpmap` encoding name, which is compared without case (RFC 8866 6.6).
     pub fn from_name(name: &str) -> Option<Codec> {
         Codec::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
     }
@@ -105,7 +113,7 @@ impl Codec {
     pub const fn kind(self) -> Kind {
         match self {
             Codec::H264 | Codec::H265 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => Kind::Video,
-            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => Kind::Audio,
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Aac { .. } => Kind::Audio,
         }
     }
 
@@ -116,6 +124,7 @@ impl Codec {
             Codec::H264 | Codec::H265 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => 90_000,
             Codec::Opus => 48_000,
             Codec::Pcmu | Codec::Pcma | Codec::G722 => 8_000,
+            Codec::Aac { clock_rate, .. } => clock_rate,
         }
     }
 }

@@ -130,6 +130,7 @@ fn engine_codec(codec: Codec) -> EngineCodec {
         Codec::Pcmu => EngineCodec::PCMU,
         Codec::Pcma => EngineCodec::PCMA,
         Codec::G722 => EngineCodec::G722,
+        Codec::Aac { .. } => unreachable!("no offer's codec is AAC"),
     }
 }
 

@@ -1,49 +1,11 @@
 //! What the `a=fmtp` parameters of the codecs mean for negotiation (protocol rules per codec: RFC 6184 8.1 and 8.2,
 //! RFC 7798 7, RFC 9628 6, AV1 RTP 7, RFC 7587 6).
 //!
-//! Three questions are answered here: can a payload format be forwarded at all, how well does a viewer's format fit a
-//! stream's, and which parameters go back into an answer. Parameters are kept as the text they came in: a `;` list,
-//! blanks optional, names compared without case, unknown ones ignored.
+//! Two questions are answered here: how well does a viewer's format fit a stream's, and which parameters go back into an
+//! answer. Whether a format can be forwarded at all is the same for everybody: [`whipstitch_media::format`].
 
 use whipstitch_media::Codec;
-
-/// The value of one parameter of an `a=fmtp` list; a parameter without `=` has the empty value.
-pub(super) fn parameter<'a>(format: &'a str, name: &str) -> Option<&'a str> {
-    parameters(format).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-fn parameters(format: &str) -> impl Iterator<Item = (&str, &str)> {
-    format.split(';').map(str::trim).filter(|item| !item.is_empty()).map(|item| match item.split_once('=') {
-        Some((key, value)) => (key.trim_end(), value.trim_start()),
-        None => (item, ""),
-    })
-}
-
-/// The value as a number; `default` where the parameter is missing or is no number.
-fn number(format: &str, name: &str, default: u32) -> u32 {
-    parameter(format, name).and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-/// Whether packets of this format are understood here. What is not is treated like an unknown codec.
-pub(super) fn is_carried(codec: Codec, format: &str) -> bool {
-    match codec {
-        // RFC 6184 6.4: mode 2 is interleaved and needs decoding-order numbers; nobody in the browser world sends it.
-        Codec::H264 => packetization_mode(format) <= 1,
-        // DONL fields and multi-stream transmission do not exist in WebRTC (RFC 7798 7.1).
-        Codec::H265 => {
-            number(format, "sprop-max-don-diff", 0) == 0
-                && parameter(format, "tx-mode").is_none_or(|mode| mode.eq_ignore_ascii_case("SRST"))
-        }
-        // Profiles 1 and 3 are 4:2:2 and 4:4:4: no browser plays what they would send.
-        Codec::Vp9 => matches!(number(format, "profile-id", 0), 0 | 2),
-        Codec::Vp8 | Codec::Av1 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => true,
-    }
-}
-
-/// RFC 6184 8.1: absent means 0, single NAL unit mode.
-pub(super) fn packetization_mode(format: &str) -> u32 {
-    number(format, "packetization-mode", 0)
-}
+use whipstitch_media::format::{number, packetization_mode, parameter};
 
 /// How well a viewer's `offered` format takes a stream of `published` format: `None` is not at all, else less is more.
 pub(super) fn fit(codec: Codec, published: &str, offered: &str) -> Option<u32> {
@@ -55,6 +17,8 @@ pub(super) fn fit(codec: Codec, published: &str, offered: &str) -> Option<u32> {
         Codec::Vp9 => same("profile-id", 0),
         Codec::Av1 => same("profile", 0),
         Codec::Vp8 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(0),
+        // No offer has it: what browsers play is not AAC.
+        Codec::Aac { .. } => None,
     }
 }
 
@@ -132,7 +96,7 @@ pub(super) fn answered(codec: Codec, offered: &str) -> String {
         Codec::Opus => {
             &["minptime", "useinbandfec", "usedtx", "stereo", "sprop-stereo", "maxaveragebitrate", "maxplaybackrate"]
         }
-        Codec::Vp8 | Codec::Pcmu | Codec::Pcma | Codec::G722 => &[],
+        Codec::Vp8 | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Aac { .. } => &[],
     };
     let printable = |value: &str| {
         (1..=LONGEST_VALUE).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -185,25 +149,6 @@ mod tests {
             assert_eq!(H264Profile::of(&format!("profile-level-id={id}")), profile, "{id}");
         }
         assert_eq!(H264Profile::of(""), None);
-    }
-
-    #[test]
-    fn formats_that_cannot_be_forwarded_are_not_carried() {
-        for (codec, format, carried) in [
-            (Codec::H264, "", true),
-            (Codec::H264, "packetization-mode=1", true),
-            (Codec::H264, "packetization-mode=2", false),
-            (Codec::H265, "", true),
-            (Codec::H265, "tx-mode=srst;sprop-max-don-diff=0", true),
-            (Codec::H265, "tx-mode=MRST", false),
-            (Codec::H265, "sprop-max-don-diff=1", false),
-            (Codec::Vp9, "", true),
-            (Codec::Vp9, "profile-id=2", true),
-            (Codec::Vp9, "profile-id=1", false),
-            (Codec::Opus, "stereo=1", true),
-        ] {
-            assert_eq!(is_carried(codec, format), carried, "{codec} {format}");
-        }
     }
 
     #[test]

@@ -141,14 +141,3 @@ impl Extension {
         Extension::ALL.into_iter().find(|extension| extension.uri() == uri)
     }
 }
-
-/// A stranger's word as it may stand in an error text: printable, and short enough for one line.
-fn shown(word: &str) -> String {
-    // No codec, profile or mid in use comes near 40 characters.
-    const LONGEST: usize = 40;
-    let mut text: String = word.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if word.chars().nth(LONGEST).is_some() {
-        text.push('…');
-    }
-    text
-}

@@ -6,16 +6,10 @@
 
 use sdp_types::{Attribute, Fingerprint, HashFunc, Session, Setup};
 use whipstitch_media::Kind;
+use whipstitch_media::sdp::text::{self, shown, values};
 
-use super::section::{Section, values};
-use super::{Credentials, DtlsRole, OfferError, shown};
-
-/// Chrome's longest offers are around 10 KiB.
-const MOST_BYTES: usize = 64 * 1024;
-const MOST_LINES: usize = 1000;
-/// The longest lines of real offers are H.264 parameter sets and candidates, below 500 bytes.
-const LONGEST_LINE: usize = 4 * 1024;
-const MOST_SECTIONS: usize = 16;
+use super::section::Section;
+use super::{Credentials, DtlsRole, OfferError};
 
 /// Profiles with encryption (RFC 8827 6.5). All of them mean DTLS-SRTP here; the answer repeats the one offered, as
 /// RFC 9429 5.1.2 allows every one of them.
@@ -38,9 +32,9 @@ impl Offer {
     /// # Errors
     /// [`OfferError::Syntax`] if the text is not SDP or is over a limit, [`OfferError::Unusable`] if no transport can
     /// be agreed on, or if there is no audio or video section, or more than one of a kind (RFC 9725 4.4.2).
-    pub fn parse(text: &str) -> Result<Offer, OfferError> {
-        check_text(text)?;
-        let session = Session::parse(text.trim_end().as_bytes())
+    pub fn parse(offer: &str) -> Result<Offer, OfferError> {
+        text::check(offer, "the offer").map_err(OfferError::Syntax)?;
+        let session = Session::parse(offer.trim_end().as_bytes())
             .map_err(|error| OfferError::Syntax(format!("the offer is not SDP (RFC 8866): {error}")))?;
         let sections = sections(&session)?;
         check_kinds(&sections)?;
@@ -96,32 +90,12 @@ impl Offer {
     }
 }
 
-fn check_text(text: &str) -> Result<(), OfferError> {
-    let syntax = |text: String| Err(OfferError::Syntax(text));
-    if text.len() > MOST_BYTES {
-        return syntax(format!("the offer has {} bytes; no more than {MOST_BYTES} are taken", text.len()));
-    }
-    if text.lines().next() != Some("v=0") {
-        return syntax(
-            "the offer does not begin with the line v=0 (RFC 8866 5.1); is the body an SDP offer?".to_owned(),
-        );
-    }
-    for (index, line) in text.lines().enumerate() {
-        if index >= MOST_LINES {
-            return syntax(format!("the offer has more than {MOST_LINES} lines"));
-        }
-        if line.len() > LONGEST_LINE {
-            return syntax(format!("line {} of the offer is longer than {LONGEST_LINE} bytes", index + 1));
-        }
-    }
-    Ok(())
-}
-
 fn sections(session: &Session) -> Result<Vec<Section>, OfferError> {
-    if session.medias.len() > MOST_SECTIONS {
+    if session.medias.len() > text::MOST_SECTIONS {
         return Err(OfferError::Unusable(format!(
-            "the offer has {} m-sections; no more than {MOST_SECTIONS} are taken",
-            session.medias.len()
+            "the offer has {} m-sections; no more than {} are taken",
+            session.medias.len(),
+            text::MOST_SECTIONS
         )));
     }
     let parse = |(index, media)| Section::parse(media, index, &session.attributes);

@@ -1,11 +1,12 @@
 //! What is agreed with a publisher: one codec per section, its RTX, feedback, header extensions, simulcast layers.
 
 use sdp_types::Direction;
+use whipstitch_media::format::packetization_mode;
 use whipstitch_media::{Codec, Kind};
 use whipstitch_stream::{Track, Tracks};
 
 use super::section::{Format, OfferedExtension, Section};
-use super::{Extension, Offer, OfferError, formats};
+use super::{Extension, Offer, OfferError};
 
 /// Everything a session needs to receive from a publisher.
 #[derive(Debug)]
@@ -124,8 +125,7 @@ fn plan_section(kind: Kind, section: &Section) -> Result<PublisherMedia, OfferEr
 /// over packets (RFC 6184 5.4).
 fn choose(section: &Section) -> Option<(Codec, &Format)> {
     let first = section.carried().next()?;
-    let mode_1 =
-        |&(codec, format): &(Codec, &Format)| codec == first.0 && formats::packetization_mode(&format.parameters) == 1;
+    let mode_1 = |&(codec, format): &(Codec, &Format)| codec == first.0 && packetization_mode(&format.parameters) == 1;
     Some(match first.0 {
         Codec::H264 => section.carried().find(mode_1).unwrap_or(first),
         _ => first,

@@ -6,9 +6,10 @@
 use sdp_types::{
     Attribute, Direction, ExtMap, GroupSemantics, Media, RidDirection, RtcpFb, RtcpFbPt, RtpMap, Ssrc, SsrcGroup,
 };
-use whipstitch_media::{Codec, Kind};
+use whipstitch_media::sdp::text::{fmtp, shown, values};
+use whipstitch_media::{Codec, Kind, format, sdp};
 
-use super::{Extension, OfferError, formats, shown};
+use super::{Extension, OfferError};
 
 /// The one-byte form of header extensions holds 16 bytes (RFC 8285 4.2), and MID and RID travel in one. Clients use one
 /// to six characters; the bound also keeps answers below 8191 bytes.
@@ -198,14 +199,6 @@ impl Section {
     }
 }
 
-/// The values of every attribute called `name`; names are case-sensitive (RFC 8866 5.13).
-pub(super) fn values<'a>(attributes: &'a [Attribute], name: &'a str) -> impl Iterator<Item = &'a str> {
-    attributes
-        .iter()
-        .filter(move |attribute| attribute.attribute.trim_end() == name)
-        .map(|attribute| attribute.value.as_deref().unwrap_or_default().trim())
-}
-
 fn has(attributes: &[Attribute], name: &str) -> bool {
     values(attributes, name).next().is_some()
 }
@@ -264,43 +257,19 @@ fn payload_formats(media: &Media, kind: Kind) -> Vec<Format> {
     formats
 }
 
-fn fmtp(own: &[Attribute], pt: u8) -> &str {
-    values(own, "fmtp")
-        .filter_map(|value| value.split_once(' '))
-        .find(|(number, _)| number.parse() == Ok(pt))
-        .map_or("", |(_, parameters)| parameters.trim())
-}
-
 fn encoding(pt: u8, map: Option<&RtpMap>, parameters: &str, kind: Kind) -> Encoding {
     let codec = match map {
         Some(map) if map.encoding_name.eq_ignore_ascii_case("rtx") => {
-            let repaired = formats::parameter(parameters, "apt").and_then(|apt| apt.parse().ok());
+            let repaired = format::parameter(parameters, "apt").and_then(|apt| apt.parse().ok());
             return repaired.map_or_else(|| Encoding::Other(map.encoding_name.clone()), Encoding::Rtx);
         }
-        Some(map) => codec_of(map),
-        // RFC 3551 6: these numbers need no a=rtpmap.
-        None => match pt {
-            0 => Some(Codec::Pcmu),
-            8 => Some(Codec::Pcma),
-            9 => Some(Codec::G722),
-            _ => None,
-        },
+        Some(map) => sdp::mapped(map),
+        None => sdp::assigned(pt),
     };
     match codec {
-        Some(codec) if codec.kind() == kind && formats::is_carried(codec, parameters) => Encoding::Carried(codec),
+        Some(codec) if codec.kind() == kind && format::is_carried(codec, parameters) => Encoding::Carried(codec),
         _ => Encoding::Other(map.map_or_else(|| format!("payload type {pt}"), |map| map.encoding_name.clone())),
     }
-}
-
-fn codec_of(map: &RtpMap) -> Option<Codec> {
-    let codec = Codec::from_name(&map.encoding_name)?;
-    let channels = map.encoding_params.as_deref().unwrap_or("1");
-    let channels_fit = match codec {
-        // RFC 7587 7: always 2, whatever is inside. Hand-written offers leave it out.
-        Codec::Opus => channels == "2" || map.encoding_params.is_none(),
-        _ => channels == "1",
-    };
-    (map.clock_rate == codec.clock_rate() && channels_fit).then_some(codec)
 }
 
 fn feedback_of(pt: u8, lines: &[RtcpFb]) -> Feedback {

@@ -1,17 +1,21 @@
 //! What is agreed with a viewer: per section the payload type that fits the stream's codec, or a refusal.
 
 use sdp_types::Direction;
+use whipstitch_media::format::parameter;
+use whipstitch_media::sdp::text::shown;
 use whipstitch_media::{Codec, Kind};
 use whipstitch_stream::{Track, Tracks};
 
 use super::section::{Format, OfferedExtension, Section};
-use super::{Extension, Offer, OfferError, formats, shown};
+use super::{Extension, Offer, OfferError, formats};
 
 /// Everything a session needs to send to a viewer.
 #[derive(Debug)]
 pub struct ViewerPlan {
     /// The accepted sections in the offer's order, at most one of each kind, at least one in all.
     pub media: Vec<ViewerMedia>,
+    /// Why sections are left out whose codec the viewer lacks, a sentence for each.
+    pub left_out: Vec<String>,
 }
 
 /// One accepted section of a viewer.
@@ -65,15 +69,15 @@ pub fn check_viewer(offer: &Offer) -> Result<(), OfferError> {
 /// [`OfferError::Codec`] if nothing is left for want of codecs, which the text names.
 pub fn plan_viewer(offer: &Offer, tracks: &Tracks) -> Result<ViewerPlan, OfferError> {
     check_viewer(offer)?;
-    let mut plan = ViewerPlan { media: Vec::new() };
-    let mut refusals: Vec<String> = Vec::new();
+    let mut plan = ViewerPlan { media: Vec::new(), left_out: Vec::new() };
+    let mut absent: Vec<String> = Vec::new();
     let mut lacking: Vec<&str> = Vec::new();
     for (kind, section) in offer.active() {
         match (tracks.get(kind), tracks.get(kind).and_then(|track| choose(section, track))) {
             (Some(track), Some(format)) => plan.media.push(plan_section(kind, section, track.codec, format)),
             (Some(track), None) => {
                 lacking.push(track.codec.name());
-                refusals.push(format!(
+                plan.left_out.push(format!(
                     "the stream's {} is {}, and {} offers {}",
                     section.media,
                     described(track),
@@ -81,11 +85,12 @@ pub fn plan_viewer(offer: &Offer, tracks: &Tracks) -> Result<ViewerPlan, OfferEr
                     section.encodings()
                 ));
             }
-            (None, _) => refusals.push(format!("the stream has no {}", section.media)),
+            (None, _) => absent.push(format!("the stream has no {}", section.media)),
         }
     }
     if plan.media.is_empty() {
-        let text = format!("nothing of this stream fits the offer: {}", refusals.join("; "));
+        let reasons = [plan.left_out, absent].concat();
+        let text = format!("nothing of this stream fits the offer: {}", reasons.join("; "));
         return Err(if lacking.is_empty() { OfferError::Unusable(text) } else { OfferError::Codec { lacking, text } });
     }
     Ok(plan)
@@ -97,9 +102,10 @@ fn described(track: &Track) -> String {
         Codec::H264 => "profile-level-id",
         Codec::H265 | Codec::Vp9 => "profile-id",
         Codec::Av1 => "profile",
+        Codec::Aac { .. } => return "AAC, which no browser takes over WebRTC (publish Opus)".to_owned(),
         _ => return track.codec.to_string(),
     };
-    match formats::parameter(&track.format, name) {
+    match parameter(&track.format, name) {
         Some(value) => format!("{} with {name}={}", track.codec, shown(value)),
         None => track.codec.to_string(),
     }

@@ -404,6 +404,19 @@ fn what_a_viewer_cannot_have_is_left_out_and_the_rest_is_sent() {
 }
 
 #[test]
+fn aac_is_left_out_with_a_reason() {
+    let aac = track(Codec::Aac { clock_rate: 44_100, channels: 2 }, "mode=AAC-hbr;config=1210");
+    let offer = Offer::parse(&viewer_offer()).expect("an offer");
+    let plan = plan_viewer(&offer, &Tracks { audio: aac.clone(), ..tracks() }).expect("the video fits");
+    assert_eq!(plan.media.iter().map(|media| media.kind).collect::<Vec<_>>(), [Kind::Video]);
+    let [reason] = &plan.left_out[..] else { panic!("{:?}", plan.left_out) };
+    assert!(reason.starts_with("the stream's audio is AAC, which no browser takes over WebRTC"), "{reason}");
+    let refused = plan_viewer(&offer, &Tracks { audio: aac, video: None });
+    assert_refused("AAC alone", refused, Refused::Codec("the stream's audio is AAC"));
+    assert!(plan_viewer(&offer, &tracks()).expect("all of it fits").left_out.is_empty());
+}
+
+#[test]
 fn a_viewer_for_whom_nothing_is_left_is_told_which_codec_it_lacks() {
     use Refused::Unusable;
     let refusals = [
