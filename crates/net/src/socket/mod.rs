@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use socket2::{Domain, Socket, Type};
 
+pub use skim::{HEAD, Skimmer};
+
 use crate::{Batch, Path, Transport};
 
 #[cfg(test)]
@@ -22,6 +24,8 @@ mod fallback;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "sendmmsg with control messages of their own for each message has no safe wrapper")]
 mod linux;
+#[allow(unsafe_code, reason = "recvmmsg that reads only the first bytes has no safe wrapper")]
+mod skim;
 #[cfg(test)]
 mod tests;
 
