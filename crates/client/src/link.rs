@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use str0m::net::DatagramSend;
+use tokio::net::UdpSocket;
 use tokio::time::Sleep;
 use whipstitch_net::sort::{Sort, sort};
 
 use crate::error::Error;
-use crate::peer::{Event, FAR, Outgoing, Output, Peer};
+use crate::peer::{Credentials, Event, FAR, Outgoing, Output, Peer};
 use crate::socket::{DATAGRAM, Socket};
 
 /// From the answer until media may flow. A gateway gives up after 20 s (protocol.md 15); on a path that works at all
@@ -34,6 +35,14 @@ pub(crate) enum LinkEvent {
     Header(ClearHeader),
 }
 
+/// What is left of a link whose engine is gone.
+pub(crate) struct Parted {
+    pub(crate) socket: UdpSocket,
+    /// Where the gateway's last datagram came from.
+    pub(crate) remote: SocketAddr,
+    pub(crate) credentials: Credentials,
+}
+
 /// See the module.
 pub(crate) struct Link {
     peer: Peer,
@@ -43,6 +52,8 @@ pub(crate) struct Link {
     outbox: VecDeque<(SocketAddr, DatagramSend)>,
     events: VecDeque<(Instant, LinkEvent)>,
     buffer: Box<[u8; DATAGRAM]>,
+    /// Where the last datagram came from.
+    remote: Option<SocketAddr>,
     /// RTP is counted by its header and RTCP skipped, neither is decrypted.
     light: bool,
 }
@@ -58,6 +69,7 @@ impl Link {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             buffer: Box::new([0; DATAGRAM]),
+            remote: None,
             light: false,
         }
     }
@@ -129,6 +141,20 @@ impl Link {
         self.light = true;
     }
 
+    /// Whether [`Link::part`] would do: a session over UDP whose events have all been taken.
+    pub(crate) fn can_part(&self) -> bool {
+        matches!(self.socket, Socket::Udp(_)) && self.events.is_empty() && self.remote.is_some()
+    }
+
+    /// Gives the engine up and keeps what it takes to count and to stay alive; `None` unless [`Link::can_part`].
+    pub(crate) fn part(mut self) -> Option<Parted> {
+        let credentials = self.peer.take_credentials()?;
+        match self.socket {
+            Socket::Udp(socket) => Some(Parted { socket, remote: self.remote?, credentials }),
+            Socket::Tcp(_) => None,
+        }
+    }
+
     /// Tells the peer that this is the end, as far as one datagram can.
     pub(crate) async fn close(mut self) -> Result<(), Error> {
         self.peer.close()?;
@@ -146,6 +172,7 @@ impl Link {
                 Err(error) => return Err(error.into()),
             };
             let now = Instant::now();
+            self.remote = Some(from);
             let bytes = self.buffer.get(..length).unwrap_or_default();
             match sort(bytes) {
                 Sort::Rtp if self.light => {

@@ -130,6 +130,14 @@ struct Track {
     time_offset: u32,
 }
 
+/// What a connectivity check towards the gateway carries (RFC 8445 7.2.2).
+pub(crate) struct Credentials {
+    /// `<the gateway's ufrag>:<ours>`.
+    pub(crate) username: String,
+    /// The gateway's password; a secret.
+    pub(crate) pwd: String,
+}
+
 /// See the module.
 pub(crate) struct Peer {
     rtc: Rtc,
@@ -137,6 +145,9 @@ pub(crate) struct Peer {
     protocol: Protocol,
     tracks: Vec<Track>,
     pending: Option<SdpPendingOffer>,
+    local_ufrag: String,
+    /// Once answered.
+    credentials: Option<Credentials>,
 }
 
 impl Peer {
@@ -148,7 +159,9 @@ impl Peer {
         offer: &Offer,
         certificate: Option<DtlsCert>,
     ) -> Result<(Peer, String), RtcError> {
-        let mut config = Rtc::builder().set_rtp_mode(true).set_local_ice_credentials(ice_credentials()).clear_codecs();
+        let credentials = ice_credentials();
+        let local_ufrag = credentials.ufrag.clone();
+        let mut config = Rtc::builder().set_rtp_mode(true).set_local_ice_credentials(credentials).clear_codecs();
         if let Some(certificate) = certificate {
             config = config.set_dtls_cert(certificate);
         }
@@ -173,12 +186,15 @@ impl Peer {
             Some((sdp, pending)) => (sdp.to_sdp_string(), Some(pending)),
             None => return Err(RtcError::RemoteSdp("an offer needs audio or video".to_owned())),
         };
-        Ok((Peer { rtc, local, protocol, tracks, pending }, text))
+        Ok((Peer { rtc, local, protocol, tracks, pending, local_ufrag, credentials: None }, text))
     }
 
     /// Takes the answer. At least one section must have been accepted with a codec that was offered.
     pub(crate) fn accept(&mut self, answer: &str) -> Result<(), RtcError> {
-        let accepted = accepted_sections(answer)?;
+        let session = sdp_types::Session::parse(answer.as_bytes())
+            .map_err(|error| RtcError::RemoteSdp(format!("syntax: {error}")))?;
+        let accepted = accepted_sections(&session);
+        self.credentials = credentials(&session, &self.local_ufrag);
         let answer =
             SdpAnswer::from_sdp_string(answer).map_err(|error| RtcError::RemoteSdp(format!("syntax: {error}")))?;
         let pending = self.pending.take().ok_or(RtcError::ChangesOutOfOrder)?;
@@ -200,6 +216,11 @@ impl Peer {
     /// The codec negotiated for a kind of track, if it was accepted.
     pub(crate) fn codec(&self, kind: Kind) -> Option<Codec> {
         self.tracks.iter().find(|track| track.kind == kind)?.chosen.map(|(_, codec)| codec)
+    }
+
+    /// What keeps the session alive when the engine is not there any more to do it. `None` before the answer.
+    pub(crate) fn take_credentials(&mut self) -> Option<Credentials> {
+        self.credentials.take()
     }
 
     /// The payload type negotiated first for a kind of track.
@@ -301,11 +322,19 @@ pub(crate) const FAR: Duration = Duration::from_secs(60);
 
 /// Which sections of an answer are not refused: port 0 does that (RFC 3264 6), unless the section is bundle-only as in
 /// the figures of RFC 9725. str0m does not tell.
-fn accepted_sections(answer: &str) -> Result<Vec<bool>, RtcError> {
-    let session = sdp_types::Session::parse(answer.as_bytes())
-        .map_err(|error| RtcError::RemoteSdp(format!("syntax: {error}")))?;
+fn accepted_sections(answer: &sdp_types::Session) -> Vec<bool> {
     let accepted = |media: &sdp_types::Media| media.port != 0 || media.has_attribute("bundle-only");
-    Ok(session.medias.iter().map(accepted).collect())
+    answer.medias.iter().map(accepted).collect()
+}
+
+/// From the first section that has them, else of the session (RFC 8839 5.4).
+fn credentials(answer: &sdp_types::Session, local_ufrag: &str) -> Option<Credentials> {
+    let sections = answer.medias.iter().map(|media| &media.attributes).chain([&answer.attributes]);
+    let value = |name| {
+        let mut attributes = sections.clone().flatten().filter(|attribute| attribute.attribute == name);
+        attributes.find_map(|attribute| attribute.value.as_deref())
+    };
+    Some(Credentials { username: format!("{}:{local_ufrag}", value("ice-ufrag")?), pwd: value("ice-pwd")?.to_owned() })
 }
 
 /// A full agent that accepts no connections is active (RFC 6544 4.1).
@@ -388,7 +417,7 @@ pub(crate) fn random_u32() -> u32 {
     u32::from_ne_bytes(bytes)
 }
 
-fn random(bytes: &mut [u8]) {
+pub(crate) fn random(bytes: &mut [u8]) {
     aws_lc_rs::rand::fill(bytes).expect("the operating system has random bytes");
 }
 

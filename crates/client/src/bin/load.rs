@@ -20,6 +20,9 @@ struct Arguments {
     /// Bearer token for both.
     #[arg(long, env = "WHIPSTITCH_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Publishers in all; those beyond the first publish to the URL of --whip with -2, -3 and so on at its end.
+    #[arg(long, default_value_t = 1)]
+    publishers: usize,
     /// Viewers in all.
     #[arg(long, default_value_t = 100)]
     viewers: usize,
@@ -59,6 +62,7 @@ impl From<Arguments> for LoadOptions {
     fn from(arguments: Arguments) -> LoadOptions {
         LoadOptions {
             token: arguments.token,
+            publishers: arguments.publishers,
             viewers: arguments.viewers,
             full_viewers: arguments.full,
             duration: seconds(arguments.duration),

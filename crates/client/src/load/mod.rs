@@ -5,6 +5,7 @@
 //! closed the publisher stops, and a moment later the viewers. Every thread ends when the run does, also when it is
 //! dropped half-way.
 
+mod counter;
 mod histogram;
 mod process;
 mod publisher;
@@ -28,7 +29,8 @@ pub use report::{LoadReport, Quantiles, ServerUse};
 
 use crate::error::Error;
 use crate::signalling::{self, Endpoint};
-use report::Window;
+use counter::Counter;
+use report::{Reading, Readings};
 use synthetic::Shape;
 use viewer::{Plan, Seen};
 
@@ -45,6 +47,9 @@ pub struct LoadOptions {
     pub whep_url: String,
     /// Sent as `Authorization: Bearer` by all.
     pub token: Option<String>,
+    /// Publishers in all, 1 at least. The further ones publish to `whip_url` with `-2`, `-3` and so on at its end, and nobody
+    /// watches them.
+    pub publishers: usize,
     /// Viewers in all.
     pub viewers: usize,
     /// How many of them decrypt everything; the others read only headers after their first picture.
@@ -76,6 +81,7 @@ impl LoadOptions {
             whip_url,
             whep_url: whep_url.into(),
             token: None,
+            publishers: 1,
             viewers: 2,
             full_viewers: 1,
             duration: Duration::from_secs(10),
@@ -110,17 +116,22 @@ impl LoadOptions {
 pub async fn run(options: LoadOptions) -> Result<LoadReport, Error> {
     let epoch = Instant::now();
     let endpoint = Endpoint::new(signalling::client(), &options.whep_url, options.token.as_deref())?;
-    let mut publisher = match &options.whip_url {
-        Some(url) => Some(Publisher::start(url, &options, epoch).await?),
-        None => None,
-    };
-    let before = read_usage(&options)?;
+    let published = Arc::new(AtomicU64::new(0));
+    let mut publishers = Vec::new();
+    for number in 1..=options.publishers.max(1) {
+        let Some(url) = &options.whip_url else { break };
+        let url = if number == 1 { url.clone() } else { format!("{url}-{number}") };
+        publishers.push(Publisher::start(&url, &options, epoch, published.clone()).await?);
+    }
 
     let (stop, stopped) = watch::channel(false);
     let (joined, mut joins) = mpsc::channel(options.viewers.max(1));
     let packets = Arc::new(AtomicU64::new(0));
     // One for all: making them would be a good part of this process's work at a join.
     let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
+    let counter = Counter::start(options.viewers, packets.clone(), stopped.clone())?;
+    let read = || read(&options, &packets, &published);
+    let before = read()?;
     let start = Instant::now() + HEAD_START;
     let plans = (0..options.viewers).map(|index| Plan {
         endpoint: endpoint.clone(),
@@ -132,6 +143,7 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, Error> {
         epoch,
         stop: stopped.clone(),
         packets: packets.clone(),
+        counter: counter.clone(),
         joined: joined.clone(),
     });
     let crowds = start_viewers(plans.collect(), options.threads.max(1))?;
@@ -143,39 +155,44 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, Error> {
         }
     }
 
-    let opened = (Instant::now(), packets.load(Ordering::Relaxed), read_usage(&options)?);
+    let opened = read()?;
     tokio::time::sleep(options.duration).await;
-    let closed = (Instant::now(), packets.load(Ordering::Relaxed), read_usage(&options)?);
-    let window = Window {
-        length: closed.0 - opened.0,
-        packets: closed.1 - opened.1,
-        usage: before.zip(opened.2).zip(closed.2).map(|((before, opened), closed)| [before, opened, closed]),
-    };
+    let readings = Readings { before, opened, closed: read()? };
 
-    let published = match &mut publisher {
-        Some(publisher) => Some(publisher.quiet().await?),
-        None => None,
-    };
+    let mut published = Vec::new();
+    for publisher in &mut publishers {
+        publisher.stop();
+    }
+    for publisher in &mut publishers {
+        published.push(publisher.quiet().await?);
+    }
     stop.send_replace(true);
     let mut viewers = Vec::with_capacity(options.viewers);
     for crowd in crowds {
         viewers.extend(crowd.await.unwrap_or_default());
     }
-    if let Some(publisher) = publisher {
+    for publisher in publishers {
         publisher.close().await;
     }
-    if let Some(published) = &published {
+    if let Some(published) = published.first() {
         let to_the_end = |seen: &&mut Seen| seen.full && seen.closed.is_none() && seen.error.is_none();
         for seen in viewers.iter_mut().filter(to_the_end) {
             seen.audio.numbers.sent_up_to(published.audio_packets);
             seen.video.numbers.sent_up_to(published.video_packets);
         }
     }
-    Ok(LoadReport::new(&viewers, published.as_ref(), &window))
+    Ok(LoadReport::new(&viewers, &published, &readings))
 }
 
-fn read_usage(options: &LoadOptions) -> Result<Option<process::Usage>, Error> {
-    Ok(options.watch_process.map(process::usage).transpose()?)
+fn read(options: &LoadOptions, packets: &AtomicU64, published: &AtomicU64) -> Result<Reading, Error> {
+    let process = |pid| Ok::<_, Error>((process::usage(pid)?, process::dropped(pid)?));
+    Ok(Reading {
+        at: Instant::now(),
+        packets: packets.load(Ordering::Relaxed),
+        published: published.load(Ordering::Relaxed),
+        own: process(std::process::id())?,
+        server: options.watch_process.map(process).transpose()?,
+    })
 }
 
 /// What the viewers of one thread saw, when they are done.

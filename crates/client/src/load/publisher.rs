@@ -1,5 +1,7 @@
 //! The publisher of a load run, on a thread of its own so that viewers do not make it late.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::LoadOptions;
 use super::report::Quantiles;
-use super::synthetic::{Shape, Synthetic};
+use super::synthetic::Synthetic;
 use crate::error::Error;
 use crate::pace;
 use crate::whip;
@@ -46,11 +48,16 @@ pub struct Published {
 }
 
 impl Publisher {
-    /// Connects and begins to send. Stamps count from `epoch`.
+    /// Connects and begins to send. Stamps count from `epoch`; `sent` grows with each packet.
     ///
     /// # Errors
     /// No connection, or no thread.
-    pub async fn start(url: &str, options: &LoadOptions, epoch: Instant) -> Result<Publisher, Error> {
+    pub async fn start(
+        url: &str,
+        options: &LoadOptions,
+        epoch: Instant,
+        sent: Arc<AtomicU64>,
+    ) -> Result<Publisher, Error> {
         let mut publish = whip::Options::new(url);
         publish.tcp = options.tcp;
         publish.token.clone_from(&options.token);
@@ -66,7 +73,8 @@ impl Publisher {
                 match whip::Publisher::connect(&publish).await {
                     Ok(mut publisher) => {
                         let _ = connected.send(Ok(()));
-                        let _ = counted.send(send(&mut publisher, shape, epoch, phases.clone()).await);
+                        let _ = counted
+                            .send(send(&mut publisher, Synthetic::new(shape, epoch, sent), phases.clone()).await);
                         end(publisher, phases).await;
                     }
                     Err(error) => {
@@ -80,12 +88,17 @@ impl Publisher {
         Ok(Publisher { phase, published, over })
     }
 
+    /// From now on nothing new is sent.
+    pub fn stop(&self) {
+        self.phase.send_replace(Phase::Quiet);
+    }
+
     /// Sends nothing new any more, answers what is asked for again for a second, and says what was sent.
     ///
     /// # Errors
     /// The session was lost before.
     pub async fn quiet(&mut self) -> Result<Published, Error> {
-        self.phase.send_replace(Phase::Quiet);
+        self.stop();
         (&mut self.published).await.unwrap_or_else(|_| Err(thread_gone()))
     }
 
@@ -108,11 +121,9 @@ async fn reached(phases: &mut watch::Receiver<Phase>, wanted: Phase) {
 
 async fn send(
     publisher: &mut whip::Publisher,
-    shape: Shape,
-    epoch: Instant,
+    mut script: Synthetic,
     mut phases: watch::Receiver<Phase>,
 ) -> Result<Published, Error> {
-    let mut script = Synthetic::new(shape, epoch);
     tokio::select! {
         () = reached(&mut phases, Phase::Quiet) => {}
         end = pace::perform(publisher, &mut script, Instant::now()) => return Err(Error::Closed(end?)),

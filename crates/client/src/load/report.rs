@@ -1,7 +1,7 @@
 //! What a load run found, for tests to assert and scripts to read.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::histogram::Histogram;
 use super::process::Usage;
@@ -30,10 +30,15 @@ impl Quantiles {
 pub struct ServerUse {
     /// User and system time.
     pub cpu: Duration,
-    /// CPU time for each packet that reached a viewer.
+    /// CPU time for each packet that reached a viewer; with no viewers, for each that publishers sent.
     pub cpu_per_packet: Duration,
+    /// CPU time from the first POST to the last join for each viewer, less what the packets of that time cost when nobody
+    /// joins.
+    pub cpu_per_join: Duration,
     /// Resident bytes gained from before the first viewer to the end of the window, for each viewer.
     pub memory_per_viewer: u64,
+    /// Datagrams that the kernel threw away because a receive buffer of its sockets was full.
+    pub dropped: u64,
 }
 
 /// The outcome of [`super::run`].
@@ -56,6 +61,9 @@ pub struct LoadReport {
     /// Packets missing in the end, after every repair; by running number where payloads were opened, else by sequence
     /// number.
     pub lost: u64,
+    /// Datagrams that the kernel threw away because a receive buffer of the load's own sockets was full: as much of what
+    /// is lost is the load tool's fault, the rest is the gateway's. Of a full viewer they may have been repaired.
+    pub dropped_here: u64,
     /// Packets that came after a later one.
     pub reordered: u64,
     /// Packets that came more than once.
@@ -64,8 +72,10 @@ pub struct LoadReport {
     pub corrupt: u64,
     /// Payloads whose sequence number or RTP time is not the publisher's plus a constant (full viewers).
     pub misplaced: u64,
-    /// Packets the publisher sent.
+    /// Packets all publishers sent.
     pub published: u64,
+    /// Those of the measuring window.
+    pub published_in_window: u64,
     /// How late the publisher handed packets to its socket: above a few milliseconds this machine is too slow for the
     /// load, and the other figures say little.
     pub publisher_lateness: Quantiles,
@@ -77,24 +87,67 @@ pub struct LoadReport {
     pub join_answer: Quantiles,
     /// The second: from the answer until ICE and DTLS were up.
     pub join_connect: Quantiles,
+    /// CPU time the load itself used in the measuring window.
+    pub own_cpu: Duration,
     /// What the watched process used, if one was given.
     pub server: Option<ServerUse>,
 }
 
-/// What a run measured beside its viewers.
-pub(crate) struct Window {
-    pub(crate) length: Duration,
+/// What a run measured beside its viewers, at one instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) at: Instant,
+    /// Packets that have reached viewers.
     pub(crate) packets: u64,
-    /// The watched process before the first viewer, at the opening and at the closing of the window.
-    pub(crate) usage: Option<[Usage; 3]>,
+    /// Packets that publishers have sent.
+    pub(crate) published: u64,
+    /// This process, and what its sockets dropped.
+    pub(crate) own: (Usage, u64),
+    /// The watched process, and what its sockets dropped.
+    pub(crate) server: Option<(Usage, u64)>,
+}
+
+/// The readings of a run, in order.
+pub(crate) struct Readings {
+    /// Before the first POST of a viewer.
+    pub(crate) before: Reading,
+    /// The measuring window.
+    pub(crate) opened: Reading,
+    pub(crate) closed: Reading,
+}
+
+impl Readings {
+    fn server(&self, viewers: usize) -> Option<ServerUse> {
+        let [(before, dropped), (opened, _), (closed, dropped_then)] =
+            [self.before.server?, self.opened.server?, self.closed.server?];
+        let watched = self.closed.packets - self.opened.packets;
+        let packets = if viewers == 0 { self.closed.published - self.opened.published } else { watched };
+        let cpu = closed.cpu.saturating_sub(opened.cpu);
+        let cpu_per_packet = cpu.as_secs_f64() / packets.max(1) as f64;
+        let joining = opened.cpu.saturating_sub(before.cpu).as_secs_f64();
+        let of_packets = cpu_per_packet * (self.opened.packets - self.before.packets) as f64;
+        let of_joins = (joining - of_packets).max(0.0);
+        Some(ServerUse {
+            cpu,
+            cpu_per_packet: Duration::from_secs_f64(cpu_per_packet),
+            cpu_per_join: Duration::from_secs_f64(of_joins / viewers.max(1) as f64),
+            memory_per_viewer: closed.memory.saturating_sub(before.memory) / viewers.max(1) as u64,
+            dropped: dropped_then.saturating_sub(dropped),
+        })
+    }
 }
 
 impl LoadReport {
-    pub(crate) fn new(viewers: &[Seen], published: Option<&Published>, window: &Window) -> LoadReport {
+    pub(crate) fn new(viewers: &[Seen], published: &[Published], readings: &Readings) -> LoadReport {
+        let (opened, closed) = (&readings.opened, &readings.closed);
         let mut report = LoadReport {
             viewers: viewers.len(),
-            window: window.length,
-            packets_in_window: window.packets,
+            window: closed.at - opened.at,
+            packets_in_window: closed.packets - opened.packets,
+            published_in_window: closed.published - opened.published,
+            dropped_here: closed.own.1.saturating_sub(readings.before.own.1),
+            own_cpu: closed.own.0.cpu.saturating_sub(opened.own.0.cpu),
+            server: readings.server(viewers.len()),
             ..LoadReport::default()
         };
         let [mut transit, mut join, mut answer, mut connect] = [(); 4].map(|()| Histogram::default());
@@ -113,18 +166,10 @@ impl LoadReport {
         report.join = Quantiles::of(&join);
         report.join_answer = Quantiles::of(&answer);
         report.join_connect = Quantiles::of(&connect);
-        if let Some(published) = published {
-            report.published = published.audio_packets + published.video_packets;
-            report.publisher_lateness = published.lateness;
+        report.published = published.iter().map(|one| one.audio_packets + one.video_packets).sum();
+        if let Some(first) = published.first() {
+            report.publisher_lateness = first.lateness;
         }
-        report.server = window.usage.map(|[before, opened, closed]| {
-            let cpu = closed.cpu.saturating_sub(opened.cpu);
-            ServerUse {
-                cpu,
-                cpu_per_packet: Duration::from_secs_f64(cpu.as_secs_f64() / window.packets.max(1) as f64),
-                memory_per_viewer: closed.memory.saturating_sub(before.memory) / viewers.len().max(1) as u64,
-            }
-        });
         report
     }
 
@@ -156,7 +201,10 @@ impl fmt::Display for LoadReport {
         line("packets_in_window", &self.packets_in_window)?;
         line("packets", &self.packets)?;
         line("published", &self.published)?;
+        line("published_in_window", &self.published_in_window)?;
+        line("own_cpu_s", &self.own_cpu.as_secs_f64())?;
         line("lost", &self.lost)?;
+        line("dropped_here", &self.dropped_here)?;
         line("reordered", &self.reordered)?;
         line("duplicates", &self.duplicates)?;
         line("corrupt", &self.corrupt)?;
@@ -177,7 +225,9 @@ impl fmt::Display for LoadReport {
         if let Some(server) = self.server {
             line("server_cpu_s", &server.cpu.as_secs_f64())?;
             line("server_cpu_per_packet_us", &(server.cpu_per_packet.as_nanos() as f64 / 1000.0))?;
+            line("server_cpu_per_join_us", &(server.cpu_per_join.as_nanos() as f64 / 1000.0))?;
             line("server_memory_per_viewer_kib", &(server.memory_per_viewer / 1024))?;
+            line("server_dropped", &server.dropped)?;
         }
         if let Some(error) = &self.first_error {
             line("first_error", &error.replace('\n', " "))?;

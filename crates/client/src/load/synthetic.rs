@@ -1,6 +1,8 @@
 //! The load publisher's media: H.264 packets that are well-formed RFC 6184 and Opus packets of one frame, noise inside,
 //! each closed by a [`Stamp`].
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use whipstitch_media::Kind;
@@ -61,6 +63,8 @@ pub(crate) struct Synthetic {
     sound: u64,
     since_keyframe: u32,
     keyframe_wanted: bool,
+    /// Grows with each packet.
+    sent: Arc<AtomicU64>,
     /// Packets sent of each kind: what viewers must have seen in the end.
     pub(crate) video_packets: u64,
     pub(crate) audio_packets: u64,
@@ -69,7 +73,7 @@ pub(crate) struct Synthetic {
 }
 
 impl Synthetic {
-    pub(crate) fn new(shape: Shape, epoch: Instant) -> Synthetic {
+    pub(crate) fn new(shape: Shape, epoch: Instant, sent: Arc<AtomicU64>) -> Synthetic {
         let bytes = shape.bitrate / 8 / shape.pictures_per_second.max(1);
         let parts = ((bytes + PACKET / 2) / PACKET).max(2);
         let part_length = (bytes as usize / parts as usize).clamp(TAIL + 8, PACKET_LIMIT);
@@ -83,6 +87,7 @@ impl Synthetic {
             sound: 0,
             since_keyframe: 0,
             keyframe_wanted: true,
+            sent,
             video_packets: 0,
             audio_packets: 0,
             lateness: Histogram::default(),
@@ -167,6 +172,7 @@ impl Script for Synthetic {
     }
 
     fn take(&mut self, start: Instant, now: Instant) -> Packet {
+        self.sent.fetch_add(1, Ordering::Relaxed);
         self.lateness.record(now.saturating_duration_since(start + self.due()));
         if self.picture_due() <= self.sound_captured() { self.video(start, now) } else { self.audio(start, now) }
     }
@@ -207,7 +213,7 @@ mod tests {
     fn bursts(shape: Shape, mut at: impl FnMut(Duration, &mut Synthetic)) -> Vec<(Duration, Vec<Packet>)> {
         let begin = Instant::now();
         let mut start = begin;
-        let mut script = Synthetic::new(shape, begin);
+        let mut script = Synthetic::new(shape, begin, Arc::default());
         let mut bursts = Vec::new();
         while script.due() < Duration::from_secs(10) {
             let due = script.due();

@@ -1,8 +1,10 @@
 //! One viewer of a load run: joins, waits for its first picture, then counts.
 //!
-//! A full viewer decrypts everything and opens every stamp. A light one stops decrypting at its first picture and reads
-//! only sequence numbers from then on, at a fraction of the cost; ICE goes on, so the gateway sees a live session.
+//! A full viewer decrypts everything and opens every stamp. A light one gives its engine up at its first picture and has
+//! its packets counted by their headers from then on, at a fraction of the cost ([`Counter`]); over TCP it keeps the
+//! engine and stops decrypting. Either way the gateway sees a live session.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use whipstitch_media::Kind;
 use whipstitch_media::sequence::Unwrap;
 
+use super::counter::{Counted, Counter};
 use super::histogram::Histogram;
 use super::stamp::Stamp;
 use super::tally::Tally;
@@ -47,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) stop: watch::Receiver<bool>,
     /// Packets counted by all viewers, as they come.
     pub(crate) packets: Arc<AtomicU64>,
+    /// Where light viewers go.
+    pub(crate) counter: Counter,
     /// One message for each viewer: it has its first picture, or never will.
     pub(crate) joined: mpsc::Sender<()>,
 }
@@ -85,7 +90,7 @@ pub(crate) struct TrackSeen {
 }
 
 impl TrackSeen {
-    fn header(&mut self, seq: u16) {
+    pub(crate) fn header(&mut self, seq: u16) {
         let seq = self.unwrap.extend(seq);
         self.sequence.see(seq);
     }
@@ -146,19 +151,51 @@ pub(crate) async fn watch(plan: Plan) -> Seen {
     };
     seen.milestones = Some(watch.milestones);
     let end = tokio::select! {
-        () = &mut stopped => Ok(None),
-        end = count(&plan, &mut link, watch, &mut seen) => end.map(Some),
+        () = &mut stopped => Ok(End::Stopped),
+        end = count(&plan, &mut link, watch, &mut seen) => end,
     };
     match end {
-        Ok(closed) => seen.closed = closed,
+        Ok(End::Stopped) => {}
+        Ok(End::Closed(reason)) => seen.closed = Some(reason),
+        Ok(End::Light) => {
+            if let Err(error) = count_heads(&plan, link, &mut seen).await {
+                seen.error = Some(error);
+            }
+            leave(session).await;
+            return seen;
+        }
         Err(error) => seen.error = Some(error),
     }
-    if let Ok(Err(error)) = tokio::time::timeout(FAREWELL, session.delete()).await {
-        tracing::debug!(%error, "viewer not deleted");
-    }
+    leave(session).await;
     // The gateway has usually closed already: no news.
     let _ = link.close().await;
     seen
+}
+
+/// How the part of a viewer's life ends in which it has an engine.
+enum End {
+    /// It is time.
+    Stopped,
+    /// The session ended before.
+    Closed(CloseReason),
+    /// The first picture has come, and nothing is to be decrypted any more.
+    Light,
+}
+
+async fn leave(session: Session) {
+    if let Ok(Err(error)) = tokio::time::timeout(FAREWELL, session.delete()).await {
+        tracing::debug!(%error, "viewer not deleted");
+    }
+}
+
+/// Has the packets of a light viewer counted until its session or the run ends.
+async fn count_heads(plan: &Plan, link: Link, seen: &mut Seen) -> Result<(), Error> {
+    let payload_types = [Kind::Audio, Kind::Video].map(|kind| (link.peer().payload_type(kind), kind));
+    let parted = link.part().expect("`count` saw that it can");
+    let counted = Counted { audio: mem::take(&mut seen.audio), video: mem::take(&mut seen.video), closed: None };
+    let counted = plan.counter.go_on(parted, payload_types, counted).await?;
+    (seen.audio, seen.video, seen.closed) = (counted.audio, counted.video, counted.closed);
+    Ok(())
 }
 
 async fn join(plan: &Plan) -> Result<(Link, Session, Watch), Error> {
@@ -172,8 +209,8 @@ async fn join(plan: &Plan) -> Result<(Link, Session, Watch), Error> {
     Ok((link, session, watch))
 }
 
-/// Counts until the session ends, telling once that the first picture came or did not.
-async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) -> Result<CloseReason, Error> {
+/// Counts until the session ends, or the viewer can go light; tells once that the first picture came or did not.
+async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) -> Result<End, Error> {
     let kinds = [Kind::Audio, Kind::Video].map(|kind| (link.peer().payload_type(kind), kind));
     let kind_of = |pt: u8| kinds.iter().find(|(known, _)| *known == Some(pt)).map(|(_, kind)| *kind);
     let patience = tokio::time::sleep_until((watch.milestones.posted + JOIN_TIMEOUT).into());
@@ -218,9 +255,12 @@ async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) 
                 if waiting {
                     let _ = plan.joined.send(()).await;
                 }
-                return Ok(reason);
+                return Ok(End::Closed(reason));
             }
             LinkEvent::Peer(_) => {}
+        }
+        if !waiting && !plan.full && watch.milestones.first_picture.is_some() && link.can_part() {
+            return Ok(End::Light);
         }
     }
 }
