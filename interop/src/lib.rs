@@ -1,4 +1,4 @@
-//! The built gateway as a process: started, listened to, stopped, gone when its test is; and networks to put it in.
+//! The built gateway as a process: started, listened to, stopped, gone when its test is; and networks to put it in and paths to it that are bad.
 //!
 //! Everything here panics when the world is not as expected, with the words a person needs to find out why: this is
 //! test equipment, and a test has nothing better to do with an error. Processes end with the value that started them,
@@ -8,8 +8,10 @@ mod gateway;
 mod network;
 mod process;
 mod python;
+mod relay;
 
 pub use gateway::{Gateway, program, target};
 pub use network::Network;
 pub use process::Process;
 pub use python::python;
+pub use relay::{Fates, Relay, Weather};
