@@ -1,4 +1,4 @@
-//! A network of a test's own: one machine with one address, in which UDP can be blocked.
+//! A network of a test's own: one machine with one address, in which UDP can be blocked, or lost at random.
 
 use std::process::Command;
 use std::time::Duration;
@@ -22,6 +22,16 @@ const BLOCK_UDP: &str = "\
 add table inet blocked
 add chain inet blocked arriving { type filter hook input priority 0; }
 add rule inet blocked arriving meta l4proto udp drop";
+
+/// What comes from the port or goes there is lost on arrival, so many of a hundred, each by its own chance.
+fn lose(port: u16, percent: u32) -> String {
+    format!(
+        "add table inet lossy
+add chain inet lossy arriving {{ type filter hook input priority 0; }}
+add rule inet lossy arriving udp dport {port} numgen random mod 100 < {percent} drop
+add rule inet lossy arriving udp sport {port} numgen random mod 100 < {percent} drop"
+    )
+}
 
 /// A network namespace. It has no name: it lasts as long as the process that keeps it, which ends on drop or with the
 /// test program, and those that were started inside.
@@ -50,8 +60,17 @@ impl Network {
 
     /// From now on no UDP datagram arrives, and nobody is told.
     pub fn block_udp(&self) {
+        self.nft(BLOCK_UDP);
+    }
+
+    /// From now on so many of a hundred UDP datagrams to this port are lost, and as many of those from it.
+    pub fn lose_udp(&self, port: u16, percent: u32) {
+        self.nft(&lose(port, percent));
+    }
+
+    fn nft(&self, rules: &str) {
         let mut nft = Command::new("nft");
-        nft.arg(BLOCK_UDP);
+        nft.arg(rules);
         let output = self.inside(&nft).output().expect("nsenter is in util-linux");
         assert!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -68,35 +87,71 @@ fn entered() -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+
     use super::*;
 
-    /// Sends itself a datagram inside; whether it arrived.
-    fn datagram_arrives(network: &Network) -> bool {
-        let script = "import socket
-receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-receiver.bind(('192.0.2.1', 0))
-receiver.settimeout(1)
-sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-try:
-    sender.sendto(b'hello', receiver.getsockname())
-    receiver.recv(5)
-except OSError:
-    raise SystemExit(7)";
+    /// Two sockets inside send datagrams to each other, each so many; how many arrive at the first, and at the second.
+    /// The ports are told before, and a line is awaited.
+    const CORRESPOND: &str = "import socket, sys
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+for one in sockets:
+    one.bind(('192.0.2.1', 0))
+    one.setblocking(False)
+print(*(one.getsockname()[1] for one in sockets), flush=True)
+sys.stdin.readline()
+arrived = [0, 0]
+def receive(here):
+    try:
+        sockets[here].recv(5)
+    except OSError:
+        return False
+    arrived[here] += 1
+    return True
+for _ in range(int(sys.argv[1])):
+    for here, there in ((0, 1), (1, 0)):
+        sockets[there].sendto(b'hello', sockets[here].getsockname())
+        receive(here)
+for here in (0, 1):
+    sockets[here].settimeout(0.3)
+    while receive(here):
+        pass
+print(*arrived)";
+
+    /// What arrives of `count` datagrams each way, when `spoil` has done something about the first socket's port.
+    fn arrive(network: &Network, count: u32, spoil: impl FnOnce(u16)) -> [u32; 2] {
         let mut python = Command::new("/usr/bin/python3");
-        python.arg("-c").arg(script);
-        match network.inside(&python).status().expect("nsenter").code() {
-            Some(0) => true,
-            Some(7) => false,
-            other => panic!("python ended with {other:?}"),
-        }
+        python.args(["-c", CORRESPOND, &count.to_string()]);
+        let mut command = network.inside(&python);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nsenter is in util-linux");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut numbers = || -> Vec<u32> {
+            let line = lines.next().expect("a line").expect("in UTF-8");
+            line.split(' ').map(|word| word.parse().expect("a number")).collect()
+        };
+        spoil(u16::try_from(numbers()[0]).expect("a port"));
+        child.stdin.take().expect("a pipe").write_all(b"go\n").expect("it waits for this");
+        let arrived = numbers();
+        assert!(child.wait().is_ok_and(|status| status.success()));
+        [arrived[0], arrived[1]]
     }
 
     #[test]
     fn udp_passes_until_it_is_blocked() {
         let network = Network::new();
-        assert!(datagram_arrives(&network));
+        assert_eq!(arrive(&network, 1, |_| {}), [1, 1]);
         network.block_udp();
-        assert!(!datagram_arrives(&network));
-        assert!(datagram_arrives(&Network::new()), "other networks are not touched");
+        assert_eq!(arrive(&network, 1, |_| {}), [0, 0]);
+        assert_eq!(arrive(&Network::new(), 1, |_| {}), [1, 1], "other networks are not touched");
+    }
+
+    #[test]
+    fn udp_of_a_port_is_lost_at_random_both_ways() {
+        let network = Network::new();
+        let arrived = arrive(&network, 4000, |port| network.lose_udp(port, 5));
+        // Five standard deviations are 69.
+        assert!(arrived.iter().all(|arrived| (3700..3900).contains(arrived)), "{arrived:?}");
+        assert_eq!(arrive(&network, 100, |_| {}), [100, 100], "other ports are not touched");
     }
 }
