@@ -4,7 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -100,15 +100,21 @@ impl Browser {
 
     /// Starts Chromium in a network of its own; chromedriver stays outside and holds it by a pipe.
     pub(crate) async fn chromium_inside(network: &Network, name: &str) -> Browser {
-        let command = network.inside(&Command::new("chromium"));
-        let mut words = vec!["exec", command.get_program().to_str().expect("a name")];
-        words.extend(command.get_args().map(|word| word.to_str().expect("a word")));
-        let folder = profile();
-        let script = folder.path().join("chromium");
-        fs::write(&script, format!("#!/bin/sh\n{} \"$@\"\n", words.join(" "))).expect("the folder is ours");
-        fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("the file is ours");
-        let binary = script.to_str().expect("a path in UTF-8");
-        Browser::chromium_with(name, |wanted| wanted.set_binary(binary).expect("an option")).await
+        let (_folder, binary) = inside(network);
+        Browser::chromium_with(name, |wanted| wanted.set_binary(&binary).expect("an option")).await
+    }
+
+    /// Starts Chromium whose camera films this over and over (Y4M), in a network of its own if one is given.
+    pub(crate) async fn chromium_filming(network: Option<&Network>, name: &str, film: &Path) -> Browser {
+        let inside = network.map(inside);
+        let film = format!("--use-file-for-fake-video-capture={}", film.display());
+        Browser::chromium_with(name, |wanted| {
+            wanted.add_arg(&film).expect("a list of arguments");
+            if let Some((_, binary)) = &inside {
+                wanted.set_binary(binary).expect("an option");
+            }
+        })
+        .await
     }
 
     async fn chromium_with(name: &str, adapt: impl FnOnce(&mut ChromeCapabilities)) -> Browser {
@@ -267,6 +273,19 @@ impl Browser {
         fs::write(&path, thirtyfour::support::base64_decode(&png).expect("base64")).expect("the target folder is ours");
         path
     }
+}
+
+/// A program that starts Chromium in the network, and the folder it lies in, which is needed until it has started.
+fn inside(network: &Network) -> (TempDir, String) {
+    let command = network.inside(&Command::new("chromium"));
+    let mut words = vec!["exec", command.get_program().to_str().expect("a name")];
+    words.extend(command.get_args().map(|word| word.to_str().expect("a word")));
+    let folder = profile();
+    let script = folder.path().join("chromium");
+    fs::write(&script, format!("#!/bin/sh\n{} \"$@\"\n", words.join(" "))).expect("the folder is ours");
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("the file is ours");
+    let binary = script.to_str().expect("a path in UTF-8").to_owned();
+    (folder, binary)
 }
 
 fn profile() -> TempDir {

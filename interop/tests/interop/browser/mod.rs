@@ -4,6 +4,8 @@ mod codecs;
 mod demo;
 mod driver;
 mod equipment;
+mod film;
+mod impaired;
 mod joining;
 mod marionette;
 mod pages;
