@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use whipstitch_stream::stream::Config;
-use whipstitch_stream::{CloseReason, SessionId, StreamKey};
+use whipstitch_stream::{CloseReason, Running, SessionId, StreamKey};
 
 use crate::bind::bind_all;
 use crate::closed::{Closed, ClosedSession};
@@ -17,7 +17,7 @@ use crate::measure::WorkerReport;
 use crate::notes::Ending;
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
-use crate::worker::Worker;
+use crate::worker::{Common, Worker};
 
 /// The alphabet of ice-char (RFC 8839 5.4): a ufrag's first letter names the worker of its session.
 const TAGS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -80,6 +80,7 @@ struct Shared {
     local: Vec<SocketAddr>,
     turn: AtomicUsize,
     closed: Closed,
+    running: Running,
 }
 
 impl Plane {
@@ -106,10 +107,10 @@ impl Plane {
             local,
             turn: AtomicUsize::new(0),
             closed: Closed::default(),
+            running: Running::new(),
         };
         for (index, ((poll, inbox), sockets)) in polls.into_iter().zip(sockets).enumerate() {
-            let (mailboxes, closed) = (shared.mailboxes.clone(), shared.closed.clone());
-            let worker = Worker::new(index, poll, sockets, inbox, mailboxes, config.stream, closed)?;
+            let worker = Worker::new(index, poll, sockets, inbox, shared.common(config.stream))?;
             let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
             if let Ok(threads) = shared.threads.get_mut() {
                 threads.push(thread);
@@ -189,6 +190,11 @@ impl Plane {
         self.shared.closed.lately(Instant::now())
     }
 
+    /// What the streams with a publisher send, for those who describe it to players.
+    pub fn running(&self) -> &Running {
+        &self.shared.running
+    }
+
     /// Asks every worker for something and takes what comes in time.
     fn ask<T: Send + 'static>(&self, question: impl Fn(Box<dyn FnOnce(T) + Send>) -> Command) -> Vec<T> {
         // One answer from each: none ever waits for room.
@@ -211,6 +217,11 @@ impl Plane {
 }
 
 impl Shared {
+    fn common(&self, config: Config) -> Common {
+        let (mailboxes, closed, running) = (self.mailboxes.clone(), self.closed.clone(), self.running.clone());
+        Common { mailboxes, config, closed, running }
+    }
+
     fn stop(&self) {
         let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
         for mailbox in &self.mailboxes {

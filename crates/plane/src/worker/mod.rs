@@ -22,8 +22,8 @@ use slab::Slab;
 use whipstitch_net::ConnectionId;
 use whipstitch_net::socket::{RecvBuffer, Udp};
 use whipstitch_net::tcp::Listener;
-use whipstitch_stream::SessionId;
 use whipstitch_stream::stream::Config;
+use whipstitch_stream::{Running, SessionId};
 
 use self::connections::Connections;
 pub(crate) use self::connections::Moved;
@@ -59,6 +59,15 @@ pub(crate) struct Sockets {
     pub(crate) v4: Option<Arc<Udp>>,
     pub(crate) v6: Option<Arc<Udp>>,
     pub(crate) listeners: Vec<Listener>,
+}
+
+/// What all workers of a plane share, and the plane with them.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) config: Config,
+    pub(crate) closed: Closed,
+    pub(crate) running: Running,
 }
 
 struct Slot {
@@ -110,6 +119,7 @@ pub(crate) struct Worker {
     /// What is counted, sessions and streams that ended included; those there are add theirs when it is asked for.
     totals: WorkerReport,
     closed: Closed,
+    described: Running,
     running: bool,
 }
 
@@ -123,10 +133,9 @@ impl Worker {
         poll: Poll,
         mut sockets: Sockets,
         inbox: Inbox,
-        mailboxes: Vec<Mailbox>,
-        config: Config,
-        closed: Closed,
+        common: Common,
     ) -> std::io::Result<Worker> {
+        let Common { mailboxes, config, closed, running: described } = common;
         for (socket, token) in [(&sockets.v4, Worker::V4), (&sockets.v6, Worker::V6)] {
             if let Some(socket) = socket {
                 poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
@@ -156,6 +165,7 @@ impl Worker {
             begun: Instant::now(),
             totals: WorkerReport { worker: index, ..WorkerReport::default() },
             closed,
+            described,
             running: true,
         })
     }

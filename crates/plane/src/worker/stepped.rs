@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use whipstitch_net::Path;
 use whipstitch_stream::stream::Config;
-use whipstitch_stream::{CloseReason, SessionId};
+use whipstitch_stream::{CloseReason, Running, SessionId};
 
-use super::{Sockets, Worker};
+use super::{Common, Sockets, Worker};
 use crate::closed::Closed;
 use crate::mailbox::{Command, Mailbox, mailbox};
 use crate::measure::WorkerReport;
@@ -30,13 +30,19 @@ impl Stepped {
         let poll = mio::Poll::new()?;
         let (mailbox, inbox) = mailbox(mio::Waker::new(poll.registry(), Worker::WAKE)?);
         let mailboxes = vec![mailbox.clone()];
-        let worker = Worker::new(0, poll, Sockets::default(), inbox, mailboxes, config, Closed::default())?;
+        let common = Common { mailboxes, config, closed: Closed::default(), running: Running::new() };
+        let worker = Worker::new(0, poll, Sockets::default(), inbox, common)?;
         Ok(Stepped { worker, mailbox, sent: Vec::new() })
     }
 
     /// The present, which only [`Stepped::pass`] changes.
     pub fn now(&self) -> Instant {
         self.worker.now
+    }
+
+    /// See [`Plane::running`](crate::Plane::running).
+    pub fn running(&self) -> &Running {
+        &self.worker.described
     }
 
     /// See [`Plane::add`](crate::Plane::add); taken in the same turn.

@@ -224,6 +224,11 @@ impl Worker {
     }
 
     pub(super) fn poll_stream(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get_mut(index)
+            && let Some(description) = stream.hub.as_mut().and_then(|hub| hub.take_description())
+        {
+            self.described.set(&stream.key, description);
+        }
         while let Some(output) =
             self.streams.get_mut(index).and_then(|stream| stream.hub.as_mut()).and_then(|hub| hub.poll(self.now))
         {

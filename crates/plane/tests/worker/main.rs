@@ -64,6 +64,21 @@ fn who_subscribes_late_is_told_the_tracks_on_every_worker() {
 }
 
 #[test]
+fn what_a_publisher_sends_is_described_as_long_as_it_does() {
+    let plane = plane(2);
+    let (publisher, seen) = Script::new(1, Role::Publisher);
+    let (stream, home) = (publisher.stream.clone(), plane.home(&publisher.stream));
+    let ending = publisher.ending.clone();
+    add(&plane, home, publisher.at_once(|| vec![Action::Publish(vp8())]));
+    until(|| plane.running().get(&stream).is_some());
+    let description = plane.running().get(&stream).expect("it was there");
+    assert_eq!((description.publisher, &description.tracks, description.whole), (SessionId(1), &vp8(), true));
+    plane.end(home, SessionId(1), &ending, CloseReason::ByPeer);
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
+    until(|| plane.running().get(&stream).is_none());
+}
+
+#[test]
 fn who_ends_while_it_subscribes_takes_nobody_along() {
     let plane = plane(1);
     let (mut fussy, seen) = Script::new(2, Role::Subscriber);

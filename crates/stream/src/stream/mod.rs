@@ -1,8 +1,8 @@
 //! The home of one stream: what one publisher sends under one name, and goes on sending through publisher after publisher.
 //!
 //! The contract, in the order of a turn: any number of `publish`, `push`, `request_keyframe` … calls; then
-//! [`Stream::take_burst`] for what is to be forwarded; then [`Stream::poll`] until it returns `None`; then
-//! [`Stream::deadline`] says when to poll again if nothing else happens before. Packets of anybody
+//! [`Stream::take_burst`] for what is to be forwarded and [`Stream::take_description`] for what players are to be told;
+//! then [`Stream::poll`] until it returns `None`; then [`Stream::deadline`] says when to poll again if nothing else happens before. Packets of anybody
 //! but the current publisher are ignored, so the order in which a replaced session ends does not matter.
 //!
 //! A stream lives on one worker and is `!Sync` by use; what it hands out is shared.
@@ -27,8 +27,9 @@ use crate::cache;
 use crate::forward::{Burst, Clock, Forwarded};
 use crate::key::{SessionId, StreamKey};
 use crate::keyframes::Pacer;
+use crate::running::Description;
 use crate::stats::{Drops, StreamStats};
-use crate::track::{PerKind, Tracks};
+use crate::track::{PerKind, Track, Tracks};
 
 /// Packets of one burst; more are dropped. Far above what a worker receives at one go.
 const MAX_BURST: usize = 16_384;
@@ -106,6 +107,9 @@ pub struct Stream {
     pacer: Pacer,
     burst: Vec<Forwarded>,
     tracks_changed: bool,
+    /// Another publisher, or none, since the last description.
+    undescribed: bool,
+    descriptions: u64,
     /// The publisher was asked for the start that its video waits for.
     gate_told: bool,
     ends: Option<Instant>,
@@ -145,6 +149,8 @@ impl Stream {
             pacer: Pacer::new(),
             burst: Vec::new(),
             tracks_changed: false,
+            undescribed: false,
+            descriptions: 0,
             gate_told: false,
             ends: None,
             idles: Some(now + config.ttl),
@@ -170,6 +176,7 @@ impl Stream {
         self.gate_told = false;
         self.tracks_changed |= self.tracks != tracks;
         self.tracks = tracks;
+        self.undescribed = true;
         self.ends = None;
         self.idles = None;
     }
@@ -180,6 +187,7 @@ impl Stream {
             return;
         }
         self.publisher = None;
+        self.undescribed = true;
         for (_, timeline) in self.timelines.iter_mut() {
             timeline.begin(None);
         }
@@ -267,6 +275,29 @@ impl Stream {
         // The next burst is likely as long as this one.
         let next = Vec::with_capacity(self.burst.len());
         Some(Burst { packets: std::mem::replace(&mut self.burst, next), clocks: self.clocks() })
+    }
+
+    /// What players are to be told of the stream, if that is something else than at the last call; `Some(None)` without a
+    /// publisher.
+    pub fn take_description(&mut self) -> Option<Option<Description>> {
+        let mut changed = std::mem::take(&mut self.undescribed);
+        for (_, timeline) in self.timelines.iter_mut() {
+            changed |= timeline.source.as_mut().is_some_and(|source| source.inspector.take_changed());
+        }
+        if !changed {
+            return None;
+        }
+        let Some(publisher) = &self.publisher else { return Some(None) };
+        let described = |kind: Kind| {
+            let track = self.tracks.get(kind)?;
+            let format = self.timelines[kind].source.as_ref()?.inspector.format(&track.format);
+            Some(Track { codec: track.codec, format })
+        };
+        let tracks = Tracks { audio: described(Kind::Audio), video: described(Kind::Video) };
+        let mut sources = self.timelines.iter().filter_map(|(_, timeline)| timeline.source.as_ref());
+        let whole = sources.all(|source| source.inspector.is_whole());
+        self.descriptions += 1;
+        Some(Some(Description { publisher: publisher.session, tracks, whole, version: self.descriptions }))
     }
 
     /// What is to be done, until `None`.

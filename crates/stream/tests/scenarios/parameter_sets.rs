@@ -3,7 +3,7 @@
 use whipstitch_media::{Codec, Kind};
 use whipstitch_stream::{Forwarded, Track, Tracks};
 
-use crate::kit::{ALICE, Scene, accept, seqs, subscription, tracks};
+use crate::kit::{ALICE, BOB, Scene, accept, seqs, subscription, tracks};
 
 const SPS: &[u8] = &[0x67, 0x42, 0xc0, 0x1f, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x50];
 const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
@@ -76,4 +76,44 @@ fn nothing_starts_without_them() {
     assert!(scene.video(1, 0, IDR).is_empty());
     assert!(scene.video(2, 3000, PPS).is_empty());
     assert_eq!(starts(&scene.video(3, 6000, SPS)), [true]);
+}
+
+/// The format of the video, and whether all sets are known.
+fn described(scene: &mut Scene) -> Option<(String, bool)> {
+    let description = scene.stream.take_description()?.expect("somebody publishes");
+    Some((description.tracks.video.expect("a video track").format, description.whole))
+}
+
+#[test]
+fn the_description_has_the_newest_sets_and_is_told_when_they_change() {
+    let mut scene = published("profile-level-id=640028");
+    let first = scene.stream.take_description().flatten().expect("at once");
+    assert_eq!((first.publisher, first.whole, first.version), (ALICE, false, 1));
+    assert_eq!(first.tracks.audio.map(|track| track.codec), Some(Codec::Opus));
+    scene.video(1, 0, SPS);
+    let half = "profile-level-id=42c01f;packetization-mode=1";
+    assert_eq!(described(&mut scene), Some((half.to_owned(), false)));
+    scene.video(2, 0, PPS);
+    let whole = format!("{half};sprop-parameter-sets=Z0LAH9kAoC/5UA==,aM48gA==");
+    assert_eq!(described(&mut scene), Some((whole, true)));
+    for packet in [SPS, PPS, IDR] {
+        scene.video(3, 3000, packet);
+    }
+    assert_eq!(described(&mut scene), None, "they are what they were");
+    scene.video(7, 6000, &[0x68, 0xce, 0x3c, 0x81]);
+    let (format, _) = described(&mut scene).expect("another PPS");
+    assert!(format.ends_with(",aM48gQ=="), "{format}");
+}
+
+#[test]
+fn another_publisher_is_described_anew_and_none_not_at_all() {
+    let mut scene = published("sprop-parameter-sets=Z0LAH9kAoC/5UA==,aM48gA==");
+    assert!(scene.stream.take_description().flatten().expect("at once").whole);
+    scene.stream.publish(scene.now, BOB, tracks(Codec::H264));
+    let second = scene.stream.take_description().flatten().expect("of another");
+    assert_eq!((second.publisher, second.whole, second.version), (BOB, false, 2), "without the sets of the first");
+    scene.stream.unpublish(scene.now, ALICE);
+    assert_eq!(scene.stream.take_description(), None, "who is not the publisher");
+    scene.stream.unpublish(scene.now, BOB);
+    assert_eq!(scene.stream.take_description(), Some(None));
 }
