@@ -17,6 +17,8 @@ pub(crate) struct LocalStream {
     pub(crate) hub: Option<Stream>,
     /// Other workers that have subscribers; used by the home.
     pub(crate) workers: Vec<usize>,
+    /// Workers that a burst did not reach, until the next one does; used by the home.
+    pub(crate) missed: Vec<usize>,
     /// Local subscribers, by their place on the worker.
     pub(crate) subscribers: Vec<usize>,
     /// What was sent lately, for resending.
@@ -49,6 +51,7 @@ impl Streams {
                 Stream::new(key.clone(), Config { wall, ..config }, now)
             }),
             workers: Vec::new(),
+            missed: Vec::new(),
             subscribers: Vec::new(),
             history: History::new(Limits::default()).with_cache(config.cache),
             forgets: None,

@@ -2,7 +2,7 @@
 //!
 //! Commands and bursts wait in one queue, datagrams and connections that another worker received in a second, so that a
 //! flood of strays cannot keep a command out. When the first is full the sender is told ([`Full`]): control answers 503, a
-//! worker drops the burst and counts it. When the second is full the datagram is dropped, as a network would, and the
+//! worker drops the burst, counts it, and says so with the next that finds room. When the second is full the datagram is dropped, as a network would, and the
 //! connection closed. What must not be lost goes neither way: see [`notes`](crate::notes).
 
 use std::sync::Arc;
@@ -37,8 +37,8 @@ pub(crate) enum Command {
     Add { peer: Box<dyn Peer>, ufrag: String, ending: Ending },
     /// Tell a session something.
     Peer { session: SessionId, command: PeerCommand },
-    /// From the home of a stream: packets.
-    Burst { stream: StreamKey, burst: Arc<Burst> },
+    /// From the home of a stream: packets, and whether others before them found no room.
+    Burst { stream: StreamKey, burst: Arc<Burst>, after_gap: bool },
     /// From the home of a stream: its video since the last start, for those that join; asked for by a note.
     Cache { stream: StreamKey, packets: Vec<Forwarded> },
     /// Tell about everything.

@@ -139,6 +139,9 @@ pub struct Delivery<'a> {
     pub now: Instant,
     /// Where to write datagrams.
     pub batches: &'a mut Batches,
+    /// Packets before these did not reach this worker, and never will: a subscriber goes on at a start, with numbers that
+    /// have no gap.
+    pub after_gap: bool,
     /// Set by a subscriber that cannot go on without a keyframe.
     pub wants_keyframe: bool,
     /// Set by a subscriber with its first packet: how long after the handshake that was.
@@ -148,7 +151,7 @@ pub struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     /// A delivery of which nothing came yet.
     pub fn new(now: Instant, batches: &'a mut Batches) -> Delivery<'a> {
-        Delivery { now, batches, wants_keyframe: false, first_media: None }
+        Delivery { now, batches, after_gap: false, wants_keyframe: false, first_media: None }
     }
 }
 

@@ -95,7 +95,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let worker = Stepped::new(Config::default()).expect("the system has a poll");
+        let worker = Stepped::new(1, Config::default()).expect("the system has a poll");
         Scene {
             directory: Directory::new(directory::Config::default(), worker.now()),
             worker,
@@ -159,7 +159,8 @@ impl Scene {
         let identified = Identified { session, stream, user_agent: None, half_open, _registration: registration };
         let edge = Edge::new(now, local.clone(), remote.clone());
         let peer = Session::new(now, identified, edge, engine, state);
-        self.worker.add(Box::new(peer), local.ufrag.clone(), ending.clone());
+        let added = self.worker.add(0, Box::new(peer), local.ufrag.clone(), ending.clone());
+        added.expect("nobody is held up");
         let credentials = VecDeque::from([(local, remote)]);
         self.known.push(Known { session, ending, credentials, checks: VecDeque::new() });
     }
@@ -168,8 +169,8 @@ impl Scene {
         let from = Path::to(address(step >> 4 & 3));
         let which = usize::from(step >> 6) % self.known.len().max(1);
         match step & 15 {
-            0..=4 => self.worker.datagram(from, &mut script.bytes().to_vec()),
-            5..=6 => self.worker.datagram(from, &mut record(script)),
+            0..=4 => self.worker.datagram(0, from, &mut script.bytes().to_vec()),
+            5..=6 => self.worker.datagram(0, from, &mut record(script)),
             7..=8 => self.check(which, from, script.byte().unwrap_or_default()),
             9 => self.replay(which, from, script.byte().unwrap_or_default()),
             10 => self.worker.pass(Duration::from_millis(20) * u32::from(script.byte().unwrap_or_default())),
@@ -196,17 +197,17 @@ impl Scene {
         }
         known.checks.push_back(check.clone());
         self.proven.insert(from.remote);
-        self.worker.datagram(from, &mut check);
+        self.worker.datagram(0, from, &mut check);
     }
 
     /// A check that was captured. It is answered, but what belongs to the session does not go there.
     fn replay(&mut self, which: usize, from: Path, age: u8) {
         let Some(known) = self.known.get(which) else { return };
         let Some(mut check) = known.checks.get(usize::from(age) % KEPT).cloned() else { return };
-        let before = self.worker.measure().addresses;
+        let before = self.worker.measure()[0].addresses;
         self.holds();
-        self.worker.datagram(from, &mut check);
-        assert!(self.worker.measure().addresses <= before, "a replay opened an address");
+        self.worker.datagram(0, from, &mut check);
+        assert!(self.worker.measure()[0].addresses <= before, "a replay opened an address");
         let answers = self.worker.take_sent();
         assert!(answers.iter().all(|(path, bytes)| *path == from && bytes.first().is_some_and(|first| *first < 4)));
     }
@@ -221,7 +222,7 @@ impl Scene {
             *byte ^= flip;
         }
         self.holds();
-        self.worker.datagram(from, &mut check);
+        self.worker.datagram(0, from, &mut check);
         assert!(self.worker.take_sent().is_empty(), "an answer to a stranger");
     }
 
@@ -232,13 +233,14 @@ impl Scene {
         let restart = IceRestart { local: pair(&local), remote: pair(&remote) };
         known.credentials.push_front((local, remote));
         known.credentials.truncate(3);
-        self.worker.tell(known.session, PeerCommand::IceRestart(restart));
+        let told = self.worker.tell(0, known.session, PeerCommand::IceRestart(restart));
+        told.expect("nobody is held up");
     }
 
     fn end(&mut self, which: usize) {
         if which < self.known.len() {
             let known = self.known.swap_remove(which);
-            self.worker.end(known.session, &known.ending, CloseReason::ByRequest);
+            self.worker.end(0, known.session, &known.ending, CloseReason::ByRequest);
         }
     }
 
@@ -248,7 +250,7 @@ impl Scene {
             assert!(self.proven.contains(&path.remote), "{} bytes to {}", bytes.len(), path.remote);
             self.sent += 1;
         }
-        let measured = self.worker.measure();
+        let [measured] = &self.worker.measure()[..] else { panic!("one worker") };
         let sessions = self.register.live();
         assert_eq!(measured.panics, 0);
         assert!(sessions <= self.known.len() && measured.addresses <= ADDRESSES * sessions);
@@ -264,7 +266,7 @@ impl Scene {
             self.end(0);
         }
         self.holds();
-        let measured = self.worker.measure();
+        let [measured] = &self.worker.measure()[..] else { panic!("one worker") };
         assert_eq!((self.register.live(), self.waiting.taken(), measured.ufrags, measured.addresses), (0, 0, 0, 0));
         assert_eq!(self.directory.counts(), directory::Counts::default());
         self.sent

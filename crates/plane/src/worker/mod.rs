@@ -301,10 +301,10 @@ impl Worker {
                     self.with(key, |peer, cx| peer.handle_command(cx, command));
                 }
             }
-            Command::Burst { stream, burst } => {
+            Command::Burst { stream, burst, after_gap } => {
                 // Those that were on their way when the last subscriber left are nobody's.
                 if let Some(index) = self.streams.find(&stream) {
-                    self.deliver(index, &burst);
+                    self.deliver(index, &burst, after_gap);
                     self.schedule_stream(index);
                 }
             }

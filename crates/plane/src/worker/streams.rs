@@ -179,19 +179,33 @@ impl Worker {
         if let Some(burst) = burst {
             let burst = Arc::new(burst);
             for &worker in &stream.workers {
-                let command = Command::Burst { stream: stream.key.clone(), burst: Arc::clone(&burst) };
-                if self.mailboxes[worker].send(command).is_err() {
-                    // Its subscribers see a gap and ask again; a worker this far behind needs the rest more.
-                    self.totals.slow += burst.packets.len() as u64;
+                let missed = stream.missed.iter().position(|other| *other == worker);
+                let (stream_key, burst) = (stream.key.clone(), Arc::clone(&burst));
+                let packets = burst.packets.len() as u64;
+                let command = Command::Burst { stream: stream_key, burst, after_gap: missed.is_some() };
+                match (self.mailboxes[worker].send(command), missed) {
+                    (Ok(()), Some(at)) => drop(stream.missed.swap_remove(at)),
+                    (Ok(()), None) => {}
+                    // A worker this far behind needs the rest more: its subscribers go on at the next start.
+                    (Err(_), missed) => {
+                        self.totals.slow += packets;
+                        if missed.is_none() {
+                            stream.missed.push(worker);
+                        }
+                    }
                 }
             }
-            self.deliver(index, &burst);
+            self.deliver(index, &burst, false);
         }
         self.poll_stream(index);
     }
 
-    pub(super) fn deliver(&mut self, index: usize, burst: &Burst) {
+    /// `after_gap`: others before it did not reach this worker, so nothing of before can be gone on with.
+    pub(super) fn deliver(&mut self, index: usize, burst: &Burst, after_gap: bool) {
         let Some(stream) = self.streams.get_mut(index) else { return };
+        if after_gap {
+            stream.history.fill_cache([]);
+        }
         stream.remember(self.now, burst);
         let mut wants_keyframe = false;
         let mut broken: SmallVec<[usize; 4]> = SmallVec::new();
@@ -200,6 +214,7 @@ impl Worker {
             let Some(&key) = self.streams.get(index).and_then(|stream| stream.subscribers.get(at)) else { break };
             let Some(slot) = self.slots.get_mut(key) else { continue };
             let mut delivery = Delivery::new(self.now, &mut self.batches);
+            delivery.after_gap = after_gap;
             let peer = slot.peer.as_mut();
             if catch_unwind(AssertUnwindSafe(|| peer.deliver(&mut delivery, burst))).is_err() {
                 broken.push(key);

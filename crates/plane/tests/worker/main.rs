@@ -2,7 +2,11 @@
 
 mod behind;
 mod counting;
+mod schedules;
 mod script;
+mod slow;
+mod stage;
+mod storm;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};

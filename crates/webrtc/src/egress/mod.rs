@@ -189,6 +189,12 @@ impl Egress {
     pub fn hold(&mut self) {
         self.congestion.hold();
         self.replay = None;
+        self.skip();
+    }
+
+    /// Packets were lost on their way to this egress. What comes next goes on without a gap in the numbers: audio at once,
+    /// video at a start.
+    pub fn skip(&mut self) {
         for (_, track) in self.tracks.iter_mut() {
             if let Some(track) = track {
                 track.drop_to_start();

@@ -84,7 +84,11 @@ impl Peer for Session {
     fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst) {
         let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role else { return };
         let Some(path) = self.edge.path() else { return };
-        let waited = egress.wants_keyframe();
+        // Who waits already has asked, but what was sent for it may be what is missing.
+        let waited = egress.wants_keyframe() && !delivery.after_gap;
+        if delivery.after_gap {
+            egress.skip();
+        }
         let room = delivery.batches.room(path);
         egress.deliver(delivery.now, path, burst, room, delivery.batches.of(path));
         // Once per wait, and at the join the hub asks anyway: it repeats, and a player without a picture sends PLI.

@@ -417,6 +417,29 @@ fn a_subscriber_gets_media_under_our_ssrcs_from_a_keyframe_on() {
 }
 
 #[test]
+fn after_a_gap_of_ours_a_viewer_goes_on_at_a_start_with_the_next_number_and_asks_each_time() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    let now = world.now;
+    world.deliver(&burst(vec![forwarded(Kind::Video, 1, true, now), forwarded(Kind::Audio, 1, true, now)]));
+    for seq in [5, 7] {
+        let mut delivery = Delivery::new(now, &mut world.batches);
+        delivery.after_gap = true;
+        world.session.deliver(&mut delivery, &burst(vec![forwarded(Kind::Video, seq, false, now)]));
+        assert!(delivery.wants_keyframe, "what was asked for may be what is missing");
+    }
+    let next = vec![forwarded(Kind::Audio, 9, true, now), forwarded(Kind::Video, 9, true, now)];
+    assert!(!world.deliver(&burst(next)));
+    world.run(Duration::from_millis(50));
+    for ssrc in world.received.iter().map(|packet| packet.header.ssrc).collect::<std::collections::HashSet<_>>() {
+        let numbers = world.received.iter().filter(|packet| packet.header.ssrc == ssrc).map(|packet| *packet.seq_no);
+        let numbers: Vec<u64> = numbers.collect();
+        assert!(matches!(numbers[..], [first, second] if second == first + 1), "{numbers:?}");
+    }
+    assert_eq!(world.received.len(), 4);
+}
+
+#[test]
 fn a_viewer_without_a_path_costs_nothing_and_asks_for_a_keyframe_when_it_is_back() {
     let mut world = World::new(Role::Subscriber);
     world.run(Duration::from_secs(1));
