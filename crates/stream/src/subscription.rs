@@ -123,6 +123,11 @@ impl Subscription {
         (hub_time as u32).wrapping_add(self.time_offset)
     }
 
+    /// The number of the next packet that is newer than all sent.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The newest number sent, `None` before the first packet.
     pub fn newest(&self) -> Option<u64> {
         self.sent.newest()

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use whipstitch_media::Kind;
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_rtp::rtcp::{Compound, Malformed, Message, Reports};
 use whipstitch_stream::History;
 
-use super::rtcp::{Compound, Malformed, Message, Reports};
 use super::srtp::{OpenError, Opener};
 use super::{Egress, EgressStats};
 

@@ -15,8 +15,6 @@ mod feedback;
 mod header;
 mod keys;
 mod repair;
-mod reports;
-mod rtcp;
 pub mod srtp;
 mod stats;
 mod track;
@@ -24,26 +22,21 @@ mod track;
 pub use config::{ConfigError, ExtensionIds, Rtx, TrackConfig};
 pub use feedback::{Feedback, Rejected};
 pub use keys::{Keys, Profile, WrongLength};
-pub use rtcp::Malformed;
-pub(crate) use rtcp::packets;
 pub use stats::EgressStats;
+pub use whipstitch_rtp::rtcp::Malformed;
 
 use std::time::{Duration, Instant};
 
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
+use whipstitch_rtp::report::{MAX_COMPOUND, REPORT_INTERVAL, Report};
 use whipstitch_stream::{Burst, Clock, History, PerKind, Replay};
 
 use congestion::Congestion;
 use feedback::Requests;
-use reports::{MAX_COMPOUND, Report};
 use srtp::{NoSealer, Opener};
 use track::Track;
-
-/// Time between sender reports, of audio and video alike: RFC 3550 6.2 asks for 5 s at most, and browsers measure the
-/// round trip and align lips by them, which 1 s makes quick. 2 x 100 bytes a second are nothing.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The sender towards one viewer. It cannot be printed, for it holds keys.
 pub struct Egress {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use whipstitch_media::Kind;
 use whipstitch_net::Path;
 use whipstitch_net::batch::{Batch, MAX_RUN_BYTES};
+use whipstitch_rtp::report::Reports;
 use whipstitch_stream::{Forwarded, History, Subscription};
 
 use super::config::{Rtx, TrackConfig};
 use super::header::{Elements, FIXED, Header};
 use super::repair::Repair;
-use super::reports::Reports;
 use super::srtp::{NoSealer, SealError, Sealer, Sealers, WINDOW};
 
 /// Packets of an SSRC that carry the mid. The viewer needs one of them to map the SSRC; after 20 it has had one even

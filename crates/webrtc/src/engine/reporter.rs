@@ -9,8 +9,8 @@
 
 use rtcp_types::prelude::*;
 use rtcp_types::{ReceiverReport, Sdes, SdesChunk, SdesItem, SenderReport};
+use whipstitch_rtp::rtcp::packets;
 
-use crate::egress::packets;
 use crate::egress::srtp::{Opener, Sealer, Sealers};
 
 /// Extended reports (RFC 3611 2), which `rtcp-types` names nowhere in public.

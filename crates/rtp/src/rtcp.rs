@@ -1,4 +1,4 @@
-//! Viewers' RTCP compounds: read tolerantly, but whole or not at all.
+//! RTCP compounds of strangers: read tolerantly, but whole or not at all.
 //!
 //! Framing is ours, because `rtcp-types` checks the version of the first packet only and leaves padding inside feedback;
 //! the packets themselves are its. A compound may be reduced-size (RFC 5506); unknown types, APP, XR and SDES are
@@ -21,32 +21,51 @@ impl From<RtcpParseError> for Malformed {
     }
 }
 
-/// One thing a viewer says. SSRCs are as they came: whether they are ours is for the caller to see.
+/// One thing a peer says. SSRCs are as they came: whether they are ours is for the caller to see.
 #[derive(Debug)]
-pub(super) enum Message<'a> {
+pub enum Message<'a> {
     /// A receiver report, or the report blocks of a sender report.
     Reports(Reports<'a>),
     /// Generic NACK (RFC 4585 6.2.1).
-    Nack { media: u32, nack: Nack<'a> },
+    Nack {
+        /// The SSRC it is about.
+        media: u32,
+        /// The sequence numbers.
+        nack: Nack<'a>,
+    },
     /// Picture loss indication (RFC 4585 6.3.1).
-    Pli { media: u32 },
+    Pli {
+        /// The SSRC it is about.
+        media: u32,
+    },
     /// Full intra requests (RFC 5104 4.3.1); the media SSRCs are in the entries.
-    Fir { sender: u32, fir: Fir<'a> },
+    Fir {
+        /// Who asks.
+        sender: u32,
+        /// The entries.
+        fir: Fir<'a>,
+    },
     /// Receiver estimated maximum bitrate in bits a second (draft-alvestrand-rmcat-remb-03 2.2).
-    Remb { bitrate: u64 },
-    /// The viewer leaves.
+    Remb {
+        /// In bits a second.
+        bitrate: u64,
+    },
+    /// The peer leaves.
     Bye,
 }
 
 /// Report blocks, whichever report they came in.
 #[derive(Debug)]
-pub(super) enum Reports<'a> {
+pub enum Reports<'a> {
+    /// Of who only receives.
     Receiver(ReceiverReport<'a>),
+    /// Of who sends as well: what it says of itself is in there.
     Sender(SenderReport<'a>),
 }
 
 impl<'a> Reports<'a> {
-    pub(super) fn for_each(&self, visit: impl FnMut(ReportBlock<'a>)) {
+    /// Visits every block.
+    pub fn for_each(&self, visit: impl FnMut(ReportBlock<'a>)) {
         match self {
             Reports::Receiver(report) => report.report_blocks().for_each(visit),
             Reports::Sender(report) => report.report_blocks().for_each(visit),
@@ -55,11 +74,14 @@ impl<'a> Reports<'a> {
 }
 
 /// A compound in which every packet was found to be whole.
-pub(super) struct Compound<'a>(&'a [u8]);
+pub struct Compound<'a>(&'a [u8]);
 
 impl<'a> Compound<'a> {
-    /// Checks a decrypted compound. Padding at its end is cut off in place.
-    pub(super) fn parse(bytes: &'a mut [u8]) -> Result<Compound<'a>, Malformed> {
+    /// Checks a compound in plain. Padding at its end is cut off in place.
+    ///
+    /// # Errors
+    /// [`Malformed`] if any of it is.
+    pub fn parse(bytes: &'a mut [u8]) -> Result<Compound<'a>, Malformed> {
         let (mut at, mut end) = (0, bytes.len());
         while at < end {
             let rest = bytes.get_mut(at..).ok_or(Malformed)?;
@@ -81,14 +103,14 @@ impl<'a> Compound<'a> {
         if end == 0 { Err(Malformed) } else { Ok(Compound(bytes.get(..end).ok_or(Malformed)?)) }
     }
 
-    /// What the viewer says, in order.
-    pub(super) fn messages(self) -> impl Iterator<Item = Message<'a>> {
+    /// What the peer says, in order.
+    pub fn messages(self) -> impl Iterator<Item = Message<'a>> {
         packets(self.0).filter_map(|packet| message(packet).ok().flatten())
     }
 }
 
 /// The packets of a compound, each with its header, up to the first that is not whole.
-pub(crate) fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (packet, after) = compound.split_at_checked(packet_len(compound).ok()?)?;
         compound = after;

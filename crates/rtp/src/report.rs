@@ -9,32 +9,40 @@ use rtcp_types::prelude::*;
 use rtcp_types::{Bye, Compound, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport};
 use whipstitch_media::time::{self, Ntp};
 
+/// Time between sender reports, of audio and video alike: RFC 3550 6.2 asks for 5 s at most, and browsers measure the
+/// round trip and align lips by them, which 1 s makes quick. 2 x 100 bytes a second are nothing.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Reports remembered: receivers answer the newest, or the one before; with one a second, 4 covers any round trip that
 /// still makes sense.
 const REMEMBERED: usize = 4;
 
 /// Room for any compound of ours: SR 28, SDES 8 + 2 + 255 with padding, BYE 12.
-pub(super) const MAX_COMPOUND: usize = 320;
+pub const MAX_COMPOUND: usize = 320;
 
 /// Longer than any path: more is a broken clock at the other end.
 const MAX_RTT: Duration = Duration::from_secs(10);
 
 /// What one track's sender report says.
-pub(super) struct Report<'a> {
-    pub(super) ssrc: u32,
-    pub(super) cname: &'a str,
-    pub(super) ntp: Ntp,
-    pub(super) time: u32,
+pub struct Report<'a> {
+    /// Whose it is.
+    pub ssrc: u32,
+    /// The name its tracks share, 1 to 255 bytes.
+    pub cname: &'a str,
+    /// Wall-clock time of the report.
+    pub ntp: Ntp,
+    /// RTP time of the same moment.
+    pub time: u32,
     /// Since the first packet; the report takes the low 32 bits.
-    pub(super) packets: u64,
+    pub packets: u64,
     /// Payload bytes, likewise.
-    pub(super) octets: u64,
+    pub octets: u64,
 }
 
 impl Report<'_> {
     /// Writes SR and SDES with the CNAME, and a BYE of `leaving` if there are any (RFC 3550 6.1, 6.4.1, 6.6). None if the
     /// buffer is shorter than `MAX_COMPOUND`.
-    pub(super) fn write(&self, leaving: &[u32], buffer: &mut [u8]) -> Option<usize> {
+    pub fn write(&self, leaving: &[u32], buffer: &mut [u8]) -> Option<usize> {
         let report = SenderReport::builder(self.ssrc)
             .ntp_timestamp(self.ntp.0)
             .rtp_timestamp(self.time)
@@ -53,31 +61,32 @@ impl Report<'_> {
 
 /// What a receiver said of the track, last.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Reception {
+pub struct Reception {
     /// Fraction of the packets lost since its report before, 0 to 1.
-    pub(super) loss: f32,
+    pub loss: f32,
     /// Interarrival jitter.
-    pub(super) jitter: Duration,
+    pub jitter: Duration,
     /// Packets lost since the beginning; negative with duplicates (RFC 3550 6.4.1).
-    pub(super) lost: i32,
+    pub lost: i32,
 }
 
 /// The reports of one track, both ways.
-#[derive(Default)]
-pub(super) struct Reports {
+#[derive(Debug, Default)]
+pub struct Reports {
     /// LSR as receivers will name it, and when it left; the newest last.
     sent: Vec<(u32, Instant)>,
-    pub(super) reception: Reception,
+    /// What the receiver said last.
+    pub reception: Reception,
 }
 
 impl Reports {
     /// Whether a report was sent.
-    pub(super) fn any_sent(&self) -> bool {
+    pub fn any_sent(&self) -> bool {
         !self.sent.is_empty()
     }
 
     /// Remembers a report that leaves now.
-    pub(super) fn sent(&mut self, now: Instant, ntp: Ntp) {
+    pub fn sent(&mut self, now: Instant, ntp: Ntp) {
         if self.sent.len() == REMEMBERED {
             self.sent.remove(0);
         }
@@ -86,7 +95,7 @@ impl Reports {
 
     /// Takes what a receiver says of this track; `rate` is its clock rate in Hz. Returns the round trip, if the block
     /// answers a report of ours.
-    pub(super) fn received(&mut self, now: Instant, block: &ReportBlock<'_>, rate: u32) -> Option<Duration> {
+    pub fn received(&mut self, now: Instant, block: &ReportBlock<'_>, rate: u32) -> Option<Duration> {
         self.reception = Reception {
             loss: f32::from(block.fraction_lost()) / 256.0,
             jitter: time::duration(block.interarrival_jitter().into(), rate),
