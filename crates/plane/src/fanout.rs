@@ -131,7 +131,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use whipstitch_media::{Extensions, Kind, Packet};
+    use whipstitch_media::{Codec, Extensions, Packet};
     use whipstitch_stream::PerKind;
 
     use super::*;
@@ -148,7 +148,7 @@ mod tests {
             let payload = Arc::from(vec![0; 1000]);
             let extensions = Extensions::default();
             let packet = Packet { seq, time: 0, marker: false, payload, extensions, arrived: at };
-            let packets = vec![Forwarded { kind: Kind::Video, packet, start: false }];
+            let packets = vec![Forwarded { codec: Codec::Vp8, packet, start: false }];
             stream.remember(at, &Burst { packets, clocks: PerKind::default() });
         }
         assert_eq!(stream.history.bytes(), 20_000);

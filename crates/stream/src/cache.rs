@@ -56,7 +56,7 @@ impl Cache {
     /// Takes a packet of the stream: a start of video empties the cache first, other video is kept only behind a start,
     /// audio not at all.
     pub fn insert(&mut self, forwarded: &Forwarded) {
-        if forwarded.kind != Kind::Video {
+        if forwarded.kind() != Kind::Video {
             return;
         }
         if forwarded.start {

@@ -3,20 +3,27 @@
 use std::time::Instant;
 
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Kind, Packet};
+use whipstitch_media::{Codec, Kind, Packet};
 
 use crate::track::PerKind;
 
 /// A packet on the stream's own timeline.
 #[derive(Clone, Debug)]
 pub struct Forwarded {
-    /// Which track it belongs to.
-    pub kind: Kind,
+    /// What the payload is; a track goes on with another codec when another publisher comes.
+    pub codec: Codec,
     /// `seq` and `time` continue from one publisher to the next. The payload is empty only where padding of the publisher
     /// arrived after its number was given away: sent on, it keeps the place from looking like a loss.
     pub packet: Packet,
     /// A decoder may start at this packet; true for all audio. Never set on a packet that comes late.
     pub start: bool,
+}
+
+impl Forwarded {
+    /// Which track it belongs to.
+    pub fn kind(&self) -> Kind {
+        self.codec.kind()
+    }
 }
 
 /// What a stream forwards at one go, in order; shared by the workers.

@@ -56,7 +56,7 @@ impl History {
     /// Keeps a packet, and lets go what is over the bounds. The clock is the packet's time of arrival. A packet further
     /// back than the oldest kept, or already there, is not kept.
     pub fn insert(&mut self, forwarded: &Forwarded) {
-        self.rings[forwarded.kind].insert(forwarded);
+        self.rings[forwarded.kind()].insert(forwarded);
         if let Some(cache) = &mut self.cache {
             cache.insert(forwarded);
         }
@@ -202,7 +202,7 @@ impl Ring {
 mod tests {
     use std::sync::Arc;
 
-    use whipstitch_media::{Extensions, Packet};
+    use whipstitch_media::{Codec, Extensions, Packet};
 
     use super::*;
 
@@ -211,7 +211,7 @@ mod tests {
     fn video(seq: u64, arrived: Instant, bytes: usize) -> Forwarded {
         let payload = Arc::from(vec![0; bytes]);
         let packet = Packet { seq, time: 0, marker: false, payload, extensions: Extensions::default(), arrived };
-        Forwarded { kind: Kind::Video, packet, start: false }
+        Forwarded { codec: Codec::Vp8, packet, start: false }
     }
 
     /// The numbers of `range` that are kept.
@@ -223,7 +223,7 @@ mod tests {
     fn packets_are_found_by_kind_and_number() {
         let (mut history, now) = (History::new(SMALL), Instant::now());
         history.insert(&video(70_000, now, 1));
-        history.insert(&Forwarded { kind: Kind::Audio, ..video(70_001, now, 1) });
+        history.insert(&Forwarded { codec: Codec::Opus, ..video(70_001, now, 1) });
         assert_eq!(kept(&history, 69_990..70_010), [70_000]);
         assert!(history.get(Kind::Audio, 70_001).is_some());
         for absent in [0, 70_000 - 128, 70_000 + 128, u64::MAX] {

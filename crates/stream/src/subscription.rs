@@ -69,7 +69,7 @@ impl Subscription {
     /// Takes the stream's next packet; `None` if the subscriber does not get it: it is of the other kind, a start is still
     /// waited for, it was sent before, or it is too late to have a place.
     pub fn accept(&mut self, forwarded: &Forwarded) -> Option<Rewritten> {
-        if forwarded.kind != self.kind {
+        if forwarded.kind() != self.kind {
             return None;
         }
         let number = forwarded.packet.seq;

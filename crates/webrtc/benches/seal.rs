@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_media::{Codec, Extensions, Kind, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
 use whipstitch_stream::{Burst, Clock, Forwarded, PerKind};
-use whipstitch_webrtc::egress::{Egress, ExtensionIds, Keys, Profile, Rtx, TrackConfig};
+use whipstitch_webrtc::egress::{Egress, ExtensionIds, Format, Keys, Profile, TrackConfig};
 
 /// Header, payload and GCM tag make 1200 bytes.
 const HEADER: usize = 12;
@@ -83,15 +83,16 @@ fn seal(profile: Profile, resends: usize) -> f64 {
 fn viewer(profile: Profile, now: Instant, number: usize) -> (Path, Egress) {
     let track = TrackConfig {
         kind: Kind::Video,
-        clock_rate: 90_000,
         ssrc: number as u32,
-        pt: 96,
-        rtx: Some(Rtx { ssrc: 0x1000_0000 + number as u32, pt: 97 }),
-        nack: true,
+        rtx_ssrc: Some(0x1000_0000 + number as u32),
+        repeats: false,
         extensions: ExtensionIds { mid: Some((4, "0".into())), ..ExtensionIds::default() },
     };
     let egress = Egress::new(now, keys(profile, number), "bench".into(), vec![track], |bytes| bytes.fill(9));
-    (Path::to(([192, 0, 2, 1], 1024 + number as u16).into()), egress.expect("a lawful track"))
+    let mut egress = egress.expect("a lawful track");
+    let format = Format { codec: Codec::Vp8, pt: 96, rtx_pt: Some(97), nack: true };
+    egress.send_as(Kind::Video, format).expect("lawful numbers");
+    (Path::to(([192, 0, 2, 1], 1024 + number as u16).into()), egress)
 }
 
 fn deliver(profile: Profile) -> f64 {
@@ -112,7 +113,7 @@ fn deliver(profile: Profile) -> f64 {
                     extensions: Extensions::default(),
                     arrived: now,
                 };
-                Forwarded { kind: Kind::Video, packet, start: n == 0 }
+                Forwarded { codec: Codec::Vp8, packet, start: n == 0 }
             })
             .collect();
         let burst = Burst { packets, clocks: PerKind { audio: None, video: clock } };

@@ -19,7 +19,7 @@ use crate::gateway::{Entry, HalfOpen, Register, Waiting, track_configs};
 use crate::ice::Edge;
 use crate::negotiate::{Credentials, Offer, plan_publisher, plan_viewer};
 use crate::random;
-use crate::session::{Identified, RoleState, Session, SubscriberPlan};
+use crate::session::{Agreed, Identified, RoleState, Session, SubscriberPlan};
 
 const PUBLISHER: &str = include_str!("../tests/fixtures/offers/chromium-156-publisher.sdp");
 const VIEWER: &str = include_str!("../tests/fixtures/offers/chromium-156-viewer.sdp");
@@ -130,13 +130,14 @@ impl Scene {
             }
             Role::Subscriber => {
                 let video = Some(Track { codec: Codec::Vp8, format: String::new() });
-                let plan = plan_viewer(&offer, &Tracks { audio: None, video }).expect("a browser's offer");
+                let tracks = Tracks { audio: None, video };
+                let plan = plan_viewer(&offer, Some(&tracks)).expect("a browser's offer");
                 let slot = self.directory.reserve_subscriber(&stream, session).expect("room");
                 let subscriber = SubscriberPlan { cname: random::resource(), tracks: track_configs(&plan) };
                 let state = RoleState::Subscriber {
                     _slot: slot,
                     plan: Some(subscriber),
-                    codecs: vec![Codec::Vp8],
+                    agreed: Agreed::new(&plan, &tracks),
                     egress: None,
                 };
                 (Engine::subscriber(now, identity, fingerprint, dtls), state)

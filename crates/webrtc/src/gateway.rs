@@ -26,12 +26,12 @@ pub(crate) use self::half_open::{Place, Waiting};
 pub use self::patch::{PatchRefusal, Patched};
 pub(crate) use self::register::{Entry, Register, Registration};
 use crate::dtls::Identity;
-use crate::egress::{ExtensionIds, Rtx, TrackConfig};
+use crate::egress::{ExtensionIds, TrackConfig};
 use crate::engine::Engine;
 use crate::ice::Edge;
 use crate::negotiate::{self, Local, Offer, Sender, ViewerMedia, ViewerPlan, answer_publisher, answer_viewer};
 use crate::random;
-use crate::session::{Identified, RoleState, Session, SubscriberPlan};
+use crate::session::{Agreed, Identified, RoleState, Session, SubscriberPlan};
 
 /// What a client that comes too early or too often is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -136,7 +136,7 @@ impl Gateway {
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         negotiate::check_viewer(&offer)?;
         let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
-        let plan = negotiate::plan_viewer(&offer, &tracks)?;
+        let plan = negotiate::plan_viewer(&offer, Some(&tracks))?;
         let session = SessionId(random::u64());
         let slot = self
             .shared
@@ -150,9 +150,9 @@ impl Gateway {
         let cname = random::resource();
         let configs = track_configs(&plan);
         let senders: Vec<_> = configs.iter().map(sender).collect();
-        let codecs = plan.media.iter().map(|media| media.codec).collect();
+        let agreed = Agreed::new(&plan, &tracks);
         let subscriber = SubscriberPlan { cname: cname.clone(), tracks: configs };
-        let role = RoleState::Subscriber { _slot: slot, plan: Some(subscriber), codecs, egress: None };
+        let role = RoleState::Subscriber { _slot: slot, plan: Some(subscriber), agreed, egress: None };
         self.install(
             now,
             Installation {
@@ -367,18 +367,16 @@ fn refuse(refused: Refused) -> Refusal {
     }
 }
 
-/// What the egress is told of each accepted section: our SSRCs, the viewer's numbers.
+/// What the egress is told of each accepted section: our SSRCs, the viewer's extensions.
 pub(crate) fn track_configs(plan: &ViewerPlan) -> Vec<TrackConfig> {
     // One audio and one video at most, each with its RTX.
     let mut ssrcs = random::ssrcs::<4>().into_iter();
     let mut next = move || ssrcs.next().unwrap_or_else(random::u32);
     let config = |media: &ViewerMedia, ssrc: u32, rtx: u32| TrackConfig {
         kind: media.kind,
-        clock_rate: media.codec.clock_rate(),
         ssrc,
-        pt: media.pt,
-        rtx: media.rtx_pt.map(|pt| Rtx { ssrc: rtx, pt }),
-        nack: media.nack,
+        rtx_ssrc: media.formats.iter().any(|format| format.rtx_pt.is_some()).then_some(rtx),
+        repeats: media.formats.iter().any(|format| format.nack && format.rtx_pt.is_none()),
         extensions: ExtensionIds {
             mid: media.mid_extension.map(|id| (id, media.mid.clone())),
             audio_level: media.audio_level_extension,
@@ -390,5 +388,5 @@ pub(crate) fn track_configs(plan: &ViewerPlan) -> Vec<TrackConfig> {
 
 /// What the answer says of it.
 pub(crate) fn sender(config: &TrackConfig) -> Sender {
-    Sender { kind: config.kind, ssrc: config.ssrc, rtx_ssrc: config.rtx.as_ref().map(|rtx| rtx.ssrc) }
+    Sender { kind: config.kind, ssrc: config.ssrc, rtx_ssrc: config.rtx_ssrc }
 }

@@ -5,17 +5,18 @@
 //! A session lives until its peer says goodbye, is silent for [`SILENCE`], does not connect in the time of a half-open
 //! one, or control closes it; dropping it frees its slot and turns its URL into a tombstone.
 
+mod agreed;
 mod peer;
 mod telling;
 
 use std::time::{Duration, Instant};
 
-use whipstitch_media::Codec;
 use whipstitch_net::Path;
 use whipstitch_plane::{Action, Context, IceRestart, Peer, Phase};
 use whipstitch_stream::directory::{PublisherSlot, SubscriberSlot};
 use whipstitch_stream::{CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
+pub(crate) use self::agreed::Agreed;
 use crate::egress::{Egress, Keys, Profile, TrackConfig};
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::gateway::{Place, Registration};
@@ -52,8 +53,8 @@ pub(crate) enum RoleState {
         _slot: SubscriberSlot,
         /// What the answer promised to send.
         plan: Option<SubscriberPlan>,
-        /// The codecs promised, to see whether other tracks still fit.
-        codecs: Vec<Codec>,
+        /// The formats agreed on, of which the publisher's decides.
+        agreed: Agreed,
         /// Once connected.
         egress: Option<Box<Egress>>,
     },
@@ -212,13 +213,14 @@ impl Session {
                     cx.act(Action::Close(CloseReason::Replaced));
                 }
             }
-            RoleState::Subscriber { plan, egress, .. } => {
+            RoleState::Subscriber { plan, agreed, egress, .. } => {
                 let Some(plan) = plan.take() else {
                     cx.act(Action::Close(CloseReason::DtlsFailure));
                     return;
                 };
                 match Egress::new(cx.now, keys, plan.cname, plan.tracks, crate::random::fill) {
-                    Ok(made) => {
+                    Ok(mut made) => {
+                        agreed.apply(&mut made);
                         *egress = Some(Box::new(made));
                         cx.act(Action::Subscribe);
                     }

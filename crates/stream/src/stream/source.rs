@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use whipstitch_media::Packet;
 use whipstitch_media::codec::Inspector;
 use whipstitch_media::sequence::{Seen, Window};
+use whipstitch_media::{Codec, Packet};
 
 use super::clock::{Arrival, Arrivals, Report};
 use crate::points::Points;
@@ -79,9 +79,14 @@ impl Source {
         }
     }
 
+    /// What it sends.
+    pub(super) fn codec(&self) -> Codec {
+        self.track.codec
+    }
+
     /// The codec's clock rate in Hz.
     pub(super) fn rate(&self) -> u32 {
-        self.track.codec.clock_rate()
+        self.codec().clock_rate()
     }
 
     /// Whether the source has begun with a start.

@@ -161,6 +161,7 @@ impl Timeline {
     /// Puts a packet that has a place on the timeline.
     fn forward(&mut self, mut packet: Packet, found: Inspection, out: &mut Vec<Forwarded>) -> Pushed {
         let Some(source) = &mut self.source else { return Pushed::Dropped };
+        let codec = source.codec();
         let new_frame = source.newest_time().is_none_or(|newest| packet.time > newest);
         let mut pushed = if found.start { Pushed::Start } else { Pushed::Forwarded };
         let time = source.time(packet.time);
@@ -170,7 +171,7 @@ impl Timeline {
             && let Some(seq) = source.put_before(packet.seq)
         {
             let sets = Packet { seq, time, marker: false, payload, extensions: Extensions::default(), ..packet };
-            out.push(Forwarded { kind: self.kind, packet: sets, start: true });
+            out.push(Forwarded { codec, packet: sets, start: true });
             pushed = Pushed::Start;
         }
         let Some(seq) = source.place(packet.seq) else { return Pushed::Dropped };
@@ -184,7 +185,7 @@ impl Timeline {
             }
         });
         self.tally.forwarded(&packet, found.size, new_frame, self.kind == Kind::Video && pushed == Pushed::Start);
-        out.push(Forwarded { kind: self.kind, packet, start: found.start });
+        out.push(Forwarded { codec, packet, start: found.start });
         pushed
     }
 }

@@ -10,7 +10,7 @@ fn audio_is_forwarded_while_video_is_held_back() {
     assert!(scene.video(10, 0, DELTA).is_empty());
     let first = only(scene.audio(500, 9600));
     assert!(first.start);
-    assert_eq!(first.kind, Kind::Audio);
+    assert_eq!(first.kind(), Kind::Audio);
 }
 
 #[test]

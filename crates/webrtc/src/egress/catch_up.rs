@@ -65,6 +65,6 @@ impl Egress {
     /// Whether the replay will come to this packet by itself: it is in the cache as well.
     pub(super) fn is_to_be_replayed(&self, forwarded: &Forwarded) -> bool {
         let ahead = |replay: &Replay| !replay.passed(forwarded.packet.seq);
-        forwarded.kind == Kind::Video && self.replay.as_ref().is_some_and(ahead)
+        forwarded.kind() == Kind::Video && self.replay.as_ref().is_some_and(ahead)
     }
 }

@@ -1,14 +1,18 @@
 //! What negotiation decided about the packets of one viewer.
 
-use whipstitch_media::Kind;
+use whipstitch_media::{Codec, Kind};
 
-/// RTX as negotiated for a track (RFC 4588): resends have an SSRC, a payload type and a sequence space of their own.
+/// How one codec is sent to one viewer. A track changes to another when its publisher does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rtx {
-    /// Ours, known to nobody else under this session's keys.
-    pub ssrc: u32,
-    /// The viewer's number for the RTX format of the track's payload type.
+pub struct Format {
+    /// What the payloads are.
+    pub codec: Codec,
+    /// The viewer's number for it.
     pub pt: u8,
+    /// The viewer's number for the RTX format of `pt` (RFC 4588), if negotiated.
+    pub rtx_pt: Option<u8>,
+    /// Whether generic NACK was negotiated; without it NACKs are not answered.
+    pub nack: bool,
 }
 
 /// The viewer's identifiers of the header extensions we write (RFC 8285). An identifier outside 1-14, or a mid longer
@@ -28,16 +32,12 @@ pub struct ExtensionIds {
 pub struct TrackConfig {
     /// Audio or video; a session has at most one track of each.
     pub kind: Kind,
-    /// RTP clock rate of the codec in Hz.
-    pub clock_rate: u32,
     /// Ours, known to nobody else under this session's keys.
     pub ssrc: u32,
-    /// The viewer's number for the codec.
-    pub pt: u8,
-    /// RTX, if negotiated.
-    pub rtx: Option<Rtx>,
-    /// Whether generic NACK was negotiated; without it NACKs are not answered.
-    pub nack: bool,
+    /// The SSRC of resends, if a format has RTX: they have a sequence space of their own (RFC 4588). Ours as well.
+    pub rtx_ssrc: Option<u32>,
+    /// Whether a format answers NACKs without RTX: what was sent has to be remembered for that.
+    pub repeats: bool,
     /// Header extensions.
     pub extensions: ExtensionIds,
 }
@@ -71,9 +71,14 @@ pub(super) fn check(cname: &str, tracks: &[TrackConfig]) -> Result<(), ConfigErr
         if tracks.iter().take(at).any(|before| before.kind == track.kind) {
             return Err(ConfigError::SameKind(track.kind));
         }
-        if let Some(pt) = [Some(track.pt), track.rtx.map(|rtx| rtx.pt)].into_iter().flatten().find(|pt| *pt > 127) {
-            return Err(ConfigError::PayloadType(pt));
-        }
     }
     Ok(())
+}
+
+/// What can be said against a format.
+pub(super) fn check_format(format: &Format) -> Result<(), ConfigError> {
+    match [Some(format.pt), format.rtx_pt].into_iter().flatten().find(|pt| *pt > 127) {
+        Some(pt) => Err(ConfigError::PayloadType(pt)),
+        None => Ok(()),
+    }
 }

@@ -52,7 +52,7 @@ impl Congestion {
         }
         let most = usize::try_from(bitrate() / 8).unwrap_or(usize::MAX).max(LEAST_WAITING);
         self.held &= room == Room::NONE || room.waiting() > most / 2;
-        let of = |kind| burst.packets.iter().filter(move |forwarded| forwarded.kind == kind);
+        let of = |kind| burst.packets.iter().filter(move |forwarded| forwarded.kind() == kind);
         let bytes = |kind| of(kind).map(|forwarded| forwarded.packet.payload.len() + OVERHEAD).sum::<usize>();
         let (audio, video) = (bytes(Kind::Audio), bytes(Kind::Video));
         self.held |= video > 0 && (audio + video > room.free || room.waiting() > most);

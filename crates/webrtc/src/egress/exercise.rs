@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_media::{Codec, Extensions, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
 use whipstitch_stream::history::Limits;
 use whipstitch_stream::{Burst, Clock, Forwarded, History, PerKind};
 
-use super::{Egress, ExtensionIds, Keys, Profile, Rtx, TrackConfig};
+use super::{Egress, ExtensionIds, Format, Keys, Profile, TrackConfig};
 
 /// SSRCs of the tracks and of the viewer, easy to guess.
 const AUDIO: u32 = 1;
@@ -67,20 +67,24 @@ pub fn rtcp(data: &[u8]) -> bool {
 /// An egress that has sent [`SENT`] packets of each track.
 fn sender(keys: Keys) -> (Instant, History, Egress) {
     let now = Instant::now();
-    let track = |kind, ssrc, clock_rate, rtx| TrackConfig {
-        kind,
-        clock_rate,
-        ssrc,
+    let [audio, video] = [(Codec::Opus, None), (Codec::Vp8, Some(97))].map(|(codec, rtx_pt)| Format {
+        codec,
         pt: 96,
-        rtx,
+        rtx_pt,
         nack: true,
+    });
+    let track = |format: Format, ssrc, rtx_ssrc: Option<u32>| TrackConfig {
+        kind: format.codec.kind(),
+        ssrc,
+        rtx_ssrc,
+        repeats: rtx_ssrc.is_none(),
         extensions: ExtensionIds::default(),
     };
-    let tracks = vec![
-        track(Kind::Audio, AUDIO, 48_000, None),
-        track(Kind::Video, VIDEO, 90_000, Some(Rtx { ssrc: VIDEO_RTX, pt: 97 })),
-    ];
+    let tracks = vec![track(audio, AUDIO, None), track(video, VIDEO, Some(VIDEO_RTX))];
     let mut egress = Egress::new(now, keys, "exercise".into(), tracks, |bytes| bytes.fill(0)).expect("lawful tracks");
+    for format in [audio, video] {
+        egress.send_as(format.codec.kind(), format).expect("lawful numbers");
+    }
     let mut history = History::new(Limits::default());
     let packets: Vec<_> = (0..2 * SENT)
         .map(|n| {
@@ -92,7 +96,7 @@ fn sender(keys: Keys) -> (Instant, History, Egress) {
                 extensions: Extensions::default(),
                 arrived: now,
             };
-            Forwarded { kind: if n % 2 == 0 { Kind::Audio } else { Kind::Video }, packet, start: n < 2 }
+            Forwarded { codec: if n % 2 == 0 { Codec::Opus } else { Codec::Vp8 }, packet, start: n < 2 }
         })
         .collect();
     packets.iter().for_each(|forwarded| history.insert(forwarded));

@@ -122,7 +122,7 @@ impl Egress {
             for (_, track) in self.tracks.iter_mut() {
                 let Some(track) = track.as_mut().filter(|track| track.config().ssrc == block.ssrc()) else { continue };
                 self.requests.reported = true;
-                let rate = track.config().clock_rate;
+                let Some(rate) = track.clock_rate() else { continue };
                 if let Some(rtt) = track.reports.received(now, &block, rate) {
                     self.rtt = Some(smooth(self.rtt, rtt));
                 }
@@ -145,9 +145,6 @@ impl Egress {
         let tracks = self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut());
         let Some(track) = tracks.into_iter().find(|track| track.config().ssrc == media) else { return };
         self.requests.nacks += 1;
-        if !track.config().nack {
-            return;
-        }
         for number in numbers {
             if *looks == 0 || !track.resend(now, path, number, self.rtt, history, batch) {
                 return;

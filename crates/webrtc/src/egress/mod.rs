@@ -19,7 +19,7 @@ pub mod srtp;
 mod stats;
 mod track;
 
-pub use config::{ConfigError, ExtensionIds, Rtx, TrackConfig};
+pub use config::{ConfigError, ExtensionIds, Format, TrackConfig};
 pub use feedback::{Feedback, Rejected};
 pub use keys::{Keys, Profile, WrongLength};
 pub use stats::EgressStats;
@@ -27,6 +27,7 @@ pub use whipstitch_rtp::rtcp::Malformed;
 
 use std::time::{Duration, Instant};
 
+use whipstitch_media::Kind;
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
@@ -96,6 +97,20 @@ impl Egress {
         })
     }
 
+    /// From now on the track of this kind goes out in this format; before that, what comes for it is left out. Whatever comes
+    /// with another codec than the format's is left out, too. SSRC and numbers go on, and NACKs for what was sent before are
+    /// answered in the format that it had. Only formats of one clock rate may follow each other (RFC 7160 4.1).
+    ///
+    /// # Errors
+    /// [`ConfigError::PayloadType`]; nothing has changed then.
+    pub fn send_as(&mut self, kind: Kind, format: Format) -> Result<(), ConfigError> {
+        config::check_format(&format)?;
+        if let Some(track) = &mut self.tracks[kind] {
+            track.send_as(format);
+        }
+        Ok(())
+    }
+
     /// Sends what this viewer gets of a burst, and with a track's first packets its first report, so that the viewer can
     /// align lips from the first picture on. What there is no `room` for is left out: video as soon as more waits than
     /// was sent in the last second, whole bursts at a time and up to the next start after half of that has gone; audio
@@ -114,8 +129,9 @@ impl Egress {
             if self.is_to_be_replayed(forwarded) {
                 continue;
             }
-            let Some(track) = &mut self.tracks[forwarded.kind] else { continue };
-            if takes[forwarded.kind] {
+            let kind = forwarded.kind();
+            let Some(track) = &mut self.tracks[kind] else { continue };
+            if takes[kind] {
                 track.send(path, forwarded, batch);
             } else {
                 track.drop_to_start();
@@ -232,8 +248,8 @@ impl Egress {
     fn compounds(&mut self, now: Instant, path: Path, leaving: bool, batch: &mut Batch) {
         for (kind, track) in self.tracks.iter_mut() {
             let Some(track) = track.as_mut().filter(|track| track.started()) else { continue };
-            let Some(clock) = self.clocks[kind] else { continue };
-            let (ntp, time) = clock.read(now, track.config().clock_rate);
+            let (Some(clock), Some(rate)) = (self.clocks[kind], track.clock_rate()) else { continue };
+            let (ntp, time) = clock.read(now, rate);
             let report = Report {
                 ssrc: track.config().ssrc,
                 cname: &self.cname,

@@ -11,7 +11,7 @@ use whipstitch_net::batch::{Batch, MAX_RUN_BYTES};
 use whipstitch_rtp::report::Reports;
 use whipstitch_stream::{Forwarded, History, Subscription};
 
-use super::config::{Rtx, TrackConfig};
+use super::config::{Format, TrackConfig};
 use super::header::{Elements, FIXED, Header};
 use super::repair::Repair;
 use super::srtp::{NoSealer, SealError, Sealer, Sealers, WINDOW};
@@ -38,10 +38,16 @@ pub(super) struct Counts {
 
 /// The RTX writer.
 struct RtxSender {
-    pt: u8,
     sealer: Sealer,
     first: u64,
     next: u64,
+}
+
+/// How packets go out from one of the viewer's numbers on.
+#[derive(Clone, Copy)]
+struct SentAs {
+    since: u64,
+    format: Format,
 }
 
 /// One track towards one viewer.
@@ -49,6 +55,8 @@ pub(super) struct Track {
     config: TrackConfig,
     subscription: Subscription,
     first: u64,
+    /// The newest first; the one before it for what is asked for late.
+    sent_as: [Option<SentAs>; 2],
     media: Sealer,
     rtx: Option<RtxSender>,
     repair: Repair,
@@ -74,18 +82,19 @@ impl Track {
         let first = first_seq(number());
         let subscription = Subscription::new(config.kind, first, number());
         // Only without RTX are packets sealed twice.
-        let resends = if config.nack && config.rtx.is_none() { remembered(config.kind) } else { 0 };
+        let resends = if config.repeats { remembered(config.kind) } else { 0 };
         let media = sealers.sealer(config.ssrc, first.into(), resends)?;
-        let rtx = match config.rtx {
-            Some(Rtx { ssrc, pt }) => {
+        let rtx = match config.rtx_ssrc {
+            Some(ssrc) => {
                 let first = first_seq(number()).into();
-                Some(RtxSender { pt, sealer: sealers.sealer(ssrc, first, 0)?, first, next: first })
+                Some(RtxSender { sealer: sealers.sealer(ssrc, first, 0)?, first, next: first })
             }
             None => None,
         };
         Ok(Track {
             subscription,
             first: first.into(),
+            sent_as: [None; 2],
             media,
             rtx,
             repair: Repair::new(now, repair_places(config.kind)),
@@ -104,6 +113,29 @@ impl Track {
         &self.subscription
     }
 
+    /// From the next number on.
+    pub(super) fn send_as(&mut self, format: Format) {
+        let [newest, before] = self.sent_as;
+        if newest.is_some_and(|newest| newest.format == format) {
+            return;
+        }
+        let since = self.subscription.newest().map_or(self.first, |newest| newest + 1);
+        // One that nothing was sent in leaves no trace.
+        let used = newest.filter(|newest| newest.since < since);
+        self.sent_as = [Some(SentAs { since, format }), used.or(before)];
+    }
+
+    /// How the packet of this number went out, as far back as that is known.
+    fn sent_as(&self, seq: u64) -> Option<Format> {
+        let known = self.sent_as.iter().flatten().find(|sent_as| seq >= sent_as.since);
+        known.map(|sent_as| sent_as.format)
+    }
+
+    /// RTP clock rate in Hz; `None` as long as there is no format.
+    pub(super) fn clock_rate(&self) -> Option<u32> {
+        self.sent_as[0].map(|newest| newest.format.codec.clock_rate())
+    }
+
     pub(super) fn drop_to_start(&mut self) {
         self.subscription.drop_to_start();
     }
@@ -118,11 +150,18 @@ impl Track {
         &mut self.media
     }
 
-    /// Sends a packet of the stream, if the subscription takes it.
+    /// Sends a packet of the stream, if the subscription takes it. What is in another codec than was agreed on comes from a
+    /// publisher that is gone, or from one that the viewer is about to be told of.
     pub(super) fn send(&mut self, path: Path, forwarded: &Forwarded, batch: &mut Batch) {
+        let format = self.sent_as[0].map(|newest| newest.format);
+        let Some(Format { pt, .. }) = format.filter(|format| format.codec == forwarded.codec) else {
+            self.subscription.drop_to_start();
+            return;
+        };
         let Some(rewritten) = self.subscription.accept(forwarded) else { return };
         let payload = &*forwarded.packet.payload;
-        let header = original(&self.config, self.first, self.media.tag_len(), forwarded, rewritten.seq, rewritten.time);
+        let sent = Original { config: &self.config, first: self.first, tag: self.media.tag_len(), pt };
+        let header = sent.header(forwarded, rewritten.seq, rewritten.time);
         let len = header.len() + payload.len();
         let media = &mut self.media;
         let sent = push(path, len + media.tag_len(), batch, |buffer| {
@@ -172,6 +211,7 @@ impl Track {
         let seq = self.subscription.extend(seq);
         let found = self.subscription.source_of(seq).and_then(|source| history.get(self.config.kind, source));
         let Some(forwarded) = found else { return true };
+        let Some(format) = self.sent_as(seq).filter(|format| format.nack) else { return true };
         if !self.repair.is_due(now, seq, rtt) {
             return true;
         }
@@ -180,10 +220,9 @@ impl Track {
         if !self.repair.affords(now, size) {
             return false;
         }
-        let bytes = if self.rtx.is_some() {
-            self.send_rtx(path, forwarded, seq, batch)
-        } else {
-            self.send_again(path, forwarded, seq, batch)
+        let bytes = match format.rtx_pt {
+            Some(pt) => self.send_rtx(path, forwarded, seq, pt, batch),
+            None => self.send_again(path, forwarded, seq, format.pt, batch),
         };
         if let Some(bytes) = bytes {
             self.counts.resent += 1;
@@ -193,14 +232,14 @@ impl Track {
     }
 
     /// RFC 4588 4: the original number in front of the payload; marker and time of the original; a number of its own.
-    fn send_rtx(&mut self, path: Path, forwarded: &Forwarded, seq: u64, batch: &mut Batch) -> Option<usize> {
+    fn send_rtx(&mut self, path: Path, forwarded: &Forwarded, seq: u64, pt: u8, batch: &mut Batch) -> Option<usize> {
         let rtx = self.rtx.as_mut()?;
         let payload = &*forwarded.packet.payload;
         let tag = rtx.sealer.tag_len();
         let mid = rtx.next < rtx.first + MID_PACKETS;
         let others = FIXED + OSN + payload.len() + tag;
         let header = Header {
-            pt: rtx.pt,
+            pt,
             marker: forwarded.packet.marker,
             time: self.subscription.time_of(forwarded.packet.time),
             elements: Elements::of(&self.config.extensions, &forwarded.packet.extensions, mid, others),
@@ -222,10 +261,11 @@ impl Track {
 
     /// Without RTX: byte for byte what was sent, or nothing. The header is made by the same function of the same packet
     /// and number, and the sealer compares the tag with the one it sent.
-    fn send_again(&mut self, path: Path, forwarded: &Forwarded, seq: u64, batch: &mut Batch) -> Option<usize> {
+    fn send_again(&mut self, path: Path, forwarded: &Forwarded, seq: u64, pt: u8, batch: &mut Batch) -> Option<usize> {
         let payload = &*forwarded.packet.payload;
         let time = self.subscription.time_of(forwarded.packet.time);
-        let header = original(&self.config, self.first, self.media.tag_len(), forwarded, seq, time);
+        let sent = Original { config: &self.config, first: self.first, tag: self.media.tag_len(), pt };
+        let header = sent.header(forwarded, seq, time);
         let len = header.len() + payload.len();
         let media = &self.media;
         let bytes = push(path, len + media.tag_len(), batch, |buffer| {
@@ -248,20 +288,23 @@ impl Track {
     }
 }
 
-/// The header of a media packet: a function of nothing but packet, number and what never changes, so that a resend has
-/// the same.
-fn original<'a>(
+/// Makes the header of a media packet: a function of nothing but packet, number and what never changes for that number, so
+/// that a resend has the same.
+struct Original<'a> {
     config: &'a TrackConfig,
     first: u64,
     tag: usize,
-    forwarded: &Forwarded,
-    seq: u64,
-    time: u32,
-) -> Header<'a> {
-    let packet = &forwarded.packet;
-    let others = FIXED + packet.payload.len() + tag;
-    let elements = Elements::of(&config.extensions, &packet.extensions, seq < first + MID_PACKETS, others);
-    Header { pt: config.pt, marker: packet.marker, time, elements }
+    pt: u8,
+}
+
+impl<'a> Original<'a> {
+    fn header(&self, forwarded: &Forwarded, seq: u64, time: u32) -> Header<'a> {
+        let packet = &forwarded.packet;
+        let others = FIXED + packet.payload.len() + self.tag;
+        let mid = seq < self.first + MID_PACKETS;
+        let elements = Elements::of(&self.config.extensions, &packet.extensions, mid, others);
+        Header { pt: self.pt, marker: packet.marker, time, elements }
+    }
 }
 
 /// How many of the newest packets resends are remembered of: 2.5 s of audio in packets of 20 ms; half a second of video at

@@ -16,11 +16,11 @@ use super::candidates::host_candidates;
 use super::formats;
 use super::publisher::{self, PublisherMedia, PublisherPlan};
 use super::section::{OfferedExtension, Section};
-use super::viewer::{self, ViewerMedia, ViewerPlan};
+use super::viewer::{self, ViewerFormat, ViewerPlan};
 use super::{Credentials, DtlsRole, Offer};
 
 /// FFmpeg reads the answer into a buffer of this size.
-const LONGEST_ANSWER: usize = 8191;
+pub(super) const LONGEST_ANSWER: usize = 8191;
 
 /// Our side of the transport.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +51,13 @@ pub fn answer_publisher(offer: &Offer, plan: &PublisherPlan, local: &Local<'_>) 
     write(offer, local, |section| {
         let media = plan.media.iter().find(|media| media.mid == section.mid)?;
         let agreed = Agreed {
-            codec: media.codec,
-            pt: media.pt,
-            rtx_pt: media.rtx_pt,
+            formats: vec![AgreedFormat {
+                codec: media.codec,
+                pt: media.pt,
+                rtx_pt: media.rtx_pt,
+                feedback: publisher_feedback(media),
+            }],
             direction: publisher::ANSWERED_DIRECTION,
-            feedback: publisher_feedback(media),
             extensions: publisher::extensions(section, media),
         };
         let mut attributes = agreed.attributes(section);
@@ -78,18 +80,16 @@ pub fn answer_viewer(
     write(offer, local, |section| {
         let media = plan.media.iter().find(|media| media.mid == section.mid)?;
         let agreed = Agreed {
-            codec: media.codec,
-            pt: media.pt,
-            rtx_pt: media.rtx_pt,
+            formats: media.formats.iter().map(AgreedFormat::with_viewer).collect(),
             direction: viewer::ANSWERED_DIRECTION,
-            feedback: viewer_feedback(media),
             extensions: viewer::extensions(section, media.kind),
         };
         let mut attributes = agreed.attributes(section);
         // The track's id is the media type: there is one of each.
         attributes.push(Msid::new(msid, Some(&section.media)).into());
         if let Some(sender) = senders.iter().find(|sender| sender.kind == media.kind) {
-            attributes.extend(sources(sender, media.rtx_pt.is_some(), cname));
+            let with_rtx = media.formats.iter().any(|format| format.rtx_pt.is_some());
+            attributes.extend(sources(sender, with_rtx, cname));
         }
         Some((agreed.payload_types(), attributes))
     })
@@ -103,10 +103,6 @@ fn publisher_feedback(media: &PublisherMedia) -> Vec<RtcpFbVal> {
     feedback
 }
 
-fn viewer_feedback(media: &ViewerMedia) -> Vec<RtcpFbVal> {
-    common_feedback(media.nack, media.pli, media.fir)
-}
-
 fn common_feedback(nack: bool, pli: bool, fir: bool) -> Vec<RtcpFbVal> {
     [(nack, RtcpFbVal::Nack(None)), (pli, RtcpFbNack::Pli.into()), (fir, RtcpFbCcm::Fir.into())]
         .into_iter()
@@ -116,33 +112,27 @@ fn common_feedback(nack: bool, pli: bool, fir: bool) -> Vec<RtcpFbVal> {
 
 /// What both roles answer for an accepted section.
 struct Agreed<'a> {
-    codec: Codec,
-    pt: u8,
-    rtx_pt: Option<u8>,
+    formats: Vec<AgreedFormat>,
     direction: Direction,
-    feedback: Vec<RtcpFbVal>,
     extensions: Vec<&'a OfferedExtension>,
 }
 
-impl Agreed<'_> {
-    fn payload_types(&self) -> String {
-        match self.rtx_pt {
-            Some(rtx) => format!("{} {rtx}", self.pt),
-            None => self.pt.to_string(),
-        }
+/// One format of it.
+struct AgreedFormat {
+    codec: Codec,
+    pt: u8,
+    rtx_pt: Option<u8>,
+    feedback: Vec<RtcpFbVal>,
+}
+
+impl AgreedFormat {
+    fn with_viewer(format: &ViewerFormat) -> AgreedFormat {
+        let &ViewerFormat { codec, pt, rtx_pt, nack, pli, fir, .. } = format;
+        AgreedFormat { codec, pt, rtx_pt, feedback: common_feedback(nack, pli, fir) }
     }
 
     fn attributes(&self, section: &Section) -> Vec<Attribute> {
-        let mut attributes = vec![self.direction.into(), Attribute::new("rtcp-mux-only")];
-        if section.rtcp_rsize {
-            attributes.push(Attribute::new("rtcp-rsize"));
-        }
-        for offered in &self.extensions {
-            let mut map = ExtMap::new(offered.id, offered.extension.uri());
-            map.direction = offered.direction.map(Direction::reverse);
-            attributes.push(map.into());
-        }
-        attributes.push(rtpmap(self.codec, self.pt).into());
+        let mut attributes: Vec<Attribute> = vec![rtpmap(self.codec, self.pt).into()];
         for value in &self.feedback {
             attributes.push(RtcpFb::new(self.pt, value.clone()).into());
         }
@@ -155,6 +145,35 @@ impl Agreed<'_> {
             attributes.push(RtpMap::new(rtx, "rtx", self.codec.clock_rate()).into());
             attributes.push(Attribute::with_value("fmtp", format_args!("{rtx} apt={}", self.pt)));
         }
+        attributes
+    }
+}
+
+/// No less than the bytes that an answer spends on a viewer's format.
+pub(super) fn longest_of(section: &Section, format: &ViewerFormat) -> usize {
+    let attributes = AgreedFormat::with_viewer(format).attributes(section);
+    // `a=`, the colon and the line's end; both payload types in the m= line.
+    let line = |one: &Attribute| one.attribute.len() + one.value.as_ref().map_or(0, String::len) + 5;
+    attributes.iter().map(line).sum::<usize>() + 8
+}
+
+impl Agreed<'_> {
+    fn payload_types(&self) -> String {
+        let numbers = self.formats.iter().flat_map(|format| [Some(format.pt), format.rtx_pt]).flatten();
+        numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn attributes(&self, section: &Section) -> Vec<Attribute> {
+        let mut attributes = vec![self.direction.into(), Attribute::new("rtcp-mux-only")];
+        if section.rtcp_rsize {
+            attributes.push(Attribute::new("rtcp-rsize"));
+        }
+        for offered in &self.extensions {
+            let mut map = ExtMap::new(offered.id, offered.extension.uri());
+            map.direction = offered.direction.map(Direction::reverse);
+            attributes.push(map.into());
+        }
+        attributes.extend(self.formats.iter().flat_map(|format| format.attributes(section)));
         attributes
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Takes the offer through everything that can happen to it: as a publisher's, and as a viewer's of a stream of each
-/// video codec. Says whether anything was accepted.
+/// video codec, and of one that nobody publishes. Says whether anything was accepted.
 ///
 /// # Panics
 /// If an answer is over 8191 bytes, or does not parse back into as many sections as were offered.
@@ -27,8 +27,8 @@ pub fn offer(data: &[u8]) -> bool {
         Sender { kind: Kind::Video, ssrc: 2, rtx_ssrc: Some(3) },
     ];
     let publisher = plan_publisher(&offer).map(|plan| answer_publisher(&offer, &plan, &local));
-    let viewers = streams().into_iter().map(|tracks| {
-        let plan = plan_viewer(&offer, &tracks)?;
+    let viewers = streams().into_iter().map(Some).chain([None]).map(|tracks| {
+        let plan = plan_viewer(&offer, tracks.as_ref())?;
         Ok(answer_viewer(&offer, &plan, &local, "stream", "cname", &senders))
     });
     let answers: Vec<String> = std::iter::once(publisher).chain(viewers).filter_map(Result::ok).collect();

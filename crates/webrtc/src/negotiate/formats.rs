@@ -7,18 +7,64 @@
 use whipstitch_media::Codec;
 use whipstitch_media::format::{number, packetization_mode, parameter};
 
-/// How well a viewer's `offered` format takes a stream of `published` format: `None` is not at all, else less is more.
-pub(super) fn fit(codec: Codec, published: &str, offered: &str) -> Option<u32> {
-    let same = |name, default| (number(published, name, default) == number(offered, name, default)).then_some(0);
-    match codec {
-        Codec::H264 => h264_fit(published, offered),
-        // RFC 7798 7.1: absent means the Main profile. Levels are declarations; the strictest receivers ignore them.
-        Codec::H265 => same("profile-id", 1),
-        Codec::Vp9 => same("profile-id", 0),
-        Codec::Av1 => same("profile", 0),
-        Codec::Vp8 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(0),
-        // No offer has it: what browsers play is not AAC.
-        Codec::Aac { .. } => None,
+/// Which part of its codec a format is, as far as that decides whether a stream fits it: a few bytes, for they are kept with
+/// every viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// There is only one.
+    Any,
+    /// The number of H.265's, VP9's or AV1's.
+    Number(u32),
+    /// H.264's.
+    H264 {
+        /// The packetization mode.
+        mode: u32,
+        /// `None` if it is unknown.
+        profile: Option<H264Profile>,
+        /// Nothing is said at all, as GStreamer's players do: they take whatever comes.
+        silent: bool,
+    },
+}
+
+impl Profile {
+    /// The one that a format's parameters name.
+    pub(crate) fn of(codec: Codec, format: &str) -> Profile {
+        match codec {
+            Codec::H264 => Profile::H264 {
+                mode: packetization_mode(format),
+                profile: H264Profile::of(format),
+                silent: ["packetization-mode", "profile-level-id"].iter().all(|name| parameter(format, name).is_none()),
+            },
+            // RFC 7798 7.1: absent means the Main profile. Levels are declarations; the strictest receivers ignore them.
+            Codec::H265 => Profile::Number(number(format, "profile-id", 1)),
+            Codec::Vp9 => Profile::Number(number(format, "profile-id", 0)),
+            Codec::Av1 => Profile::Number(number(format, "profile", 0)),
+            // No offer has AAC: what browsers play is not AAC.
+            Codec::Vp8 | Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::Aac { .. } => Profile::Any,
+        }
+    }
+
+    /// How well a viewer's format of this profile takes a stream of the `published` one, of the same codec: `None` is not at
+    /// all, else less is more.
+    pub(crate) fn fit(self, published: Profile) -> Option<u32> {
+        match (published, self) {
+            (Profile::H264 { mode, profile, .. }, Profile::H264 { mode: offered_mode, profile: offered, silent }) => {
+                h264_fit((mode, profile), (offered_mode, offered), silent)
+            }
+            (published, offered) => (published == offered).then_some(0),
+        }
+    }
+
+    /// Whether a viewer that offers this one, too, has no use for the `other` of the same codec.
+    pub(crate) fn stands_for(self, other: Profile) -> bool {
+        match (self, other) {
+            // A decoder for mode 1 takes mode 0 too (RFC 6184 8.2.2). Browsers offer each profile in both.
+            (
+                Profile::H264 { mode: 1, profile: Some(own), .. },
+                Profile::H264 { mode: 0, profile: Some(other), silent: false },
+            ) => own == other,
+            _ => false,
+        }
     }
 }
 
@@ -26,7 +72,7 @@ pub(super) fn fit(codec: Codec, published: &str, offered: &str) -> Option<u32> {
 /// not below the publisher's" is a comparison. Strictly, Baseline has tools that Main lacks; encoders that say Baseline
 /// (42001f) do not use them. Levels are not compared: encoders and browsers misstate them, and asymmetry is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum H264Profile {
+pub(crate) enum H264Profile {
     ConstrainedBaseline,
     Baseline,
     Main,
@@ -65,15 +111,17 @@ impl H264Profile {
 
 /// First choice is the same packetization mode and the closest profile that is not below the publisher's; then, loosely
 /// (Firefox offers constrained baseline only, yet plays what OBS and FFmpeg send), any mode 1 with the nearest profile.
-fn h264_fit(published: &str, offered: &str) -> Option<u32> {
-    let same_mode = packetization_mode(published) == packetization_mode(offered);
-    // Who says nothing at all about itself, as GStreamer's players do, takes whatever comes.
-    let silent = ["packetization-mode", "profile-level-id"].iter().all(|name| parameter(offered, name).is_none());
+fn h264_fit(
+    (published_mode, published): (u32, Option<H264Profile>),
+    (offered_mode, offered): (u32, Option<H264Profile>),
+    silent: bool,
+) -> Option<u32> {
+    let same_mode = published_mode == offered_mode;
     // A decoder for mode 1 takes mode 0 too, not the other way round (RFC 6184 8.2.2).
-    if !same_mode && packetization_mode(offered) != 1 && !silent {
+    if !same_mode && offered_mode != 1 && !silent {
         return None;
     }
-    let (below, distance) = match (H264Profile::of(published), H264Profile::of(offered)) {
+    let (below, distance) = match (published, offered) {
         (Some(published), Some(offered)) => (offered < published, (offered as u32).abs_diff(published as u32)),
         // Unknown on the publisher's side says nothing against any of the viewer's; the offer's order decides.
         (None, _) => (false, 0),

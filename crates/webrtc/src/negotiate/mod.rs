@@ -24,7 +24,8 @@ pub use answer::{Local, Sender, answer_publisher, answer_viewer};
 pub use fragment::{Fragment, parse_fragment, write_fragment};
 pub use offer::Offer;
 pub use publisher::{PublisherMedia, PublisherPlan, plan_publisher};
-pub use viewer::{ViewerMedia, ViewerPlan, check_viewer, plan_viewer};
+pub(crate) use viewer::best;
+pub use viewer::{ViewerFormat, ViewerMedia, ViewerPlan, check_viewer, plan_viewer};
 
 /// Why an offer or a fragment is refused. The text is meant for the person behind the client: what is wrong, where, and
 /// what to do about it. It never repeats an ICE password.

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use whipstitch_media::Codec;
 use whipstitch_net::Path;
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_plane::{Action, Batches, Context, Counters, Delivery, Peer, PeerCommand, Phase, Role, SessionStats};
 use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 
+use super::agreed::Unfit;
 use super::{RoleState, Session};
 use crate::egress::Egress;
 
@@ -112,10 +112,11 @@ impl Peer for Session {
     }
 
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks) {
-        let RoleState::Subscriber { codecs, .. } = &self.role else { return };
-        let fits = |codec: &Codec| tracks.get(codec.kind()).is_none_or(|track| track.codec == *codec);
-        if !codecs.iter().all(fits) {
-            cx.act(Action::Close(CloseReason::CodecChanged));
+        let RoleState::Subscriber { agreed, egress, .. } = &mut self.role else { return };
+        match (agreed.follow(tracks), egress) {
+            (Ok(()), Some(egress)) => agreed.apply(egress),
+            (Ok(()), None) => {}
+            (Err(Unfit), _) => cx.act(Action::Close(CloseReason::CodecChanged)),
         }
     }
 

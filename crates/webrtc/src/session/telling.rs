@@ -28,8 +28,8 @@ impl Session {
                 let told = self.engine.counters();
                 (stats.loss, stats.jitter, stats.rtt) = (told.loss, told.jitter, told.rtt);
             }
-            RoleState::Subscriber { codecs, egress, .. } => {
-                stats.codecs.clone_from(codecs);
+            RoleState::Subscriber { agreed, egress, .. } => {
+                stats.codecs = agreed.codecs();
                 if let Some(egress) = egress {
                     let told = egress.stats();
                     stats.bitrate = Some(egress.bitrate(now));

@@ -11,7 +11,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_media::{Codec, Extensions, Kind, Packet};
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_plane::{Batches, Delivery, Ending, Role};
 use whipstitch_stream::directory::{Config as DirectoryConfig, Directory};
@@ -60,6 +60,7 @@ fn client(now: Instant) -> Rtc {
         .clear_codecs()
         .enable_opus(true, false)
         .enable_h264(true)
+        .enable_vp8(true)
         .build(now);
     let candidate = Candidate::host(SocketAddr::from(CLIENT), Protocol::Udp).unwrap();
     client.add_local_candidate(candidate);
@@ -128,15 +129,15 @@ impl World {
                 (engine, RoleState::Publisher { slot, tracks: plan.tracks }, answer)
             }
             Role::Subscriber => {
-                let plan = plan_viewer(&offer, &tracks()).unwrap();
+                let plan = plan_viewer(&offer, Some(&tracks())).unwrap();
                 let engine = Engine::subscriber(now, &identity, offer.fingerprint(), offer.dtls_role());
                 let slot = directory.reserve_subscriber(&stream(), SessionId(1)).unwrap();
                 let configs = crate::gateway::track_configs(&plan);
                 let senders: Vec<Sender> = configs.iter().map(crate::gateway::sender).collect();
                 let answer = answer_viewer(&offer, &plan, &local, "cam", "cname", &senders);
-                let codecs = plan.media.iter().map(|media| media.codec).collect();
+                let agreed = Agreed::new(&plan, &tracks());
                 let plan = Some(SubscriberPlan { cname: "cname".into(), tracks: configs });
-                (engine, RoleState::Subscriber { _slot: slot, plan, codecs, egress: None }, answer)
+                (engine, RoleState::Subscriber { _slot: slot, plan, agreed, egress: None }, answer)
             }
         };
         let edge = Edge::new(now, credentials, offer.credentials().clone());
@@ -274,7 +275,8 @@ fn forwarded(kind: Kind, seq: u64, start: bool, now: Instant) -> Forwarded {
     let payload: Arc<[u8]> = vec![seq as u8; 200].into();
     let packet =
         Packet { seq, time: seq * 3000, marker: true, payload, extensions: Extensions::default(), arrived: now };
-    Forwarded { kind, packet, start }
+    let codec = tracks().get(kind).unwrap().codec;
+    Forwarded { codec, packet, start }
 }
 
 fn burst(packets: Vec<Forwarded>) -> Burst {
@@ -628,7 +630,37 @@ fn other_tracks_close_only_subscribers_that_they_do_not_fit() {
     let without_audio = Tracks { audio: None, ..tracks() };
     world.with(|session, cx| session.tracks_changed(cx, &without_audio));
     assert_eq!(world.closed(), None);
+    let vp9 = Tracks { video: Some(Track { codec: Codec::Vp9, format: String::new() }), ..tracks() };
+    world.with(|session, cx| session.tracks_changed(cx, &vp9));
+    assert_eq!(world.closed(), Some(CloseReason::CodecChanged));
+}
+
+#[test]
+fn another_codec_that_was_agreed_on_goes_out_under_its_own_numbers() {
+    let mut world = World::new(Role::Subscriber);
+    world.run(Duration::from_secs(1));
+    // Payload type, sequence number and SSRC of what is sent: a header is not encrypted.
+    let send = |world: &mut World, codec, seq| {
+        let packet = Forwarded { codec, ..forwarded(Kind::Video, seq, true, world.now) };
+        world.session.deliver(&mut Delivery::new(world.now, &mut world.batches), &burst(vec![packet]));
+        let batch = world.batches.of(World::path());
+        let sent = batch.datagrams().find(|(_, datagram)| sort(datagram) == Sort::Rtp).map(|(_, datagram)| {
+            let &[_, pt, high, low, _, _, _, _, ref ssrc @ ..] = datagram else { panic!("too short") };
+            (pt & 0x7f, u16::from_be_bytes([high, low]), ssrc[..4].to_vec())
+        });
+        batch.clear();
+        sent
+    };
+    let (h264, first, ssrc) = send(&mut world, Codec::H264, 70_000).unwrap();
     let vp8 = Tracks { video: Some(Track { codec: Codec::Vp8, format: String::new() }), ..tracks() };
     world.with(|session, cx| session.tracks_changed(cx, &vp8));
+    assert_eq!(world.session.told(world.now).codecs, [Codec::Opus, Codec::Vp8]);
+    assert_eq!(send(&mut world, Codec::H264, 70_001), None, "of the publisher before");
+    assert_eq!((h264, send(&mut world, Codec::Vp8, 70_002)), (108, Some((96, first + 1, ssrc))), "str0m's numbers");
+    assert_eq!(world.closed(), None);
+
+    // RFC 7160 4.1: another clock rate needs another SSRC, hence another session.
+    let pcmu = Tracks { audio: Some(Track { codec: Codec::Pcmu, format: String::new() }), ..tracks() };
+    world.with(|session, cx| session.tracks_changed(cx, &pcmu));
     assert_eq!(world.closed(), Some(CloseReason::CodecChanged));
 }

@@ -1,7 +1,8 @@
 //! What the viewer gets of the stream: continuous, in order, complete, under its own numbers.
 
-use whipstitch_media::{Extensions, Kind};
-use whipstitch_webrtc::egress::{ExtensionIds, Profile};
+use whipstitch_media::{Codec, Extensions, Kind};
+use whipstitch_stream::Forwarded;
+use whipstitch_webrtc::egress::{ExtensionIds, Format, Profile};
 
 use crate::kit::*;
 
@@ -19,7 +20,7 @@ fn packets_arrive_whole_under_the_viewers_own_numbers() {
             let arrived = scenario.deliver(made.clone());
             assert_eq!(arrived.rtp.len(), 3, "{profile:?}, burst {n}");
             for (packet, made) in arrived.rtp.iter().zip(&made) {
-                let (ssrc, pt, last) = match made.kind {
+                let (ssrc, pt, last) = match made.kind() {
                     Kind::Audio => (AUDIO_SSRC, AUDIO_PT, &mut audio_seq),
                     Kind::Video => (VIDEO_SSRC, VIDEO_PT, &mut video_seq),
                 };
@@ -180,4 +181,44 @@ fn two_viewers_have_numbers_of_their_own() {
     let (one, two) = (one.frame(1, 50, true), two.frame(1, 50, true));
     assert_ne!(one.rtp[0].index, two.rtp[0].index);
     assert_ne!(one.rtp[0].time, two.rtp[0].time);
+}
+
+#[test]
+fn a_change_of_format_keeps_ssrc_and_numbers_and_old_packets_are_repaired_in_their_own() {
+    for (config, rtx) in [(video(), true), (video_without_rtx(), false)] {
+        let before = format(&config);
+        let after = Format { codec: Codec::Av1, pt: 45, rtx_pt: before.rtx_pt.map(|_| 46), nack: true };
+        let mut scenario = Scenario::new(vec![config]);
+        let old = scenario.frame(2, 100, true).rtp;
+        scenario.pass(33 * MS);
+        scenario.egress.send_as(Kind::Video, after).expect("lawful numbers");
+        let late = scenario.frame(2, 100, false).rtp;
+        assert!(late.is_empty(), "still in the old codec: nobody could decode it");
+        let packets = (0..2).map(|n| scenario.packet(Kind::Video, n == 0, n == 1, b"av1")).collect::<Vec<_>>();
+        let packets = packets.into_iter().map(|packet| Forwarded { codec: Codec::Av1, ..packet }).collect();
+        let new = scenario.deliver(packets).rtp;
+        let seen: Vec<_> = old.iter().chain(&new).map(|packet| (packet.ssrc, packet.pt)).collect();
+        assert_eq!(seen, [(VIDEO_SSRC, VIDEO_PT), (VIDEO_SSRC, VIDEO_PT), (VIDEO_SSRC, 45), (VIDEO_SSRC, 45)]);
+        let numbers: Vec<_> = old.iter().chain(&new).map(|packet| packet.index).collect();
+        assert_eq!(numbers, (numbers[0]..numbers[0] + 4).collect::<Vec<_>>(), "no gap where packets were left out");
+        scenario.pass(100 * MS);
+        let lost = [old[1].seq(), new[0].seq()];
+        let (_, again) = scenario.feedback(&nack(VIDEO_SSRC, &lost));
+        if rtx {
+            let pts: Vec<_> = again.of(RTX_SSRC).iter().map(|packet| packet.pt).collect();
+            assert_eq!(pts, [RTX_PT, 46]);
+        } else {
+            assert_eq!(again.repeated.len(), 2, "the very same bytes");
+        }
+    }
+}
+
+#[test]
+fn before_there_is_a_format_nothing_goes_out() {
+    let mut scenario = Scenario::without_formats(vec![audio(), video()]);
+    assert!(scenario.frame(2, 100, true).is_empty());
+    assert!(scenario.egress.deadline().is_none(), "no reports either");
+    scenario.egress.send_as(Kind::Video, format(&video())).expect("lawful numbers");
+    assert!(scenario.frame(2, 100, false).is_empty(), "not without a start");
+    assert_eq!(scenario.frame(2, 100, true).of(VIDEO_SSRC).len(), 2);
 }

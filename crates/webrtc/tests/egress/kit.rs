@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_media::{Codec, Extensions, Kind, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
 use whipstitch_stream::history::Limits;
 use whipstitch_stream::{Burst, Clock, Forwarded, History, PerKind};
 use whipstitch_webrtc::egress::srtp::{Opener, Sealer, Sealers};
-use whipstitch_webrtc::egress::{Egress, ExtensionIds, Feedback, Keys, Profile, Rejected, Rtx, TrackConfig};
+use whipstitch_webrtc::egress::{Egress, ExtensionIds, Feedback, Format, Keys, Profile, Rejected, TrackConfig};
 
 pub(crate) const AUDIO_SSRC: u32 = 0xa0a0_0001;
 pub(crate) const AUDIO_PT: u8 = 111;
@@ -39,11 +39,9 @@ pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) fn audio() -> TrackConfig {
     TrackConfig {
         kind: Kind::Audio,
-        clock_rate: 48_000,
         ssrc: AUDIO_SSRC,
-        pt: AUDIO_PT,
-        rtx: None,
-        nack: true,
+        rtx_ssrc: None,
+        repeats: true,
         extensions: ExtensionIds { mid: Some((MID, "a".into())), audio_level: Some(AUDIO_LEVEL), orientation: None },
     }
 }
@@ -51,18 +49,31 @@ pub(crate) fn audio() -> TrackConfig {
 pub(crate) fn video() -> TrackConfig {
     TrackConfig {
         kind: Kind::Video,
-        clock_rate: 90_000,
         ssrc: VIDEO_SSRC,
-        pt: VIDEO_PT,
-        rtx: Some(Rtx { ssrc: RTX_SSRC, pt: RTX_PT }),
-        nack: true,
+        rtx_ssrc: Some(RTX_SSRC),
+        repeats: false,
         extensions: ExtensionIds { mid: Some((MID, "v".into())), audio_level: None, orientation: Some(ORIENTATION) },
     }
 }
 
 /// Video whose resends are the packets themselves.
 pub(crate) fn video_without_rtx() -> TrackConfig {
-    TrackConfig { rtx: None, ..video() }
+    TrackConfig { rtx_ssrc: None, repeats: true, ..video() }
+}
+
+/// What the hub's packets of this kind are.
+pub(crate) fn codec(kind: Kind) -> Codec {
+    match kind {
+        Kind::Audio => Codec::Opus,
+        Kind::Video => Codec::Vp8,
+    }
+}
+
+/// The format in which a track goes out.
+pub(crate) fn format(config: &TrackConfig) -> Format {
+    let codec = codec(config.kind);
+    let pt = if config.kind == Kind::Audio { AUDIO_PT } else { VIDEO_PT };
+    Format { codec, pt, rtx_pt: config.rtx_ssrc.map(|_| RTX_PT), nack: true }
 }
 
 pub(crate) fn material(profile: Profile) -> Vec<u8> {
@@ -173,6 +184,21 @@ impl Scenario {
     }
 
     pub(crate) fn with_random(profile: Profile, tracks: Vec<TrackConfig>, random: impl FnMut(&mut [u8])) -> Scenario {
+        let formats: Vec<_> = tracks.iter().map(|config| (config.kind, format(config))).collect();
+        let mut scenario = Scenario::negotiated(profile, tracks, random);
+        for (kind, format) in formats {
+            scenario.egress.send_as(kind, format).expect("lawful numbers");
+        }
+        scenario
+    }
+
+    /// A viewer of a stream that nobody has published yet.
+    pub(crate) fn without_formats(tracks: Vec<TrackConfig>) -> Scenario {
+        let mut dice = Dice(1);
+        Scenario::negotiated(Profile::Aes128Gcm, tracks, |bytes| dice.fill(bytes))
+    }
+
+    fn negotiated(profile: Profile, tracks: Vec<TrackConfig>, random: impl FnMut(&mut [u8])) -> Scenario {
         let start = Instant::now();
         let (mut sealers, opener) = viewer_contexts(profile);
         Scenario {
@@ -213,7 +239,7 @@ impl Scenario {
             extensions: Extensions::default(),
             arrived: self.now,
         };
-        Forwarded { kind, packet, start }
+        Forwarded { codec: codec(kind), packet, start }
     }
 
     /// One packet the hub will never have.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use whipstitch_media::Kind;
 use whipstitch_stream::History;
 use whipstitch_stream::history::Limits;
-use whipstitch_webrtc::egress::Profile;
+use whipstitch_webrtc::egress::{Format, Profile};
 
 use crate::kit::*;
 
@@ -121,9 +121,8 @@ fn numbers_never_sent_are_ignored() {
 
 #[test]
 fn without_nack_negotiated_nothing_is_resent() {
-    let mut config = video();
-    config.nack = false;
-    let mut scenario = Scenario::new(vec![config]);
+    let mut scenario = Scenario::new(vec![video()]);
+    scenario.egress.send_as(Kind::Video, Format { nack: false, ..format(&video()) }).expect("lawful numbers");
     let sent = scenario.frame(3, 100, true);
     assert!(scenario.say(&nack(VIDEO_SSRC, &[sent.rtp[1].seq()])).is_empty());
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use whipstitch_media::Kind;
-use whipstitch_webrtc::egress::{ConfigError, Egress, Profile, Rtx, TrackConfig};
+use whipstitch_webrtc::egress::{ConfigError, Egress, Format, Profile, TrackConfig};
 
 use crate::kit::*;
 
@@ -15,19 +15,18 @@ fn egress(tracks: Vec<TrackConfig>, cname: &str) -> Result<(), ConfigError> {
 
 #[test]
 fn no_two_writers_share_an_ssrc() {
-    let rtx = |ssrc| Some(Rtx { ssrc, pt: RTX_PT });
     let with = |audio_ssrc, audio_rtx, video_ssrc, video_rtx| {
-        let audio = TrackConfig { ssrc: audio_ssrc, rtx: audio_rtx, ..audio() };
-        vec![audio, TrackConfig { ssrc: video_ssrc, rtx: video_rtx, ..video() }]
+        let audio = TrackConfig { ssrc: audio_ssrc, rtx_ssrc: audio_rtx, ..audio() };
+        vec![audio, TrackConfig { ssrc: video_ssrc, rtx_ssrc: video_rtx, ..video() }]
     };
     for (tracks, expected) in [
-        (with(1, None, 2, rtx(3)), Ok(())),
-        (with(1, rtx(4), 2, rtx(3)), Ok(())),
-        (with(1, None, 1, rtx(3)), Err(ConfigError::SsrcTaken(1))),
-        (with(1, None, 2, rtx(2)), Err(ConfigError::SsrcTaken(2))),
-        (with(1, None, 2, rtx(1)), Err(ConfigError::SsrcTaken(1))),
-        (with(1, rtx(2), 2, None), Err(ConfigError::SsrcTaken(2))),
-        (with(1, rtx(3), 2, rtx(3)), Err(ConfigError::SsrcTaken(3))),
+        (with(1, None, 2, Some(3)), Ok(())),
+        (with(1, Some(4), 2, Some(3)), Ok(())),
+        (with(1, None, 1, Some(3)), Err(ConfigError::SsrcTaken(1))),
+        (with(1, None, 2, Some(2)), Err(ConfigError::SsrcTaken(2))),
+        (with(1, None, 2, Some(1)), Err(ConfigError::SsrcTaken(1))),
+        (with(1, Some(2), 2, None), Err(ConfigError::SsrcTaken(2))),
+        (with(1, Some(3), 2, Some(3)), Err(ConfigError::SsrcTaken(3))),
     ] {
         assert_eq!(egress(tracks, CNAME), expected);
     }
@@ -39,9 +38,11 @@ fn unlawful_configurations_are_refused() {
         egress(vec![video(), TrackConfig { ssrc: 5, ..video() }], CNAME),
         Err(ConfigError::SameKind(Kind::Video))
     );
-    assert_eq!(egress(vec![TrackConfig { pt: 128, ..audio() }], CNAME), Err(ConfigError::PayloadType(128)));
-    let rtx = Some(Rtx { ssrc: RTX_SSRC, pt: 200 });
-    assert_eq!(egress(vec![TrackConfig { rtx, ..video() }], CNAME), Err(ConfigError::PayloadType(200)));
+    let mut scenario = Scenario::new(vec![video()]);
+    let lawful = format(&video());
+    let mut send_as = |format| scenario.egress.send_as(Kind::Video, format);
+    assert_eq!(send_as(Format { pt: 128, ..lawful }), Err(ConfigError::PayloadType(128)));
+    assert_eq!(send_as(Format { rtx_pt: Some(200), ..lawful }), Err(ConfigError::PayloadType(200)));
     assert_eq!(egress(vec![audio()], ""), Err(ConfigError::Cname(0)));
     assert_eq!(egress(vec![audio()], &"c".repeat(256)), Err(ConfigError::Cname(256)));
     assert_eq!(egress(vec![audio()], &"c".repeat(255)), Ok(()));
@@ -95,7 +96,7 @@ fn check_nonces(scenario: &mut Scenario, profile: Profile) -> (usize, usize) {
 fn no_nonce_is_used_for_two_packets_whatever_happens() {
     for profile in Profile::ALL {
         for (config, seed) in [(video(), 21), (video_without_rtx(), 22), (video_without_rtx(), 23)] {
-            let without_rtx = config.rtx.is_none();
+            let without_rtx = config.rtx_ssrc.is_none();
             let mut scenario = Scenario::with(profile, vec![audio(), config], seed);
             let mut dice = Dice(seed);
             let mut kept = Vec::new();

@@ -122,8 +122,8 @@ fn every_viewer_is_answered_with_what_it_can_play() {
         ("safari-18-publisher", both(track(Codec::Av1, "")), Some(111), Some(127)),
     ] {
         let (_, text) = VIEWERS.iter().chain(&EITHER).find(|(other, _)| *other == name).expect("a fixture");
-        let plan = plan_viewer(&Offer::parse(text).expect("an offer"), &tracks).expect("a viewer");
-        let of = |kind| plan.media.iter().find(|media| media.kind == kind).map(|media| media.pt);
+        let plan = plan_viewer(&Offer::parse(text).expect("an offer"), Some(&tracks)).expect("a viewer");
+        let of = |kind| plan.media.iter().find(|media| media.kind == kind).map(|media| media.formats[0].pt);
         assert_eq!((of(Kind::Audio), of(Kind::Video)), (audio, video), "{name} {tracks:?}");
         answers::check(text, &watch(text, &tracks), "sendonly");
     }

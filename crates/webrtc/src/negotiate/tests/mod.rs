@@ -105,7 +105,7 @@ fn publish(offer: &str) -> String {
 /// The answer to a viewer's offer that must be accepted.
 fn watch(offer: &str, tracks: &Tracks) -> String {
     let offer = Offer::parse(offer).expect("an offer");
-    let plan = plan_viewer(&offer, tracks).expect("a viewer");
+    let plan = plan_viewer(&offer, Some(tracks)).expect("a viewer");
     answer_to_viewer(&offer, &plan)
 }
 

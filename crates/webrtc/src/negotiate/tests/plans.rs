@@ -301,26 +301,32 @@ fn sections_without_a_mid_get_a_name_of_their_own() {
     assert_eq!(plan.media[0].mid, "1");
     assert!(plan.extensions.iter().all(|(_, extension)| *extension != Extension::Mid), "there is no mid to carry");
     let viewer = Offer::parse(&changed(&offer, &[("a=sendonly", "a=recvonly")])).expect("an offer");
-    let plan = plan_viewer(&viewer, &tracks()).expect("a viewer");
+    let plan = plan_viewer(&viewer, Some(&tracks())).expect("a viewer");
     assert_eq!((plan.media[0].mid.as_str(), plan.media[0].mid_extension), ("1", None));
 }
 
 #[test]
 fn a_viewer_is_planned_with_its_own_numbers() {
     let offer = Offer::parse(&viewer_offer()).expect("an offer");
-    let plan = plan_viewer(&offer, &tracks()).expect("a viewer");
+    let plan = plan_viewer(&offer, Some(&tracks())).expect("a viewer");
     let [audio, video] = &plan.media[..] else { panic!("{plan:?}") };
-    assert_eq!((audio.mid.as_str(), audio.codec, audio.pt, audio.rtx_pt), ("a", Codec::Opus, 111, None));
+    assert_eq!((audio.mid.as_str(), numbers(audio)), ("a", vec![(Codec::Opus, 111, None)]));
     assert_eq!(
         (audio.mid_extension, audio.audio_level_extension, audio.orientation_extension),
         (Some(4), Some(1), None)
     );
-    assert_eq!((video.mid.as_str(), video.codec, video.pt, video.rtx_pt), ("v", Codec::H264, 96, Some(97)));
+    assert_eq!((video.mid.as_str(), numbers(video)), ("v", vec![(Codec::H264, 96, Some(97))]));
     assert_eq!(
         (video.mid_extension, video.audio_level_extension, video.orientation_extension),
         (Some(4), None, Some(13))
     );
+    let (video, audio) = (&video.formats[0], &audio.formats[0]);
     assert!(video.nack && video.pli && video.fir && !audio.nack, "{plan:?}");
+}
+
+/// The formats agreed on, in the order of the answer.
+fn numbers(media: &ViewerMedia) -> Vec<(Codec, u8, Option<u8>)> {
+    media.formats.iter().map(|format| (format.codec, format.pt, format.rtx_pt)).collect()
 }
 
 /// The payload type a viewer with these formats gets for this video, or `None` for a refused section.
@@ -336,8 +342,8 @@ fn viewed(codec: Codec, published: &str, offered: &[(u8, &str)]) -> Option<u8> {
     }
     let offer = changed(&with_video(formats.trim(), &lines), &[("a=sendonly", "a=recvonly")]);
     let tracks = Tracks { audio: track(Codec::Opus, ""), video: track(codec, published) };
-    let plan = plan_viewer(&Offer::parse(&offer).expect("an offer"), &tracks).expect("a viewer");
-    plan.media.iter().find(|media| media.kind == Kind::Video).map(|media| media.pt)
+    let plan = plan_viewer(&Offer::parse(&offer).expect("an offer"), Some(&tracks)).expect("a viewer");
+    plan.media.iter().find(|media| media.kind == Kind::Video).map(|media| media.formats[0].pt)
 }
 
 #[test]
@@ -398,7 +404,7 @@ fn what_a_viewer_cannot_have_is_left_out_and_the_rest_is_sent() {
         ("no such codec", Tracks { video: track(Codec::Av1, ""), ..tracks() }, &["a"]),
         ("nothing published", Tracks { audio: None, ..tracks() }, &["v"]),
     ] {
-        let plan = plan_viewer(&offer, &tracks).expect("a viewer");
+        let plan = plan_viewer(&offer, Some(&tracks)).expect("a viewer");
         assert_eq!(plan.media.iter().map(|media| media.mid.as_str()).collect::<Vec<_>>(), mids, "{rule}");
     }
 }
@@ -407,13 +413,13 @@ fn what_a_viewer_cannot_have_is_left_out_and_the_rest_is_sent() {
 fn aac_is_left_out_with_a_reason() {
     let aac = track(Codec::Aac { clock_rate: 44_100, channels: 2 }, "mode=AAC-hbr;config=1210");
     let offer = Offer::parse(&viewer_offer()).expect("an offer");
-    let plan = plan_viewer(&offer, &Tracks { audio: aac.clone(), ..tracks() }).expect("the video fits");
+    let plan = plan_viewer(&offer, Some(&Tracks { audio: aac.clone(), ..tracks() })).expect("the video fits");
     assert_eq!(plan.media.iter().map(|media| media.kind).collect::<Vec<_>>(), [Kind::Video]);
     let [reason] = &plan.left_out[..] else { panic!("{:?}", plan.left_out) };
     assert!(reason.starts_with("the stream's audio is AAC, which no browser takes over WebRTC"), "{reason}");
-    let refused = plan_viewer(&offer, &Tracks { audio: aac, video: None });
+    let refused = plan_viewer(&offer, Some(&Tracks { audio: aac, video: None }));
     assert_refused("AAC alone", refused, Refused::Codec("the stream's audio is AAC"));
-    assert!(plan_viewer(&offer, &tracks()).expect("all of it fits").left_out.is_empty());
+    assert!(plan_viewer(&offer, Some(&tracks())).expect("all of it fits").left_out.is_empty());
 }
 
 #[test]
@@ -443,7 +449,7 @@ fn a_viewer_for_whom_nothing_is_left_is_told_which_codec_it_lacks() {
         ),
     ];
     for (rule, offer, tracks, expected) in refusals {
-        assert_refused(rule, plan_viewer(&Offer::parse(&offer).expect("an offer"), &tracks), expected);
+        assert_refused(rule, plan_viewer(&Offer::parse(&offer).expect("an offer"), Some(&tracks)), expected);
     }
 }
 
@@ -451,6 +457,58 @@ fn a_viewer_for_whom_nothing_is_left_is_told_which_codec_it_lacks() {
 fn a_viewer_may_leave_its_direction_out_or_offer_both() {
     for changes in [[("a=sendonly\r\n", "")], [("a=sendonly", "a=sendrecv")]] {
         let offer = Offer::parse(&changed(PUBLISHER, &changes)).expect("an offer");
-        assert_eq!(plan_viewer(&offer, &tracks()).expect("a viewer").media.len(), 2);
+        assert_eq!(plan_viewer(&offer, Some(&tracks())).expect("a viewer").media.len(), 2);
     }
+}
+
+#[test]
+fn what_is_published_now_stands_first_and_what_could_follow_it_behind() {
+    let formats = "a=rtpmap:100 VP8/90000\na=rtpmap:101 rtx/90000\na=fmtp:101 apt=100\na=rtpmap:102 H264/90000\n\
+        a=fmtp:102 packetization-mode=0;profile-level-id=42e01f\na=rtpmap:103 H264/90000\n\
+        a=fmtp:103 packetization-mode=1;profile-level-id=42e01f\na=rtpmap:104 rtx/90000\na=fmtp:104 apt=103\n\
+        a=rtpmap:105 VP9/90000\na=fmtp:105 profile-id=1\na=rtpmap:106 AV1/90000\na=rtpmap:107 H264/90000\n\
+        a=fmtp:107 packetization-mode=1;profile-level-id=64001f\n";
+    let offer = changed(&with_video("100 101 102 103 104 105 106 107", formats), &[("a=sendonly", "a=recvonly")]);
+    let offer = Offer::parse(&offer).expect("an offer");
+    let agreed = |tracks: Option<&Tracks>, kind| {
+        let plan = plan_viewer(&offer, tracks).expect("a viewer");
+        plan.media.iter().find(|media| media.kind == kind).map(numbers)
+    };
+    let (vp8, av1) = ((Codec::Vp8, 100, Some(101)), (Codec::Av1, 106, None));
+    let (baseline, high) = ((Codec::H264, 103, Some(104)), (Codec::H264, 107, None));
+    let video = |codec, format| Tracks { video: track(codec, format), ..tracks() };
+    // Mode 0 of the same profile is what mode 1 takes too, VP9 of profile 1 nobody plays.
+    for (tracks, expected) in [
+        (Some(video(Codec::H264, "packetization-mode=1;profile-level-id=64001f")), vec![high, vp8, baseline, av1]),
+        (Some(video(Codec::H264, "packetization-mode=1;profile-level-id=42e01f")), vec![baseline, vp8, av1, high]),
+        (Some(video(Codec::Av1, "")), vec![av1, vp8, baseline, high]),
+        (None, vec![vp8, baseline, av1, high]),
+    ] {
+        assert_eq!(agreed(tracks.as_ref(), Kind::Video), Some(expected), "{tracks:?}");
+    }
+    assert_eq!(agreed(Some(&video(Codec::H265, "")), Kind::Video), None, "nothing fits: refused as a whole");
+    let (opus, pcmu) = ((Codec::Opus, 111, None), (Codec::Pcmu, 0, None));
+    assert_eq!(agreed(Some(&tracks()), Kind::Audio), Some(vec![opus]), "another clock rate cannot follow");
+    assert_eq!(agreed(None, Kind::Audio), Some(vec![opus, pcmu]));
+}
+
+#[test]
+fn formats_leave_room_for_candidates_however_many_are_offered() {
+    let (mut numbers, mut lines) = (String::new(), String::new());
+    for pt in (0..64).chain(96..128).step_by(2) {
+        numbers += &format!("{pt} {} ", pt + 1);
+        lines += &format!(
+            "a=rtpmap:{pt} H265/90000\na=rtcp-fb:{pt} nack\na=rtcp-fb:{pt} nack pli\na=rtcp-fb:{pt} ccm fir\n"
+        );
+        lines += &format!("a=fmtp:{pt} profile-id=1;tier-flag={0};level-id={0};tx-mode=SRST\n", "1".repeat(16));
+        lines += &format!("a=rtpmap:{0} rtx/90000\na=fmtp:{0} apt={pt}\n", pt + 1);
+    }
+    let offer = changed(&with_video(numbers.trim(), &lines), &[("a=sendonly", "a=recvonly")]);
+    let offer = Offer::parse(&offer).expect("an offer");
+    let plan = plan_viewer(&offer, None).expect("a viewer");
+    let video = plan.media.iter().find(|media| media.kind == Kind::Video).expect("video");
+    assert!((10..40).contains(&video.formats.len()), "{}", video.formats.len());
+    let answer = answer_to_viewer(&offer, &plan);
+    assert!((6000..8192).contains(&answer.len()), "{} bytes", answer.len());
+    assert!(answer.contains("192.0.2.5 8189 typ host"), "every candidate has its place: {answer}");
 }
