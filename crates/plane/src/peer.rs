@@ -172,6 +172,10 @@ pub enum Action {
     Push(Kind, Packet),
     /// A publisher's sender report: the NTP time of an extended RTP time of the track.
     SenderReport(Kind, Ntp, u64),
+    /// The round trip to a publisher takes this long.
+    RoundTrip(Duration),
+    /// Packets of a publisher's video up to this number will not come any more.
+    Lost(u64),
     /// A subscriber is ready for packets.
     Subscribe,
     /// A subscriber asks for a keyframe (PLI, FIR).

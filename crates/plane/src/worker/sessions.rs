@@ -8,7 +8,7 @@ use whipstitch_net::socket::RecvBuffer;
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
 use whipstitch_net::{Path, Transport};
-use whipstitch_stream::{BROKEN, CloseReason};
+use whipstitch_stream::{BROKEN, CloseReason, Stream};
 
 use super::{BURSTS_A_TURN, Owner, SHORTEST_WAIT, Slot, Worker};
 use crate::closed::ClosedSession;
@@ -150,23 +150,20 @@ impl Worker {
                 }
                 Action::Publish(tracks) => self.publish(key, tracks),
                 Action::Push(kind, packet) => {
-                    let session = slot.session;
-                    if let Some(stream) = slot.stream.and_then(|index| self.streams.get_mut(index))
-                        && let Some(hub) = &mut stream.hub
-                    {
-                        hub.push(self.now, session, kind, packet);
-                        if !std::mem::replace(&mut stream.dirty, true) {
-                            self.dirty.extend(slot.stream);
-                        }
-                    }
+                    let (index, session) = (slot.stream, slot.session);
+                    self.feed(index, |hub, now| hub.push(now, session, kind, packet));
                 }
                 Action::SenderReport(kind, ntp, time) => {
-                    let session = slot.session;
-                    if let Some(stream) = slot.stream.and_then(|index| self.streams.get_mut(index))
-                        && let Some(hub) = &mut stream.hub
-                    {
-                        hub.sender_report(self.now, session, kind, ntp, time);
-                    }
+                    let (index, session) = (slot.stream, slot.session);
+                    self.feed(index, |hub, now| hub.sender_report(now, session, kind, ntp, time));
+                }
+                Action::RoundTrip(rtt) => {
+                    let (index, session) = (slot.stream, slot.session);
+                    self.feed(index, |hub, _| hub.set_rtt(session, rtt));
+                }
+                Action::Lost(number) => {
+                    let (index, session) = (slot.stream, slot.session);
+                    self.feed(index, |hub, now| hub.lost(now, session, number));
                 }
                 Action::Subscribe => self.subscribe(key),
                 Action::RequestKeyframe => {
@@ -179,6 +176,16 @@ impl Worker {
             }
         }
         closed
+    }
+
+    /// Feeds the stream of a publisher; what comes of it is seen to when the turn ends.
+    fn feed(&mut self, index: Option<usize>, call: impl FnOnce(&mut Stream, Instant)) {
+        let Some(stream) = index.and_then(|index| self.streams.get_mut(index)) else { return };
+        let Some(hub) = &mut stream.hub else { return };
+        call(hub, self.now);
+        if !std::mem::replace(&mut stream.dirty, true) {
+            self.dirty.extend(index);
+        }
     }
 
     pub(super) fn checked(&mut self, key: usize, via: usize, remote: SocketAddr) {

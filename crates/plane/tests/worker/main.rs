@@ -15,6 +15,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use script::{Met, Script, add, plane, plane_with, restart, ufrag, vp8};
+use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_net::{framing, stun};
 use whipstitch_plane::{Action, Plane, Role};
 use whipstitch_stream::stream::Config;
@@ -51,6 +52,34 @@ fn a_deadline_that_does_not_move_keeps_nobody_waiting() {
     until(|| CALLS.load(Ordering::Relaxed) > 2);
     plane.end(0, SessionId(1), &ending, CloseReason::ByRequest);
     assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
+}
+
+/// A picture of VP8, a key picture or another one (RFC 7741 4.2, RFC 6386 9.1).
+fn picture(key: bool, seq: u64) -> Action {
+    let payload: &[u8] = &[0x10, if key { 0x10 } else { 0x31 }, 0, 0, 0x9d, 0x01, 0x2a, 16, 0, 16, 0];
+    let packet = Packet {
+        seq,
+        time: seq * 3000,
+        marker: true,
+        payload: payload.into(),
+        extensions: Extensions::default(),
+        arrived: Instant::now(),
+    };
+    Action::Push(Kind::Video, packet)
+}
+
+#[test]
+fn a_publisher_is_asked_for_a_keyframe_when_video_is_lost_for_good() {
+    let plane = plane(1);
+    let (mut publisher, seen) = Script::new(1, Role::Publisher);
+    publisher.tells_requests = true;
+    let publisher = publisher.at_once(|| {
+        let begun = [Action::Publish(vp8()), picture(true, 1), picture(false, 3)];
+        let told = [Action::RoundTrip(Duration::from_millis(5)), Action::Lost(2)];
+        begun.into_iter().chain(told).collect()
+    });
+    add(&plane, 0, publisher);
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Asked), "nobody watches who would have asked");
 }
 
 #[test]

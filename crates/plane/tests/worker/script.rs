@@ -23,6 +23,7 @@ pub(crate) enum Met {
     Tracks(Tracks),
     Restart,
     Held,
+    Asked,
     PathClosed,
     Closed,
 }
@@ -39,6 +40,8 @@ pub(crate) struct Script {
     pub(crate) fussy: bool,
     pub(crate) breaks_when_dropped: bool,
     pub(crate) breaks_when_asked: bool,
+    /// Says when it is asked for a keyframe.
+    pub(crate) tells_requests: bool,
     /// When its timer runs out it keeps the worker until this is dropped.
     holds: Option<Receiver<()>>,
     pub(crate) ending: Ending,
@@ -60,6 +63,7 @@ impl Script {
             fussy: false,
             breaks_when_dropped: false,
             breaks_when_asked: false,
+            tells_requests: false,
             holds: None,
             ending: Ending::default(),
             turn: (None, 0),
@@ -151,7 +155,11 @@ impl Peer for Script {
         }
     }
 
-    fn request_keyframe(&mut self, _: &mut Context<'_>) {}
+    fn request_keyframe(&mut self, _: &mut Context<'_>) {
+        if self.tells_requests {
+            self.meet(Met::Asked);
+        }
+    }
 
     fn close(&mut self, _: &mut Context<'_>, _: &CloseReason) {
         self.meet(Met::Closed);

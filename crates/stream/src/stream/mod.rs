@@ -112,6 +112,8 @@ pub struct Stream {
     descriptions: u64,
     /// The publisher was asked for the start that its video waits for.
     gate_told: bool,
+    /// The publisher's number of the last start of its video.
+    started: Option<u64>,
     ends: Option<Instant>,
     idles: Option<Instant>,
     counts: Counts,
@@ -152,6 +154,7 @@ impl Stream {
             undescribed: false,
             descriptions: 0,
             gate_told: false,
+            started: None,
             ends: None,
             idles: Some(now + config.ttl),
             counts: Counts::default(),
@@ -174,6 +177,7 @@ impl Stream {
         }
         self.pacer = Pacer::new();
         self.gate_told = false;
+        self.started = None;
         self.tracks_changed |= self.tracks != tracks;
         self.tracks = tracks;
         self.undescribed = true;
@@ -206,6 +210,7 @@ impl Stream {
             self.counts.overflow += 1;
             return;
         }
+        let number = packet.seq;
         let pushed = self.timelines[kind].push(packet, &mut self.burst);
         if kind == Kind::Audio {
             return;
@@ -214,6 +219,7 @@ impl Stream {
             Pushed::Start => {
                 self.pacer.keyframe();
                 self.gate_told = false;
+                self.started = Some(number);
             }
             // Most sources begin with a key picture; one that does not is asked for it. The pacer repeats that; each
             // further packet is no new demand (protocol.md 8.2).
@@ -242,6 +248,15 @@ impl Stream {
     pub fn request_keyframe(&mut self, now: Instant, kind: Kind) {
         if kind == Kind::Video && self.publisher.is_some() && self.tracks.video.is_some() {
             self.pacer.request(now);
+        }
+    }
+
+    /// Packets of the publisher's video up to this number of its own will never come, though it was asked for them. Unless a
+    /// start has come since, no decoder can go on, and players wait for seconds before they say so: the publisher is asked for
+    /// a key picture at once. It mends what is kept for those that join, too.
+    pub fn lost(&mut self, now: Instant, session: SessionId, number: u64) {
+        if self.publishes(session) && self.started.is_some_and(|started| started <= number) {
+            self.request_keyframe(now, Kind::Video);
         }
     }
 

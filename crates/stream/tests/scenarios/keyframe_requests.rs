@@ -98,6 +98,26 @@ fn a_long_round_trip_puts_the_repetition_off() {
 }
 
 #[test]
+fn video_that_will_never_come_is_asked_for_a_keyframe_unless_one_came_since() {
+    let mut scene = running();
+    scene.video(2, 3000, DELTA);
+    scene.video(5, 6000, DELTA);
+    scene.stream.lost(scene.now, BOB, 4);
+    scene.stream.lost(scene.now, ALICE, 0);
+    assert!(scene.outputs().is_empty());
+    scene.stream.lost(scene.now, ALICE, 4);
+    assert_eq!(scene.outputs(), ASKED);
+    scene.wait(1000);
+    scene.outputs();
+    scene.video(6, 9000, KEY);
+    scene.wait(1000);
+    scene.stream.lost(scene.now, ALICE, 5);
+    assert!(scene.outputs().is_empty());
+    scene.stream.lost(scene.now, ALICE, 6);
+    assert_eq!(scene.outputs(), ASKED, "a part of the key picture itself");
+}
+
+#[test]
 fn a_publisher_that_begins_without_a_keyframe_is_asked() {
     let mut scene = Scene::published();
     assert!(scene.outputs().is_empty(), "most begin with one");
