@@ -9,31 +9,36 @@
 //! asks and never comes must not cost that.
 
 mod blueprint;
+mod header;
 mod inbound;
 mod layers;
+mod missing;
+mod receive;
 mod reporter;
 mod section;
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::RtpPacket;
+use str0m::rtp::Ssrc;
 use str0m::{Event, Input, Output, Rtc, RtcError};
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Kind, Packet};
+use whipstitch_media::{Kind, Packet};
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
 
 use self::blueprint::Blueprint;
-use self::inbound::{Admission, Inbound, RtpIdentity, rtp_identity};
-use self::layers::{Choice, Layers};
+use self::header::rtp_identity;
+use self::inbound::Inbound;
+use self::layers::Layers;
 use self::reporter::Reporter;
 pub(crate) use self::section::EngineCounters;
 use self::section::Section;
 use crate::dtls::{Identity, Tap, Tapped};
 use crate::egress::Keys;
-use crate::negotiate::{DtlsRole, PublisherPlan};
+use crate::negotiate::{DtlsRole, Extension, PublisherPlan};
 
 /// The two ends of the engine's only pair: documentation addresses (RFC 5737) that no datagram ever goes to.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
@@ -56,6 +61,10 @@ pub(crate) enum EngineEvent {
     Packet(Kind, Packet),
     /// The publisher's sender report: NTP time of an extended RTP time.
     SenderReport(Kind, Ntp, u64),
+    /// The round trip to the publisher takes this long.
+    RoundTrip(Duration),
+    /// Packets of video up to this number will not come any more.
+    GivenUp(u64),
     /// The peer said goodbye.
     Closed,
 }
@@ -78,8 +87,14 @@ pub(crate) struct Engine {
     /// Both of a publisher that is connected.
     reporter: Option<Box<Reporter>>,
     inbound: Option<Box<Inbound>>,
-    /// Packets that came too late for the engine, to be told of.
-    repaired: Vec<(Kind, Packet)>,
+    /// What is still to be told: a handful, all of one datagram.
+    events: VecDeque<EngineEvent>,
+    /// The ID of the extension that says which layer a retransmission repairs.
+    repaired_rid: Option<u8>,
+    /// As the engine measures it.
+    rtt: Option<Duration>,
+    /// Requests for what is missing.
+    nacks: u64,
     /// A packet has proven authentic since this was asked last.
     authentic: bool,
     wake: Instant,
@@ -104,6 +119,7 @@ impl Engine {
     }
 
     fn of(now: Instant, blueprint: Blueprint, role: DtlsRole, reduced_size: bool) -> Engine {
+        let repaired_rid = blueprint.id(Extension::RepairedRid);
         Engine {
             blueprint: Some(Box::new(blueprint)),
             rtc: None,
@@ -113,7 +129,10 @@ impl Engine {
             reduced_size,
             reporter: None,
             inbound: None,
-            repaired: Vec::new(),
+            events: VecDeque::new(),
+            repaired_rid,
+            rtt: None,
+            nacks: 0,
             authentic: false,
             wake: now,
             broken: false,
@@ -144,35 +163,6 @@ impl Engine {
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
     }
 
-    /// An SRTP datagram of the peer. Before [`Engine::secure`] nothing of it can be authentic.
-    pub(crate) fn handle_rtp(&mut self, now: Instant, datagram: &[u8]) -> Result<(), EngineError> {
-        let Some(rtp) = rtp_identity(datagram) else { return Ok(()) };
-        let mapped = self.is_mapped(rtp.ssrc);
-        let Some(inbound) = &mut self.inbound else { return Ok(()) };
-        // Which layer an RTX packet repairs, only the engine can tell.
-        let repairs = self.sections.iter().find(|section| section.rtx_pt == Some(rtp.pt) && section.layers.is_none());
-        let repairs = repairs.map(|section| section.kind);
-        match inbound.admit(now, &rtp, datagram, mapped, repairs) {
-            Admission::Dropped => return Ok(()),
-            Admission::Late(kind, packet) => {
-                self.authentic = true;
-                let section = self.sections.iter().find(|section| section.kind == kind);
-                // Of simulcast layers, only the one that is forwarded.
-                let chosen = section.and_then(|section| section.layers.as_ref()).map(Layers::chosen);
-                if chosen.is_none_or(|chosen| chosen == Some(rtp.ssrc)) {
-                    self.repaired.push((kind, packet));
-                }
-                // What came by RTX the engine reports as received, for the publisher's congestion control.
-                if repairs.is_none() {
-                    return Ok(());
-                }
-            }
-            Admission::Engine if !mapped => self.map_by_payload_type(&rtp),
-            Admission::Engine => {}
-        }
-        self.handle_datagram(now, datagram)
-    }
-
     /// Whether an SRTCP datagram is the peer's, and comes for the first time.
     pub(crate) fn is_authentic_rtcp(&mut self, datagram: &[u8]) -> bool {
         self.inbound.as_mut().is_some_and(|inbound| inbound.is_authentic_rtcp(datagram))
@@ -184,10 +174,22 @@ impl Engine {
         let (sealers, ours, theirs) = keys.into_rewriting_contexts();
         self.reporter = Some(Box::new(Reporter::new(sealers, ours, self.reduced_size)));
         self.inbound = Some(Box::new(Inbound::new(theirs)));
+        let Some(rtc) = &mut self.rtc else { return };
+        // Not before: the engine reports on each once at first, which tells the SSRC that it sends under.
+        for section in &self.sections {
+            if let Some((ssrc, rtx)) = section.announced {
+                let mut api = rtc.direct_api();
+                api.expect_stream_rx(ssrc.into(), rtx.map(Ssrc::from), section.mid, None).suppress_nack(true);
+            }
+        }
     }
 
     /// Its deadline has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), EngineError> {
+        // It may be that only something is to be asked for.
+        if self.wake > now {
+            return Ok(());
+        }
         self.guard(|rtc| rtc.handle_input(Input::Timeout(now)))
     }
 
@@ -200,32 +202,23 @@ impl Engine {
         })
     }
 
-    /// RFC 9143 9.2's last resort: without `a=ssrc` and MID the payload type says whose packet it is.
-    fn map_by_payload_type(&mut self, rtp: &RtpIdentity) {
-        let section = self.sections.iter().find(|section| section.by_payload_type && section.pt == rtp.pt);
-        let (Some(mid), Some(rtc)) = (section.map(|section| section.mid), &mut self.rtc) else { return };
-        rtc.direct_api().expect_stream_rx(rtp.ssrc.into(), None, mid, None);
-    }
-
-    /// Whether packets with this SSRC have a section.
-    pub(crate) fn is_mapped(&mut self, ssrc: u32) -> bool {
-        self.rtc.as_mut().is_some_and(|rtc| rtc.direct_api().stream_rx(&ssrc.into()).is_some())
-    }
-
-    /// Drains the engine: datagrams to `send`, everything else to `tell`.
-    pub(crate) fn drain(
+    /// Drives the engine to the next thing it tells; datagrams go to `send`. `None` when nothing is left before
+    /// [`Engine::deadline`].
+    pub(crate) fn poll(
         &mut self,
+        now: Instant,
         mut send: impl FnMut(&[u8]),
-        mut tell: impl FnMut(EngineEvent),
-    ) -> Result<(), EngineError> {
-        for (kind, packet) in self.repaired.drain(..) {
-            tell(EngineEvent::Packet(kind, packet));
-        }
-        while let Some(rtc) = &mut self.rtc {
+    ) -> Result<Option<EngineEvent>, EngineError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            let Some(rtc) = &mut self.rtc else { return Ok(None) };
             match rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
-                    return Ok(());
+                    self.ask(now, &mut send);
+                    return Ok(self.events.pop_front());
                 }
                 Ok(Output::Transmit(transmit)) => {
                     match sort(&transmit.contents) {
@@ -240,72 +233,46 @@ impl Engine {
                         Sort::Stun | Sort::Rtp | Sort::Other => {}
                     }
                 }
-                Ok(Output::Event(event)) => self.event(event, &mut tell),
+                Ok(Output::Event(event)) => self.event(event),
                 Err(error) => {
                     self.broken = true;
                     return Err(error.into());
                 }
             }
         }
-        Ok(())
     }
 
-    fn event(&mut self, event: Event, tell: &mut impl FnMut(EngineEvent)) {
+    /// Asks the publisher for what is missing.
+    fn ask(&mut self, now: Instant, send: &mut impl FnMut(&[u8])) {
+        let (Some(inbound), Some(reporter)) = (&mut self.inbound, &mut self.reporter) else { return };
+        if reporter.is_ready() {
+            inbound.poll_missing(now, self.rtt, |ssrc, numbers| {
+                self.nacks += 1;
+                reporter.ask(ssrc, numbers, &mut *send);
+            });
+        }
+        // Of audio nothing builds on what is lost.
+        if let Some(number) = inbound.take_given_up(Kind::Video) {
+            self.events.push_back(EngineEvent::GivenUp(number));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
         match event {
-            Event::Connected => tell(EngineEvent::Connected),
-            Event::Closed => tell(EngineEvent::Closed),
-            Event::RtpPacket(packet) => self.packet(packet, tell),
+            Event::Connected => self.events.push_back(EngineEvent::Connected),
+            Event::Closed => self.events.push_back(EngineEvent::Closed),
+            Event::RtpPacket(packet) => self.packet(packet),
             Event::MediaIngressStats(stats) => {
                 if let Some(section) = self.sections.iter_mut().find(|section| section.mid == stats.mid) {
                     section.count(&stats);
                 }
+                if let Some(rtt) = stats.rtt.filter(|rtt| self.rtt != Some(*rtt)) {
+                    self.rtt = Some(rtt);
+                    self.events.push_back(EngineEvent::RoundTrip(rtt));
+                }
             }
             _ => {}
         }
-    }
-
-    fn packet(&mut self, packet: RtpPacket, tell: &mut impl FnMut(EngineEvent)) {
-        self.authentic = true;
-        let pt = *packet.header.payload_type;
-        // An un-RTXed packet carries the main payload type again.
-        let Some(section) = self.sections.iter_mut().find(|section| section.pt == pt || section.rtx_pt == Some(pt))
-        else {
-            return;
-        };
-        let kind = section.kind;
-        if let Some(inbound) = &mut self.inbound {
-            inbound.note(*packet.header.ssrc, kind, section.pt, *packet.seq_no, packet.time.numer());
-        }
-        if let Some(layers) = &mut section.layers {
-            match layers.take(packet.timestamp, *packet.header.ssrc, packet.payload.len()) {
-                Choice::Forward => {}
-                Choice::LeaveOut => return,
-                Choice::Switch => {
-                    section.reported = None;
-                    tell(EngineEvent::Switched);
-                }
-            }
-        }
-        if let Some(info) = packet.last_sender_info
-            && section.reported != Some(info.ntp_time)
-        {
-            section.reported = Some(info.ntp_time);
-            tell(EngineEvent::SenderReport(kind, Ntp::from_system_time(info.ntp_time), info.rtp_time.numer()));
-        }
-        let values = &packet.header.ext_vals;
-        let audio_level = values.audio_level.map(|level| {
-            // str0m gives -dBov as a negative number; the wire has seven bits of magnitude (RFC 6464 3).
-            level.unsigned_abs().min(127) | if values.voice_activity == Some(true) { 0x80 } else { 0 }
-        });
-        let packet = Packet {
-            seq: *packet.seq_no,
-            time: packet.time.numer(),
-            marker: packet.header.marker,
-            payload: packet.payload,
-            extensions: Extensions { audio_level, orientation: None },
-            arrived: packet.timestamp,
-        };
-        tell(EngineEvent::Packet(kind, packet));
     }
 
     /// True when an authentic RTP packet has come since the last call, whether or not it was told of.
@@ -352,14 +319,18 @@ impl Engine {
 
     /// When [`Engine::handle_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.rtc.as_ref().filter(|rtc| !self.broken && rtc.is_alive()).map(|_| self.wake)
+        self.rtc.as_ref().filter(|rtc| !self.broken && rtc.is_alive())?;
+        let ready = self.reporter.as_ref().is_some_and(|reporter| reporter.is_ready());
+        let missing = self.inbound.as_ref().filter(|_| ready).and_then(|inbound| inbound.deadline());
+        Some(missing.map_or(self.wake, |missing| missing.min(self.wake)))
     }
 
     /// The counters of all sections together; of loss and jitter the worst.
     pub(crate) fn counters(&self) -> EngineCounters {
         let all = self.sections.iter().flat_map(|section| &section.counters);
-        all.fold(EngineCounters::default(), |sum, (_, layer)| EngineCounters {
-            nacks: sum.nacks + layer.nacks,
+        let none = EngineCounters { nacks: self.nacks, ..EngineCounters::default() };
+        all.fold(none, |sum, (_, layer)| EngineCounters {
+            nacks: sum.nacks,
             plis: sum.plis + layer.plis,
             firs: sum.firs + layer.firs,
             rtt: sum.rtt.or(layer.rtt),

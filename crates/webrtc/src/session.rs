@@ -137,21 +137,25 @@ impl Session {
 
     /// Runs the engine dry after something was fed to it.
     fn drive(&mut self, cx: &mut Context<'_>, fed: Result<(), EngineError>) {
-        let path = self.edge.path();
-        let mut events = Vec::new();
-        let batches = &mut *cx.batches;
-        let drained = self.engine.drain(
-            |datagram| {
+        let mut outcome = fed;
+        loop {
+            let path = self.edge.path();
+            let batches = &mut *cx.batches;
+            let polled = self.engine.poll(cx.now, |datagram| {
                 if let Some(path) = path {
                     batches.put(path, datagram);
                 }
-            },
-            |event| events.push(event),
-        );
-        for event in events {
-            self.event(cx, event);
+            });
+            match polled {
+                Ok(Some(event)) => self.event(cx, event),
+                Ok(None) => break,
+                Err(error) => {
+                    outcome = outcome.and(Err(error));
+                    break;
+                }
+            }
         }
-        if let Err(error) = fed.and(drained) {
+        if let Err(error) = outcome {
             tracing::info!(session = %self.identified.session, %error, "DTLS failed");
             cx.act(Action::Close(CloseReason::DtlsFailure));
         }
@@ -183,6 +187,8 @@ impl Session {
                 }
             }
             EngineEvent::SenderReport(kind, ntp, time) => cx.act(Action::SenderReport(kind, ntp, time)),
+            EngineEvent::RoundTrip(rtt) => cx.act(Action::RoundTrip(rtt)),
+            EngineEvent::GivenUp(number) => cx.act(Action::Lost(number)),
         }
     }
 

@@ -7,7 +7,7 @@ use str0m::format::{Codec as EngineCodec, FormatParams};
 use str0m::ice::IceCreds;
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid, Pt};
 use str0m::net::Protocol;
-use str0m::rtp::{Extension as EngineExtension, Ssrc};
+use str0m::rtp::Extension as EngineExtension;
 use str0m::{Candidate, Rtc, RtcConfig};
 use whipstitch_media::{Codec, Kind};
 
@@ -36,6 +36,11 @@ impl Blueprint {
     pub(super) fn new(identity: &Identity, fingerprint: &[u8; 32], plan: Option<&PublisherPlan>) -> Blueprint {
         let (media, extensions) = plan.map(|plan| (plan.media.clone(), plan.extensions.clone())).unwrap_or_default();
         Blueprint { identity: identity.clone(), fingerprint: *fingerprint, media, extensions }
+    }
+
+    /// The number of an extension, if it was negotiated.
+    pub(super) fn id(&self, wanted: Extension) -> Option<u8> {
+        self.extensions.iter().find(|(_, extension)| *extension == wanted).map(|(id, _)| *id)
     }
 
     /// The engine, and where its keys will be.
@@ -84,16 +89,12 @@ impl Blueprint {
     /// Tells an engine what to expect of a publisher: its sections.
     pub(super) fn declare(&self, rtc: &mut Rtc) -> Vec<Section> {
         let mut sections = Vec::new();
-        let has_mid = self.extensions.iter().any(|(_, extension)| *extension == Extension::Mid);
+        let has_mid = self.id(Extension::Mid).is_some();
         let mut api = rtc.direct_api();
         for media in &self.media {
             let mid = Mid::from(media.mid.as_str());
             let kind = if media.kind == Kind::Audio { MediaKind::Audio } else { MediaKind::Video };
             api.declare_media(mid, kind);
-            if let Some(ssrc) = media.ssrc.filter(|_| media.rids.is_empty()) {
-                let stream = api.expect_stream_rx(ssrc.into(), media.rtx_ssrc.map(Ssrc::from), mid, None);
-                stream.suppress_nack(!media.nack);
-            }
             let keyframe_request = match (media.pli, media.fir) {
                 (true, _) => Some(KeyframeRequestKind::Pli),
                 (false, true) => Some(KeyframeRequestKind::Fir),
@@ -104,6 +105,8 @@ impl Blueprint {
                 mid,
                 pt: media.pt,
                 rtx_pt: media.rtx_pt,
+                announced: media.ssrc.filter(|_| media.rids.is_empty()).map(|ssrc| (ssrc, media.rtx_ssrc)),
+                nack: media.nack,
                 keyframe_request,
                 by_payload_type: media.ssrc.is_none() && !has_mid,
                 layers: (!media.rids.is_empty()).then(Layers::default),

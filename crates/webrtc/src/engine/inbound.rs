@@ -7,15 +7,18 @@
 //! And the engine looks 100 packets back, which at 20 Mbit/s is less than a round trip, and believes whatever number a
 //! retransmission names. What is resent later, under its own number (OBS keeps 4000 packets) or by RTX, is opened here as
 //! long as the stream can still place it, [`WINDOW`] packets back; numbers that never can have been lost are not believed.
+//! So that it is resent, what is [`Missing`] is asked for just as far back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use whipstitch_media::sequence::Seen;
 use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_stream::PerKind;
 
 use super::MAX_SSRCS;
+use super::header::RtpIdentity;
+use super::missing::Missing;
 use crate::egress::srtp::{Opener, WINDOW, Window};
 
 /// The engine takes what is at most this far behind the newest packet (its MAX_MISORDER).
@@ -25,10 +28,43 @@ const ENGINE_REACHES: u64 = 100;
 pub(super) enum Admission {
     /// The engine is to have it.
     Engine,
-    /// It is authentic, but too late for the engine. What came by RTX is given as what it repairs.
-    Late(Kind, Packet),
+    /// It is authentic, but too late for the engine.
+    Late(Late),
     /// Not authentic, or of one SSRC too many, or seen before, or too far off for anybody.
     Dropped,
+}
+
+/// A packet that came too late for the engine; one that came by RTX as what it repairs.
+pub(super) struct Late {
+    pub(super) kind: Kind,
+    /// Of the media, also if it came by RTX.
+    pub(super) ssrc: u32,
+    pub(super) packet: Packet,
+}
+
+/// Whose retransmission a packet is.
+#[derive(Clone, Copy)]
+pub(super) enum Repairs {
+    /// Of the only sender of this kind.
+    Kind(Kind),
+    /// Of this SSRC, a simulcast layer.
+    Layer(Kind, u32),
+    /// Of a simulcast layer that cannot be told.
+    Unknown,
+}
+
+/// A packet of media, as the engine told of it.
+pub(super) struct Noted {
+    pub(super) ssrc: u32,
+    pub(super) kind: Kind,
+    /// Of the media, also if it came by RTX.
+    pub(super) pt: u8,
+    /// Its number without wraps.
+    pub(super) index: u64,
+    /// Its RTP time without wraps.
+    pub(super) time: u64,
+    /// Its sender is asked for what is missing.
+    pub(super) asks: bool,
 }
 
 /// One SSRC, known from an authentic packet.
@@ -37,6 +73,8 @@ struct Source {
     seen: Window,
     /// Once the engine has told of its media; never for retransmissions.
     media: Option<Media>,
+    /// Of media whose sender is asked for what is missing.
+    missing: Option<Missing>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,14 +98,51 @@ impl Inbound {
         Inbound { opener, sources: Vec::new(), current: PerKind::default() }
     }
 
-    /// Notes a packet that the engine told of. `pt` is that of the media, also if the packet came by RTX.
-    pub(super) fn note(&mut self, ssrc: u32, kind: Kind, pt: u8, index: u64, time: u64) {
-        let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == ssrc) else { return };
+    /// Notes a packet that the engine told of; true if it is the first of its SSRC.
+    pub(super) fn note(&mut self, now: Instant, noted: &Noted) -> bool {
+        let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == noted.ssrc) else { return false };
+        let first = source.media.is_none();
         // The first of an SSRC was marked when it was opened.
-        if source.seen.insert(index) == Seen::Newest || source.media.is_none() {
-            source.media = Some(Media { kind, pt, time });
-            self.current[kind] = Some(ssrc);
+        if source.seen.insert(noted.index) == Seen::Newest || first {
+            source.media = Some(Media { kind: noted.kind, pt: noted.pt, time: noted.time });
+            self.current[noted.kind] = Some(noted.ssrc);
         }
+        if noted.asks {
+            source.missing.get_or_insert_default().arrived(now, noted.index);
+        } else {
+            source.missing = None;
+        }
+        first
+    }
+
+    /// Says to `ask` what each source is to be asked for now, if anything.
+    pub(super) fn poll_missing(&mut self, now: Instant, rtt: Option<Duration>, mut ask: impl FnMut(u32, &[u16])) {
+        let mut numbers = Vec::new();
+        for source in &mut self.sources {
+            let Some(missing) = &mut source.missing else { continue };
+            missing.poll(now, rtt, &mut numbers);
+            if !numbers.is_empty() {
+                ask(source.ssrc, &numbers);
+                numbers.clear();
+            }
+        }
+    }
+
+    /// When [`Inbound::poll_missing`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sources.iter().filter_map(|source| source.missing.as_ref()?.deadline()).min()
+    }
+
+    /// The highest number of this kind's that was given up since this was asked last.
+    pub(super) fn take_given_up(&mut self, kind: Kind) -> Option<u64> {
+        let of_kind = self.sources.iter_mut().filter(|source| source.media.is_some_and(|media| media.kind == kind));
+        of_kind.filter_map(|source| source.missing.as_mut()?.take_given_up()).max()
+    }
+
+    /// The SSRCs of this kind's media.
+    pub(super) fn media(&self, kind: Kind) -> impl Iterator<Item = u32> {
+        let of_kind = self.sources.iter().filter(move |source| source.media.is_some_and(|media| media.kind == kind));
+        of_kind.map(|source| source.ssrc)
     }
 
     /// Judges a packet. `mapped` says whether the engine has a stream of its SSRC, `repairs` whose retransmission it is if
@@ -78,7 +153,7 @@ impl Inbound {
         rtp: &RtpIdentity,
         datagram: &[u8],
         mapped: bool,
-        repairs: Option<Kind>,
+        repairs: Option<Repairs>,
     ) -> Admission {
         let known = self.sources.iter_mut().find(|source| source.ssrc == rtp.ssrc);
         if let Some(source) = known.filter(|_| mapped) {
@@ -88,10 +163,16 @@ impl Inbound {
             let packet = opened
                 .filter(|_| media.pt == rtp.pt)
                 .and_then(|opened| source.take_late(now, media, source.index(rtp.seq)?, datagram, opened.payload()));
-            return packet.map_or(Admission::Dropped, |packet| Admission::Late(media.kind, packet));
+            let late = |packet| Admission::Late(Late { kind: media.kind, ssrc: rtp.ssrc, packet });
+            return packet.map_or(Admission::Dropped, late);
         }
         let Some(opened) = self.introduce(rtp, datagram) else { return Admission::Dropped };
-        repairs.map_or(Admission::Engine, |kind| self.repair(now, kind, datagram, opened.payload()))
+        match repairs {
+            Some(Repairs::Kind(kind)) => self.repair(now, kind, self.current[kind], datagram, opened.payload()),
+            Some(Repairs::Layer(kind, ssrc)) => self.repair(now, kind, Some(ssrc), datagram, opened.payload()),
+            // The engine knows no more than we do, and takes nothing of it but that it has come.
+            Some(Repairs::Unknown) | None => Admission::Engine,
+        }
     }
 
     /// Opens a packet of an SSRC that the engine does not map. Only an authentic one makes its SSRC known.
@@ -104,18 +185,17 @@ impl Inbound {
         let index = known.map_or(Some(rtp.seq.into()), |at| self.sources[at].index(rtp.seq))?;
         let opened = Opened::of(&self.opener, Some(index), datagram)?;
         let at = known.unwrap_or_else(|| {
-            self.sources.push(Source { ssrc: rtp.ssrc, seen: Window::default(), media: None });
+            self.sources.push(Source { ssrc: rtp.ssrc, seen: Window::default(), media: None, missing: None });
             self.sources.len() - 1
         });
         self.sources[at].seen.insert(index);
         Some(opened)
     }
 
-    /// Judges a retransmission by the number it names (RFC 4588 4).
-    fn repair(&mut self, now: Instant, kind: Kind, datagram: &[u8], payload: &[u8]) -> Admission {
+    /// Judges a retransmission of a packet of `main` by the number it names (RFC 4588 4).
+    fn repair(&mut self, now: Instant, kind: Kind, main: Option<u32>, datagram: &[u8], payload: &[u8]) -> Admission {
         let Some((number, payload)) = payload.split_first_chunk() else { return Admission::Engine };
-        let current = self.current[kind];
-        let main = self.sources.iter_mut().find(|source| Some(source.ssrc) == current);
+        let main = self.sources.iter_mut().find(|source| Some(source.ssrc) == main);
         // Whose it is the engine may know.
         let Some((main, newest)) = main.and_then(|main| main.seen.newest().map(|newest| (main, newest))) else {
             return Admission::Engine;
@@ -130,7 +210,7 @@ impl Inbound {
             main.behind(number)?;
             main.take_late(now, media, main.index(number)?, datagram, payload)
         });
-        late.map_or(Admission::Dropped, |packet| Admission::Late(kind, packet))
+        late.map_or(Admission::Dropped, |packet| Admission::Late(Late { kind, ssrc: main.ssrc, packet }))
     }
 
     /// Whether an SRTCP datagram is the peer's, and comes for the first time.
@@ -184,26 +264,12 @@ impl Source {
         let time = media.time.checked_add_signed(i64::from(time.wrapping_sub(media.time as u32) as i32))?;
         let marker = datagram.get(1)? & 0x80 != 0;
         self.seen.insert(index);
+        if let Some(missing) = &mut self.missing {
+            missing.arrived(now, index);
+        }
         let payload: Arc<[u8]> = payload.into();
         Some(Packet { seq: index, time, marker, payload, extensions: Extensions::default(), arrived: now })
     }
-}
-
-/// What SRTP leaves in clear of an RTP header (RFC 3711 3.1).
-pub(super) struct RtpIdentity {
-    pub(super) pt: u8,
-    pub(super) seq: u16,
-    pub(super) ssrc: u32,
-}
-
-pub(super) fn rtp_identity(datagram: &[u8]) -> Option<RtpIdentity> {
-    let (&first, &second) = (datagram.first()?, datagram.get(1)?);
-    if first >> 6 != 2 || (192..=223).contains(&second) {
-        return None;
-    }
-    let seq = u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?);
-    let ssrc = u32::from_be_bytes(*datagram.get(8..)?.first_chunk()?);
-    Some(RtpIdentity { pt: second & 0x7f, seq, ssrc })
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! travels as negotiated: alone where the publisher offered reduced size (RFC 5506), since newer FFmpeg reads a NACK only
 //! if it is the one packet of its datagram; else behind a report (RFC 3550 6.1, RFC 4585 3.1).
 //!
+//! What is missing is asked for by us alone: the engine's requests, which reach less far, are left out.
+//!
 //! The engine's datagrams are opened and written anew under their own sender's SSRC, with numbers counted here. What the
 //! engine sealed never leaves, so that no nonce is seen on the wire twice.
 
 use rtcp_types::prelude::*;
-use rtcp_types::{ReceiverReport, Sdes, SdesChunk, SdesItem, SenderReport};
+use rtcp_types::{Nack, ReceiverReport, Sdes, SdesChunk, SdesItem, SenderReport, TransportFeedback};
 use whipstitch_rtp::rtcp::packets;
 
 use crate::egress::srtp::{Opener, Sealer, Sealers};
@@ -19,11 +21,12 @@ const XR: u8 = 207;
 /// P bit of the first byte of a packet.
 const PADDING: u8 = 0x20;
 
+/// FMT of a generic NACK (RFC 4585 6.2.1), and the bits of the first byte that say it.
+const NACK: u8 = 1;
+const FORMAT: u8 = 0x1f;
+
 /// Plain bytes of a datagram of ours, so that with protection it stays below every path's MTU (protocol.md 9.2).
 const LONGEST: usize = 1160;
-
-/// Room for SDES: header, SSRC, item and end of list around a CNAME of [`CNAME`] letters.
-const DESCRIPTION: usize = 4 + 4 + 2 + CNAME + 4;
 
 /// Letters of a CNAME: 96 bits make it unlike all others (RFC 7022 4.2).
 const CNAME: usize = 16;
@@ -63,8 +66,12 @@ impl Reporter {
                 // Asking for the time once is enough, however many streams there are.
                 XR if !reports.contains(&packet) => reports.push(packet),
                 XR => {}
+                TransportFeedback::PACKET_TYPE if packet[0] & FORMAT == NACK => {}
                 _ => feedback.push(packet),
             }
+        }
+        if reports.is_empty() && feedback.is_empty() {
+            return;
         }
         if self.reduced {
             if !reports.is_empty() {
@@ -85,6 +92,20 @@ impl Reporter {
             compound.extend_from_slice(packet);
             padded = packet[0] & PADDING != 0;
         }
+        self.seal(compound, &mut send);
+    }
+
+    /// Whether the engine's SSRC is known, under which everything is sent.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sealer.is_some()
+    }
+
+    /// Asks for packets of a source. All numbers that can be missing at once fit a datagram.
+    pub(super) fn ask(&mut self, media: u32, numbers: &[u16], mut send: impl FnMut(&[u8])) {
+        let Some(sender) = self.sealer.as_ref().map(Sealer::ssrc) else { return };
+        let mut compound = if self.reduced { Vec::with_capacity(LONGEST) } else { self.begin(sender, &[]) };
+        let nack = numbers.iter().fold(Nack::builder(), |nack, number| nack.add_rtp_sequence(*number));
+        append(&mut compound, &TransportFeedback::builder_owned(nack).sender_ssrc(sender).media_ssrc(media));
         self.seal(compound, &mut send);
     }
 
@@ -114,9 +135,9 @@ impl Reporter {
 
 fn append(compound: &mut Vec<u8>, packet: &impl RtcpPacketWriter) {
     let at = compound.len();
-    compound.resize(at + DESCRIPTION, 0);
-    let written = packet.write_into(&mut compound[at..]).expect("the buffer holds the longest of them");
-    compound.truncate(at + written);
+    let size = packet.calculate_size().expect("its parts are of lengths that RTCP can say");
+    compound.resize(at + size, 0);
+    packet.write_into(&mut compound[at..]).expect("the buffer is as long as it said");
 }
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ pub(super) struct Section {
     pub(super) mid: Mid,
     pub(super) pt: u8,
     pub(super) rtx_pt: Option<u8>,
+    /// The SSRC it announced, and that of its retransmissions.
+    pub(super) announced: Option<(u32, Option<u32>)>,
+    /// It resends what it is asked for.
+    pub(super) nack: bool,
     pub(super) keyframe_request: Option<KeyframeRequestKind>,
     /// Packets are told apart by payload type because negotiation named neither SSRC nor MID extension.
     pub(super) by_payload_type: bool,
@@ -49,7 +53,8 @@ impl Section {
         let counters = &mut self.counters[at].1;
         // The engine forgets what it counted with a sender that fell silent; nothing here goes back.
         *counters = EngineCounters {
-            nacks: stats.nacks.max(counters.nacks),
+            // Those of the engine are not sent.
+            nacks: 0,
             plis: stats.plis.max(counters.plis),
             firs: stats.firs.max(counters.firs),
             rtt: stats.rtt.or(counters.rtt),

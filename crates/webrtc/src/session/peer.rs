@@ -138,7 +138,7 @@ impl Peer for Session {
         tracing::debug!(session = %self.identified.session, reason = reason.as_str(), "closing");
         self.engine.close();
         let batches: &mut Batches = cx.batches;
-        let _ = self.engine.drain(|datagram| batches.put(path, datagram), |_| {});
+        while let Ok(Some(_)) = self.engine.poll(cx.now, |datagram| batches.put(path, datagram)) {}
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -1,5 +1,7 @@
 //! Sessions against str0m as the client, in virtual time: two ends, one link, no sockets.
 
+mod repair;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +29,9 @@ use crate::random;
 const SERVER: ([u8; 4], u16) = ([203, 0, 113, 1], 8189);
 const CLIENT: ([u8; 4], u16) = ([203, 0, 113, 2], 40_000);
 
+/// Whether a datagram is lost.
+type Loss = Box<dyn Fn(&[u8]) -> bool>;
+
 struct World {
     now: Instant,
     client: Rtc,
@@ -46,7 +51,12 @@ struct World {
     wire: Vec<Vec<u8>>,
     deaf: bool,
     /// What of the client's does not reach the session.
-    lost: fn(&[u8]) -> bool,
+    lost: Loss,
+    /// The session's RTCP takes this long, and what is on its way.
+    slow: Duration,
+    held: VecDeque<(Instant, Vec<u8>)>,
+    /// Requests that the client has heard.
+    nacked: u64,
 }
 
 fn stream() -> StreamKey {
@@ -56,6 +66,7 @@ fn stream() -> StreamKey {
 fn client(now: Instant) -> Rtc {
     let mut client = RtcConfig::new()
         .set_rtp_mode(true)
+        .set_stats_interval(Some(Duration::from_secs(1)))
         .set_crypto_provider(Arc::new(from_feature_flags()))
         .clear_codecs()
         .enable_opus(true, false)
@@ -157,7 +168,10 @@ impl World {
             outgoing: VecDeque::new(),
             wire: Vec::new(),
             deaf: false,
-            lost: |_| false,
+            lost: Box::new(|_| false),
+            slow: Duration::ZERO,
+            held: VecDeque::new(),
+            nacked: 0,
         }
     }
 
@@ -189,11 +203,19 @@ impl World {
             if self.deaf {
                 continue;
             }
-            let (source, destination) = (SocketAddr::from(SERVER), SocketAddr::from(CLIENT));
-            if let Ok(receive) = Receive::new(Protocol::Udp, source, destination, &bytes) {
-                self.client.handle_input(Input::Receive(self.now, receive)).unwrap();
-                self.ask_client();
+            if self.slow > Duration::ZERO && sort(&bytes) == Sort::Rtcp {
+                self.held.push_back((self.now + self.slow, bytes));
+                continue;
             }
+            self.reach_client(&bytes);
+        }
+    }
+
+    fn reach_client(&mut self, bytes: &[u8]) {
+        let (source, destination) = (SocketAddr::from(SERVER), SocketAddr::from(CLIENT));
+        if let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) {
+            self.client.handle_input(Input::Receive(self.now, receive)).unwrap();
+            self.ask_client();
         }
     }
 
@@ -204,6 +226,7 @@ impl World {
                 Output::Transmit(transmit) => self.outgoing.push_back(transmit.contents.to_vec()),
                 Output::Event(Event::Connected) => self.connected = true,
                 Output::Event(Event::RtpPacket(packet)) => self.received.push(packet),
+                Output::Event(Event::MediaEgressStats(stats)) => self.nacked = self.nacked.max(stats.nacks),
                 Output::Event(_) => {}
             }
         }
@@ -225,9 +248,15 @@ impl World {
     fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.now < end {
+            while self.held.front().is_some_and(|(at, _)| *at <= self.now) {
+                let (_, bytes) = self.held.pop_front().unwrap();
+                self.reach_client(&bytes);
+            }
             let client = self.pump_client();
             let session = self.session.deadline().unwrap_or(end);
-            self.now = client.min(session).clamp(self.now + Duration::from_millis(1), end);
+            let held = self.held.front().map_or(end, |(at, _)| *at);
+            let soonest = self.now + Duration::from_millis(1);
+            self.now = client.min(session).min(held).min(end).max(soonest);
             self.client.handle_input(Input::Timeout(self.now)).unwrap();
             if self.session.deadline().is_some_and(|at| at <= self.now) {
                 self.with(|session, cx| session.handle_timeout(cx));
@@ -563,7 +592,7 @@ fn a_publisher_that_sends_nothing_but_rtcp_is_alive_and_a_replay_is_no_sign_of_l
     world.run(Duration::from_secs(1));
     let before = world.session.edge.last_heard();
     // Everything but the client's reports is lost.
-    world.lost = |datagram| sort(datagram) != Sort::Rtcp;
+    world.lost = Box::new(|datagram| sort(datagram) != Sort::Rtcp);
     world.run(Duration::from_secs(40));
     assert_eq!(world.closed(), None);
     let after = world.session.edge.last_heard();
@@ -585,7 +614,7 @@ fn a_publisher_that_checks_no_more_lives_by_its_media_and_dies_without() {
     let mut world = World::new(Role::Publisher);
     world.run(Duration::from_secs(1));
     // As FFmpeg 8.0 does after the handshake.
-    world.lost = |datagram| sort(datagram) == Sort::Stun;
+    world.lost = Box::new(|datagram| sort(datagram) == Sort::Stun);
     let mid = world.mids[1];
     let pt = world.client.media(mid).unwrap().remote_pts()[0];
     for seq in 0..900_u64 {

@@ -1,5 +1,6 @@
 //! A publisher's sealed packets, in any order, among a stranger's.
 
+use super::super::header::rtp_identity;
 use super::*;
 use crate::egress::srtp::{Sealer, Sealers};
 use crate::egress::{Keys, Profile};
@@ -32,8 +33,8 @@ impl Scene {
     }
 
     fn admit(&mut self, datagram: &[u8], mapped: bool) -> Admission {
-        let rtp = super::super::rtp_identity(datagram).expect("RTP");
-        let repairs = (rtp.pt == RTX).then_some(Kind::Video);
+        let rtp = rtp_identity(datagram).expect("RTP");
+        let repairs = (rtp.pt == RTX).then_some(Repairs::Kind(Kind::Video));
         self.inbound.admit(self.now, &rtp, datagram, mapped, repairs)
     }
 
@@ -42,7 +43,8 @@ impl Scene {
         for index in indices {
             let datagram = seal(sealer, index, PT, &[index as u8; 30]);
             assert!(matches!(self.admit(&datagram, true), Admission::Engine), "{index}");
-            self.inbound.note(sealer.ssrc(), Kind::Video, PT, index, index * 10);
+            let (ssrc, time) = (sealer.ssrc(), index * 10);
+            self.inbound.note(self.now, &Noted { ssrc, kind: Kind::Video, pt: PT, index, time, asks: true });
         }
     }
 }
@@ -63,7 +65,10 @@ fn rtx(sealer: &mut Sealer, index: u64, number: u64) -> Vec<u8> {
 
 fn late(admission: Admission) -> Option<(u64, u64)> {
     match admission {
-        Admission::Late(Kind::Video, packet) => Some((packet.seq, packet.time)),
+        Admission::Late(late) => {
+            assert!(matches!(late.kind, Kind::Video) && late.ssrc == 5);
+            Some((late.packet.seq, late.packet.time))
+        }
         _ => None,
     }
 }
@@ -137,8 +142,8 @@ fn a_retransmission_is_judged_by_the_number_it_names() {
         let datagram = rtx(&mut repair, index as u64, number);
         let found = match scene.admit(&datagram, false) {
             Admission::Engine => "engine",
-            Admission::Late(_, packet) => {
-                assert_eq!((packet.seq, &packet.payload[..]), (number, &[7; 30][..]));
+            Admission::Late(late) => {
+                assert_eq!((late.ssrc, late.packet.seq, &late.packet.payload[..]), (5, number, &[7; 30][..]));
                 "late"
             }
             Admission::Dropped => "dropped",
@@ -147,4 +152,58 @@ fn a_retransmission_is_judged_by_the_number_it_names() {
     }
     let empty = seal(&mut repair, 100, RTX, &[]);
     assert!(matches!(scene.admit(&empty, false), Admission::Engine), "a probe for bandwidth");
+}
+
+#[test]
+fn a_retransmission_is_judged_by_the_numbers_of_the_layer_it_repairs() {
+    let mut scene = Scene::new();
+    let (mut low, mut high, mut repair) = (scene.sealer(5), scene.sealer(7), scene.sealer(6));
+    scene.told(&mut low, (0..1000).filter(|index| *index != 700));
+    scene.told(&mut high, 30_000..30_100);
+    for (index, (number, repairs, expected)) in [
+        (700, Repairs::Layer(Kind::Video, 7), None),
+        (30_101, Repairs::Layer(Kind::Video, 5), None),
+        (700, Repairs::Layer(Kind::Video, 5), Some((700, 5))),
+        (700, Repairs::Layer(Kind::Video, 5), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let datagram = rtx(&mut repair, index as u64, number);
+        let rtp = rtp_identity(&datagram).expect("RTP");
+        let found = match scene.inbound.admit(scene.now, &rtp, &datagram, false, Some(repairs)) {
+            Admission::Engine => panic!("the engine would believe {number}"),
+            Admission::Late(late) => Some((late.packet.seq, late.ssrc)),
+            Admission::Dropped => None,
+        };
+        assert_eq!(found, expected, "{number}");
+    }
+}
+
+#[test]
+fn of_sources_that_resend_what_is_missing_is_asked_for_until_it_comes_by_any_way() {
+    let mut scene = Scene::new();
+    let (mut sealer, mut repair) = (scene.sealer(5), scene.sealer(6));
+    let late_one = seal(&mut Scene::new().sealer(5), 4100, PT, &[9; 30]);
+    scene.told(&mut sealer, (4000..4500).filter(|index| ![4100, 4200, 4300].contains(index)));
+    let silent = Noted { ssrc: 5, kind: Kind::Video, pt: PT, index: 4500, time: 0, asks: false };
+    let asked = |scene: &mut Scene, millis| {
+        let mut asked = Vec::new();
+        scene.now += Duration::from_millis(millis);
+        scene.inbound.poll_missing(scene.now, None, |ssrc, numbers| asked.push((ssrc, numbers.to_vec())));
+        asked
+    };
+    assert_eq!(asked(&mut scene, 10), [(5, vec![4100, 4200, 4300])]);
+    assert!(late(scene.admit(&late_one, true)).is_some());
+    assert!(late(scene.admit(&rtx(&mut repair, 0, 4200), false)).is_some());
+    assert_eq!(asked(&mut scene, 200), [(5, vec![4300])]);
+    assert_eq!(asked(&mut scene, 5000), []);
+    assert_eq!(
+        (scene.inbound.take_given_up(Kind::Audio), scene.inbound.take_given_up(Kind::Video)),
+        (None, Some(4300))
+    );
+    scene.told(&mut sealer, [4600].into_iter());
+    assert!(scene.inbound.deadline().is_some());
+    scene.inbound.note(scene.now, &silent);
+    assert_eq!((scene.inbound.deadline(), asked(&mut scene, 10)), (None, vec![]));
 }

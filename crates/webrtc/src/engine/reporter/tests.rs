@@ -31,6 +31,30 @@ fn rewritten(reduced: bool, engine: &[&[u8]]) -> Vec<Vec<u8>> {
     left
 }
 
+/// What leaves when these are asked for, after a report of the engine's.
+fn asked(reduced: bool, numbers: &[u16]) -> Vec<Vec<u8>> {
+    let (sealers, ours, _) = keys(true).into_rewriting_contexts();
+    let (_, mut publisher) = keys(false).into_contexts();
+    let mut reporter = Reporter::new(sealers, ours, reduced);
+    reporter.ask(7, numbers, |_| panic!("nobody knows the sender"));
+    assert!(!reporter.is_ready());
+    let mut engines = keys(true).into_contexts().0.sealer(SENDER, 0, 0).expect("the first of its SSRC");
+    let mut bytes = packet(0, 201, 1);
+    let len = bytes.len();
+    bytes.resize(len + engines.rtcp_overhead(), 0);
+    engines.seal_rtcp(&mut bytes, len).expect("room");
+    reporter.rewrite(&bytes, |_| {});
+    assert!(reporter.is_ready());
+    let mut left = Vec::new();
+    reporter.ask(7, numbers, |datagram| {
+        let mut opened = datagram.to_vec();
+        let len = publisher.open_rtcp(&mut opened).expect("authentic, and each for the first time");
+        left.extend(packets(&opened[..len]).map(<[u8]>::to_vec));
+        assert!(len <= LONGEST);
+    });
+    left
+}
+
 fn packet(first: u8, kind: u8, words: usize) -> Vec<u8> {
     [&[0x80 | first, kind, 0, words as u8][..], &SENDER.to_be_bytes(), &vec![0; 4 * (words - 1)]].concat()
 }
@@ -38,13 +62,13 @@ fn packet(first: u8, kind: u8, words: usize) -> Vec<u8> {
 #[test]
 fn feedback_is_alone_or_behind_a_report_with_a_name() {
     let (rr, xr) = (packet(1, 201, 7), packet(0, XR, 4));
-    let (nack, pli) = (packet(1, 205, 3), packet(1, 206, 2));
+    let (transport, pli) = (packet(15, 205, 3), packet(1, 206, 2));
     for (engine, whole, reduced) in [
         (vec![&rr], vec![vec![201, 202]], vec![vec![201, 202]]),
-        (vec![&nack], vec![vec![201, 202, 205]], vec![vec![205]]),
-        (vec![&nack, &pli], vec![vec![201, 202, 205, 206]], vec![vec![205], vec![206]]),
+        (vec![&transport], vec![vec![201, 202, 205]], vec![vec![205]]),
+        (vec![&transport, &pli], vec![vec![201, 202, 205, 206]], vec![vec![205], vec![206]]),
         (
-            vec![&rr, &nack, &xr, &xr, &pli],
+            vec![&rr, &transport, &xr, &xr, &pli],
             vec![vec![201, 202, XR, 205, 206]],
             vec![vec![201, 202, XR], vec![205], vec![206]],
         ),
@@ -67,7 +91,7 @@ fn only_the_last_packet_of_a_compound_is_padded() {
 
 #[test]
 fn what_does_not_fit_one_compound_goes_into_more() {
-    let long = packet(1, 205, 200);
+    let long = packet(15, 205, 200);
     let left = rewritten(false, &[&long, &long]);
     assert_eq!(left, vec![vec![201, 202, 205], vec![201, 202, 205]]);
 }
@@ -77,4 +101,28 @@ fn what_the_engine_did_not_seal_goes_nowhere() {
     let (sealers, ours, _) = keys(true).into_rewriting_contexts();
     let mut reporter = Reporter::new(sealers, ours, false);
     reporter.rewrite(&[0x80; 60], |_| panic!("nothing leaves"));
+}
+
+#[test]
+fn what_the_engine_asks_for_itself_is_left_out() {
+    let (rr, nack, pli) = (packet(1, 201, 7), packet(1, 205, 3), packet(1, 206, 2));
+    for reduced in [false, true] {
+        assert!(rewritten(reduced, &[&nack]).is_empty());
+        assert!(!rewritten(reduced, &[&rr, &nack, &pli]).concat().contains(&205));
+    }
+}
+
+#[test]
+fn numbers_are_asked_for_in_one_packet_behind_a_report_or_alone() {
+    let nack = [&[0x81, 205, 0, 4][..], &SENDER.to_be_bytes(), &[0, 0, 0, 7, 0, 5, 0x80, 1, 0, 22, 0, 0]].concat();
+    assert_eq!(asked(true, &[5, 6, 21, 22]), std::slice::from_ref(&nack));
+    let compound = asked(false, &[5, 6, 21, 22]);
+    assert_eq!(compound.iter().map(|packet| packet[1]).collect::<Vec<_>>(), [201, 202, 205]);
+    assert_eq!(compound[2], nack);
+    // The most that can be missing at once, over the wrap, in the most words.
+    let all: Vec<u16> = (0..1024_u16).step_by(17).map(|number| 65_000_u16.wrapping_add(number)).collect();
+    let compound = asked(false, &all);
+    let mut found: Vec<u16> = compound[2][12..].chunks(4).map(|word| u16::from_be_bytes([word[0], word[1]])).collect();
+    found.sort_by_key(|number| number.wrapping_sub(65_000));
+    assert_eq!((compound.len(), found), (3, all));
 }
