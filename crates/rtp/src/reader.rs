@@ -101,7 +101,7 @@ impl Reader {
         self.set_clocks(&burst.clocks);
         self.report_first(now, sink);
         for forwarded in &burst.packets {
-            let kind = forwarded.kind;
+            let kind = forwarded.kind();
             let is_replayed =
                 kind == Kind::Video && self.replay.as_ref().is_some_and(|replay| !replay.passed(forwarded.packet.seq));
             let Some(track) = self.tracks[kind].as_mut().filter(|_| !is_replayed) else { continue };
@@ -240,21 +240,21 @@ impl Track {
         if self.order.offer(now, forwarded.packet.seq, || forwarded.clone()) == Offered::Next {
             self.send(forwarded, sink);
         }
-        self.drain(now, forwarded.kind, sink);
+        self.drain(now, forwarded.kind(), sink);
     }
 
     fn drain(&mut self, now: Instant, kind: Kind, sink: &mut impl Sink) {
         while let Some(forwarded) = self.order.pop(now) {
-            debug_assert_eq!(forwarded.kind, kind);
+            debug_assert_eq!(forwarded.kind(), kind);
             self.send(&forwarded, sink);
         }
     }
 
     fn send(&mut self, forwarded: &Forwarded, sink: &mut impl Sink) {
-        if !sink.has_room(forwarded.kind) {
+        if !sink.has_room(forwarded.kind()) {
             self.sender.drop_to_start();
         } else if let Some(packet) = self.sender.send(forwarded) {
-            sink.rtp(forwarded.kind, &packet);
+            sink.rtp(forwarded.kind(), &packet);
         }
     }
 }

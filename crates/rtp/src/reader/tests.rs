@@ -4,7 +4,7 @@ use std::time::Duration;
 use rtcp_types::SenderReport;
 use rtcp_types::prelude::*;
 use whipstitch_media::time::Ntp;
-use whipstitch_media::{Extensions, Packet};
+use whipstitch_media::{Codec, Extensions, Packet};
 use whipstitch_stream::{cache, history};
 
 use super::*;
@@ -61,7 +61,8 @@ impl Scene {
     fn packet(&self, kind: Kind, seq: u64, start: bool) -> Forwarded {
         let (payload, extensions) = (Arc::from(&b"media"[..]), Extensions::default());
         let packet = Packet { seq, time: seq * 10, marker: true, payload, extensions, arrived: self.now };
-        Forwarded { kind, packet, start: start || kind == Kind::Audio }
+        let codec = if kind == Kind::Audio { Codec::Opus } else { Codec::Vp8 };
+        Forwarded { codec, packet, start: start || kind == Kind::Audio }
     }
 
     /// Video of these numbers comes; a negative one is a start.
