@@ -9,6 +9,7 @@ mod clip;
 mod error;
 mod link;
 pub mod load;
+mod loss;
 mod pace;
 mod peer;
 mod session;

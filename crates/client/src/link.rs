@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 use whipstitch_net::sort::{Sort, sort};
 
 use crate::error::Error;
+use crate::loss::Loss;
 use crate::peer::{Credentials, Event, FAR, Outgoing, Output, Peer};
 use crate::socket::{DATAGRAM, Socket};
 
@@ -54,6 +55,9 @@ pub(crate) struct Link {
     buffer: Box<[u8; DATAGRAM]>,
     /// Where the last datagram came from.
     remote: Option<SocketAddr>,
+    /// What is lost on purpose.
+    outgoing_loss: Option<Loss>,
+    incoming_loss: Option<Loss>,
     /// RTP is counted by its header and RTCP skipped, neither is decrypted.
     light: bool,
 }
@@ -70,6 +74,8 @@ impl Link {
             events: VecDeque::new(),
             buffer: Box::new([0; DATAGRAM]),
             remote: None,
+            outgoing_loss: None,
+            incoming_loss: None,
             light: false,
         }
     }
@@ -136,6 +142,16 @@ impl Link {
         Ok(asked)
     }
 
+    /// From now on loses some of what it sends.
+    pub(crate) fn lose_outgoing(&mut self, loss: Loss) {
+        self.outgoing_loss = Some(loss);
+    }
+
+    /// From now on loses some of what it receives.
+    pub(crate) fn lose_incoming(&mut self, loss: Loss) {
+        self.incoming_loss = Some(loss);
+    }
+
     /// From the next datagram on media is counted by its headers and not decrypted.
     pub(crate) fn go_light(&mut self) {
         self.light = true;
@@ -174,6 +190,9 @@ impl Link {
             let now = Instant::now();
             self.remote = Some(from);
             let bytes = self.buffer.get(..length).unwrap_or_default();
+            if self.incoming_loss.as_mut().is_some_and(|loss| loss.takes(bytes)) {
+                continue;
+            }
             match sort(bytes) {
                 Sort::Rtp if self.light => {
                     self.events.extend(clear_header(bytes).map(|header| (now, LinkEvent::Header(header))));
@@ -218,8 +237,10 @@ impl Link {
 
     async fn flush(&mut self) -> Result<(), Error> {
         while let Some((to, bytes)) = self.outbox.front() {
-            // A candidate that cannot be reached (another family, no route) is ICE's business, not the end.
-            self.socket.send(bytes, *to).await;
+            if !self.outgoing_loss.as_mut().is_some_and(|loss| loss.takes(bytes)) {
+                // A candidate that cannot be reached (another family, no route) is ICE's business, not the end.
+                self.socket.send(bytes, *to).await;
+            }
             self.outbox.pop_front();
         }
         Ok(())

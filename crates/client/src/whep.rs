@@ -8,6 +8,7 @@ use whipstitch_media::{Codec, Kind};
 
 use crate::error::{CloseReason, Error};
 use crate::link::{Link, LinkEvent};
+use crate::loss::Loss;
 use crate::peer::{self, Offer, Received, VideoFormat};
 use crate::session;
 use crate::signalling::{self, Endpoint, Session};
@@ -176,6 +177,12 @@ impl Player {
         self.watch.milestones
     }
 
+    /// From now on so many of a thousand datagrams of media and reports are lost as they arrive, picked by chance from
+    /// this seed.
+    pub fn lose(&mut self, per_mille: u64, seed: u64) {
+        self.link.lose_incoming(Loss::new(per_mille, seed));
+    }
+
     /// Waits for the next packet, or the end. Cancelling it loses nothing.
     ///
     /// # Errors
@@ -199,6 +206,14 @@ impl Player {
     /// The session is lost.
     pub fn request_keyframe(&mut self) -> Result<bool, Error> {
         self.link.request_keyframe()
+    }
+
+    /// Tells the peer (DTLS close_notify) and leaves the DELETE out, as a page that is closed does.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub async fn hang_up(self) -> Result<(), Error> {
+        self.link.close().await
     }
 
     /// DELETEs the session and tells the peer (DTLS close_notify).

@@ -7,6 +7,7 @@ use whipstitch_media::{Codec, Kind};
 
 use crate::error::{CloseReason, Error};
 use crate::link::{Link, LinkEvent};
+use crate::loss::Loss;
 use crate::peer::{self, Offer, Outgoing, VideoFormat};
 use crate::session;
 use crate::signalling::{self, Endpoint, Session};
@@ -104,6 +105,11 @@ impl Publisher {
     /// The entity-tag of the 201, quoted as sent.
     pub fn etag(&self) -> Option<&str> {
         self.session.etag.as_deref()
+    }
+
+    /// From now on so many of a thousand datagrams of media and reports are not sent, picked by chance from this seed.
+    pub fn lose(&mut self, per_mille: u64, seed: u64) {
+        self.link.lose_outgoing(Loss::new(per_mille, seed));
     }
 
     /// Sends one packet, captured now. See [`Packet`] for the arguments.

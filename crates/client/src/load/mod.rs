@@ -5,6 +5,7 @@
 //! closed the publisher stops, and a moment later the viewers. Every thread ends when the run does, also when it is
 //! dropped half-way.
 
+mod churn;
 mod counter;
 mod histogram;
 mod process;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::{runtime, task};
 
+pub use churn::{ChurnOptions, ChurnReport, churn};
 pub use process::{Usage, usage};
 pub use publisher::{Published, Publisher};
 pub use report::{LoadReport, Quantiles, ServerUse};

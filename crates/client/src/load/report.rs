@@ -81,6 +81,8 @@ pub struct LoadReport {
     pub publisher_lateness: Quantiles,
     /// From the sending of a picture's last packet to its arrival (full viewers).
     pub transit: Quantiles,
+    /// From the first POST of all to the last first picture.
+    pub joining: Duration,
     /// From POST to the first complete picture.
     pub join: Quantiles,
     /// The first part of that: from POST to its answer.
@@ -162,6 +164,10 @@ impl LoadReport {
                 join.record(picture - milestones.posted);
             }
         }
+        let milestones = || viewers.iter().filter_map(|seen| seen.milestones);
+        let first = milestones().map(|one| one.posted).min();
+        let last = milestones().filter_map(|one| one.first_picture).max();
+        report.joining = first.zip(last).map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first));
         report.transit = Quantiles::of(&transit);
         report.join = Quantiles::of(&join);
         report.join_answer = Quantiles::of(&answer);
@@ -203,6 +209,7 @@ impl fmt::Display for LoadReport {
         line("published", &self.published)?;
         line("published_in_window", &self.published_in_window)?;
         line("own_cpu_s", &self.own_cpu.as_secs_f64())?;
+        line("joining_s", &self.joining.as_secs_f64())?;
         line("lost", &self.lost)?;
         line("dropped_here", &self.dropped_here)?;
         line("reordered", &self.reordered)?;
