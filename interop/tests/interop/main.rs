@@ -4,5 +4,6 @@
 
 mod browser;
 mod clients;
+mod crowd;
 mod description;
 mod load;
