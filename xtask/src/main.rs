@@ -25,13 +25,15 @@ cargo xtask <command>
   test                     installs missing Debian packages, makes the Python environment, then: check, every test, real
                            browsers; one summary
   python                   makes the Python environment alone, for tests run by hand
-  bench [--viewers N] [--full N] [--seconds N] [--joins-per-second N] [--keyframe-seconds N]
+  bench [--viewers N] [--full N] [--seconds N] [--joins-per-second N] [--keyframe-seconds N] [PART]...
                            release server and N viewers: CPU per packet against this machine's floor, loss, transit,
-                           joins, memory per viewer; N full viewers check every packet, the others count
+                           joins, memory per viewer; N full viewers check every packet, the others count. Parts: burst and
+                           paced (how the publisher sends), joins, publishers; curve (10 to 1000 viewers)
   fuzz  [--seconds N] [TARGET]...
                            every fuzz target (or those named) for N seconds each; needs cargo-fuzz
-  soak  [--minutes N] [--viewers N]
-                           viewers come and go for N minutes; memory and descriptors of the server must stay flat
+  soak  [--minutes N] [--viewers N] [--seed N]
+                           publishers and N viewers on each of three streams come, go, break off and lose packets for N
+                           minutes; memory, descriptors and threads of the server must stay flat
 ";
 
 /// Why a command ended early, in words for the person who ran it.

@@ -10,10 +10,13 @@ use crate::Outcome;
 use crate::check;
 use crate::packages;
 use crate::python;
+use crate::soak;
 use crate::steps::{Steps, cargo};
 
 /// Tests that start browsers are named so; two of them at once would starve each other's encoders.
 const BROWSERS: &str = "browser::";
+/// Tests that need the whole machine for a while are named so.
+const CROWDS: &str = "crowd::";
 
 pub(crate) fn run(_: ()) -> Outcome {
     let mut steps = Steps::default();
@@ -26,8 +29,10 @@ pub(crate) fn run(_: ()) -> Outcome {
     if !steps.command("build", 25, &cargo(&["build", "--workspace", "--all-targets", "--locked"])) {
         return steps.finish();
     }
-    steps.command("tests", 12, &tests(&["--", "--skip", BROWSERS]));
+    steps.command("tests", 12, &tests(&["--", "--skip", BROWSERS, "--skip", CROWDS]));
     steps.command("browsers", 9, &tests(&["--test", "interop", "--", "--test-threads=1", BROWSERS]));
+    steps.command("crowds", 3, &tests(&["--test", "interop", "--", "--test-threads=1", CROWDS]));
+    steps.run("soak", || soak::short(()));
     steps.finish()
 }
 

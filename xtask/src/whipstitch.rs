@@ -1,4 +1,4 @@
-//! The release build of the gateway and the load tool, as `bench` and `soak` use them.
+//! The gateway and the load tools as `bench` and `soak` use them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,41 +10,62 @@ use whipstitch_interop::{Gateway, Process};
 use crate::Outcome;
 use crate::steps::{cargo, target};
 
-/// Builds everything measured, optimised.
-pub(crate) fn build() -> Outcome {
-    let packages = ["build", "--release", "--locked", "-p", "whipstitch", "-p", "whipstitch-client"];
-    let status = cargo(&packages).args(["--bins", "--examples"]).status().map_err(|e| e.to_string())?;
-    if status.success() { Ok(()) } else { Err("the release build failed".into()) }
-}
+/// Programs of one profile.
+pub(crate) struct Build(PathBuf);
 
-/// A gateway on ports of the kernel's choice.
-pub(crate) fn gateway() -> Gateway {
-    Gateway::start(command("whipstitch"), "serve", &[])
-}
-
-/// Runs `whipstitch-load` against the gateway, with further options; what it reports.
-pub(crate) fn load(gateway: &Gateway, stream: &str, options: &[(&str, String)], limit: Duration) -> Outcome<Figures> {
-    let mut command = command("whipstitch-load");
-    command.args(["--whip", &gateway.url(&format!("/whip/{stream}"))]);
-    command.args(["--whep", &gateway.url(&format!("/whep/{stream}"))]);
-    command.args(["--pid", &gateway.process().id().to_string()]);
-    for (name, value) in options {
-        command.args([name, value.as_str()]);
+impl Build {
+    /// Builds everything measured, optimised.
+    pub(crate) fn release() -> Outcome<Build> {
+        let packages = ["build", "--release", "--locked", "-p", "whipstitch", "-p", "whipstitch-client"];
+        let status = cargo(&packages).args(["--bins", "--examples"]).status().map_err(|e| e.to_string())?;
+        if status.success() { Ok(Build(target().join("release"))) } else { Err("the release build failed".into()) }
     }
-    figures("whipstitch-load", &command, limit)
-}
 
-/// The cheapest that this machine can send sealed packets, now.
-pub(crate) fn floor() -> Outcome<Figures> {
-    figures("floor", &command("examples/floor"), Duration::from_secs(60))
-}
+    /// What the tests run, built already.
+    pub(crate) fn debug() -> Build {
+        Build(target().join("debug"))
+    }
 
-fn command(name: &str) -> Command {
-    Command::new(release().join(name))
-}
+    /// A gateway on ports of the kernel's choice.
+    pub(crate) fn gateway(&self, flags: &[&str]) -> Gateway {
+        Gateway::start(self.command("whipstitch"), "serve", flags)
+    }
 
-fn release() -> PathBuf {
-    target().join("release")
+    /// Runs `whipstitch-load` against the gateway, with further options; what it reports.
+    pub(crate) fn load(
+        &self,
+        gateway: &Gateway,
+        stream: &str,
+        options: &[String],
+        limit: Duration,
+    ) -> Outcome<Figures> {
+        let mut command = self.client("whipstitch-load", gateway, stream);
+        command.args(["--pid", &gateway.process().id().to_string()]).args(options);
+        figures("whipstitch-load", &Process::start("whipstitch-load", &command), limit)
+    }
+
+    /// Starts `whipstitch-churn`, whose streams have this name at the beginning of theirs.
+    pub(crate) fn churn(&self, gateway: &Gateway, stream: &str, options: &[String]) -> Process {
+        let mut command = self.client("whipstitch-churn", gateway, stream);
+        Process::start("whipstitch-churn", command.args(options))
+    }
+
+    /// The cheapest that this machine can send sealed packets, now.
+    pub(crate) fn floor(&self) -> Outcome<Figures> {
+        let process = Process::start("floor", &self.command("examples/floor"));
+        figures("floor", &process, Duration::from_secs(60))
+    }
+
+    fn client(&self, name: &str, gateway: &Gateway, stream: &str) -> Command {
+        let mut command = self.command(name);
+        command.args(["--whip", &gateway.url(&format!("/whip/{stream}"))]);
+        command.args(["--whep", &gateway.url(&format!("/whep/{stream}"))]);
+        command
+    }
+
+    fn command(&self, name: &str) -> Command {
+        Command::new(self.0.join(name))
+    }
 }
 
 /// What a tool printed as `key=value` lines.
@@ -52,9 +73,13 @@ fn release() -> PathBuf {
 pub(crate) struct Figures(BTreeMap<String, String>);
 
 impl Figures {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         Figures(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    pub(crate) fn all(&self) -> &BTreeMap<String, String> {
+        &self.0
     }
 
     pub(crate) fn text(&self, key: &str) -> &str {
@@ -67,8 +92,8 @@ impl Figures {
     }
 }
 
-fn figures(name: &str, command: &Command, limit: Duration) -> Outcome<Figures> {
-    let process = Process::start(name, command);
+/// What a tool reports when it has ended.
+pub(crate) fn figures(name: &str, process: &Process, limit: Duration) -> Outcome<Figures> {
     let status = process.end(limit);
     if status.success() { Ok(Figures::parse(&process.said())) } else { Err(format!("{name}: {}", process.said())) }
 }
