@@ -7,6 +7,7 @@ mod kit;
 mod audio_at_once;
 mod clocks;
 mod duplicates;
+mod every_phase;
 mod foreign_packets;
 mod idle_and_ended;
 mod joining;

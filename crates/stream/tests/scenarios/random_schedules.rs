@@ -1,14 +1,16 @@
 //! Ten thousand short schedules of everything that can happen, and what must hold in all of them.
 //!
-//! Publishers come and go; their packets are lost, delayed, doubled, padding; absurd numbers fly in; subscribers join and
-//! skip. The payload of a packet names its publisher and its number, so what a subscriber gets can be checked against what
-//! was sent.
+//! Publishers come and go; their packets are lost, delayed, doubled, padding; absurd numbers fly in; subscribers join, with
+//! a replay of what is cached or without, skip, and have paths that take nothing for a while. The payload of a packet names
+//! its publisher and its number, so what a subscriber gets can be checked against what was sent.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use whipstitch_media::{Codec, Extensions, Kind, Packet};
-use whipstitch_stream::{Burst, Forwarded, Rewritten, SessionId, Subscription};
+use whipstitch_stream::replay::Step;
+use whipstitch_stream::{Burst, Forwarded, History, Replay, Rewritten, SessionId, Subscription, cache, history};
 
 use crate::kit::{Random, Scene, tracks};
 
@@ -91,6 +93,10 @@ fn origin(packet: &Packet) -> Option<Origin> {
 
 struct Subscriber {
     subscription: Subscription,
+    /// While it is on its way to the live edge.
+    replay: Option<Replay>,
+    /// Its path takes nothing.
+    blocked: bool,
     offset: u32,
     /// By the number it was sent under: the stream's number, and where it came from.
     sent: BTreeMap<u64, (u64, Option<Origin>)>,
@@ -105,7 +111,32 @@ impl Subscriber {
         let offset = random.below(1 << 32) as u32;
         let subscription = Subscription::new(Kind::Video, random.below(1 << 15) as u16, offset);
         let (sent, origins, stays) = Default::default();
-        Self { subscription, offset, sent, origins, stays, stay: 0 }
+        Self { subscription, replay: None, blocked: false, offset, sent, origins, stays, stay: 0 }
+    }
+
+    /// What a worker does when the replay is due.
+    fn catch_up(&mut self, now: Instant, history: &History) {
+        while let Some(mut replay) = self.replay.take() {
+            if self.blocked {
+                if replay.pause(now) {
+                    self.replay = Some(replay)
+                } else {
+                    self.skip()
+                }
+                return;
+            }
+            match history.cache().map_or(Step::Lost, |cache| replay.step(now, cache)) {
+                Step::Packet(forwarded) => self.send(forwarded),
+                Step::Skip => self.skip(),
+                Step::Wait => {
+                    self.replay = Some(replay);
+                    return;
+                }
+                Step::Live => return,
+                Step::Lost => return self.skip(),
+            }
+            self.replay = Some(replay);
+        }
     }
 
     fn skip(&mut self) {
@@ -114,6 +145,13 @@ impl Subscriber {
     }
 
     fn deliver(&mut self, forwarded: &Forwarded) {
+        if self.replay.as_ref().is_some_and(|replay| !replay.passed(forwarded.packet.seq)) {
+            return;
+        }
+        if self.blocked { self.skip() } else { self.send(forwarded) }
+    }
+
+    fn send(&mut self, forwarded: &Forwarded) {
         let waited = self.subscription.waiting();
         let newest = self.sent.last_key_value().map(|(seq, _)| *seq);
         let Some(Rewritten { seq, time }) = self.subscription.accept(forwarded) else { return };
@@ -185,6 +223,8 @@ struct World {
     current: u64,
     subscribers: Vec<Subscriber>,
     hub_numbers: HashSet<u64>,
+    history: History,
+    replays: usize,
 }
 
 impl World {
@@ -196,6 +236,8 @@ impl World {
             current: 0,
             subscribers: Vec::new(),
             hub_numbers: HashSet::new(),
+            history: History::new(history::Limits::default()).with_cache(Some(cache::Limits::default())),
+            replays: 0,
         };
         world.switch();
         world.subscribers.push(Subscriber::new(&mut world.random));
@@ -208,16 +250,31 @@ impl World {
         let publisher = Publisher::new(self.current, codec, &mut self.random);
         self.publishers.insert(self.current, publisher);
         self.scene.stream.publish(self.scene.now, SessionId(self.current), tracks(codec));
+        self.history.fill_cache([]);
+    }
+
+    fn join(&mut self) {
+        let mut subscriber = Subscriber::new(&mut self.random);
+        let now = self.scene.now;
+        subscriber.replay = self.history.cache().and_then(|cache| Replay::begin(now, cache));
+        self.replays += usize::from(subscriber.replay.is_some());
+        self.subscribers.push(subscriber);
+    }
+
+    fn any_subscriber(&mut self) -> &mut Subscriber {
+        let at = self.random.below(self.subscribers.len() as u64) as usize;
+        &mut self.subscribers[at]
     }
 
     fn step(&mut self) {
         self.scene.wait(self.random.below(30));
         match self.random.below(40) {
             0 => self.switch(),
-            1 => self.subscribers.push(Subscriber::new(&mut self.random)),
-            2 => {
-                let at = self.random.below(self.subscribers.len() as u64) as usize;
-                self.subscribers[at].skip();
+            1 => self.join(),
+            2 => self.any_subscriber().skip(),
+            6 => {
+                let subscriber = self.any_subscriber();
+                subscriber.blocked = !subscriber.blocked;
             }
             3 => self.send_absurd(),
             4 => self.send_old(),
@@ -226,6 +283,9 @@ impl World {
         }
         if self.random.one_in(2) {
             self.take();
+        }
+        for subscriber in &mut self.subscribers {
+            subscriber.catch_up(self.scene.now, &self.history);
         }
     }
 
@@ -273,6 +333,7 @@ impl World {
 
     fn take(&mut self) {
         let Some(Burst { packets, .. }) = self.scene.stream.take_burst() else { return };
+        packets.iter().for_each(|forwarded| self.history.insert(forwarded));
         for forwarded in &packets {
             assert!(self.hub_numbers.insert(forwarded.packet.seq), "a number of the stream is given twice");
             self.subscribers.iter_mut().for_each(|subscriber| subscriber.deliver(forwarded));
@@ -282,17 +343,17 @@ impl World {
 
 #[test]
 fn what_must_hold_holds_in_random_schedules() {
-    let mut sent = 0;
+    let (mut sent, mut replays) = (0, 0);
     for seed in 0..SCHEDULES {
         let run = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
             (0..STEPS).for_each(|_| world.step());
             world.take();
             world.subscribers.iter().for_each(|subscriber| subscriber.check(&world.publishers));
-            world.subscribers.iter().map(|subscriber| subscriber.sent.len()).sum::<usize>()
+            (world.subscribers.iter().map(|subscriber| subscriber.sent.len()).sum::<usize>(), world.replays)
         });
         match run {
-            Ok(count) => sent += count,
+            Ok(counts) => (sent, replays) = (sent + counts.0, replays + counts.1),
             Err(panic) => {
                 eprintln!("schedule {seed}");
                 std::panic::resume_unwind(panic);
@@ -300,5 +361,5 @@ fn what_must_hold_holds_in_random_schedules() {
         }
     }
     // The schedules are of use only if much is sent in them.
-    assert!(sent as u64 > 20 * SCHEDULES, "{sent} packets in all");
+    assert!(sent as u64 > 20 * SCHEDULES && replays as u64 > SCHEDULES, "{sent} packets in all, {replays} replays");
 }
