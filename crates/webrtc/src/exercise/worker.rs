@@ -1,5 +1,4 @@
-//! What a fuzz target and a test share: a live worker with sessions, in virtual time; anything comes in, in any order, and
-//! what must hold is asserted.
+//! What strangers and half-known clients can do to a worker.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -8,21 +7,13 @@ use std::time::Duration;
 
 use whipstitch_media::Codec;
 use whipstitch_net::{Path, stun};
-use whipstitch_plane::{Ending, IceRestart, PeerCommand, Role, Stepped};
-use whipstitch_stream::directory::{self, Directory};
-use whipstitch_stream::stream::Config;
+use whipstitch_plane::{Ending, IceRestart, PeerCommand, Role};
 use whipstitch_stream::{CloseReason, SessionId, StreamKey, Track, Tracks};
 
+use super::{Host, Script, address};
 use crate::dtls::Identity;
-use crate::engine::Engine;
-use crate::gateway::{Entry, HalfOpen, Register, Waiting, track_configs};
-use crate::ice::Edge;
-use crate::negotiate::{Credentials, Offer, plan_publisher, plan_viewer};
+use crate::negotiate::Credentials;
 use crate::random;
-use crate::session::{Agreed, Identified, RoleState, Session, SubscriberPlan};
-
-const PUBLISHER: &str = include_str!("../tests/fixtures/offers/chromium-156-publisher.sdp");
-const VIEWER: &str = include_str!("../tests/fixtures/offers/chromium-156-viewer.sdp");
 
 /// Sessions at once, and things that happen, of one input.
 const MAX_SESSIONS: usize = 4;
@@ -53,24 +44,6 @@ pub fn worker(script: &[u8]) -> usize {
     scene.finish()
 }
 
-/// The bytes that are left.
-struct Script<'a>(&'a [u8]);
-
-impl<'a> Script<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn bytes(&mut self) -> &'a [u8] {
-        let len = usize::from(self.byte().unwrap_or_default()) * 2;
-        let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
-        self.0 = rest;
-        bytes
-    }
-}
-
 /// One session as its client knows it.
 struct Known {
     session: SessionId,
@@ -81,12 +54,8 @@ struct Known {
 }
 
 struct Scene {
-    worker: Stepped,
-    directory: Directory,
-    register: Register,
-    waiting: Waiting,
+    host: Host,
     known: Vec<Known>,
-    joined: u64,
     transactions: u32,
     /// Where a valid check came from.
     proven: HashSet<SocketAddr>,
@@ -95,74 +64,26 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let worker = Stepped::new(1, Config::default()).expect("the system has a poll");
-        Scene {
-            directory: Directory::new(directory::Config::default(), worker.now()),
-            worker,
-            register: Register::default(),
-            waiting: Waiting::new(HalfOpen::default()),
-            known: Vec::new(),
-            joined: 0,
-            transactions: 0,
-            proven: HashSet::new(),
-            sent: 0,
-        }
+        Scene { host: Host::new(), known: Vec::new(), transactions: 0, proven: HashSet::new(), sent: 0 }
     }
 
-    /// A POST: of a publisher on a stream of its own, or of a viewer.
+    /// A POST: of a publisher on a stream of its own, or of a viewer. Nobody has the key to the offers.
     fn join(&mut self, role: Role) {
         static IDENTITY: OnceLock<Identity> = OnceLock::new();
         let identity = IDENTITY.get_or_init(|| Identity::generate().expect("OpenSSL makes a key"));
         if self.known.len() == MAX_SESSIONS {
             return;
         }
-        self.joined += 1;
-        let (now, session) = (self.worker.now(), SessionId(self.joined));
-        let stream = StreamKey::parse(&format!("cam{}", self.joined)).expect("a legal name");
-        let offer = Offer::parse(if role == Role::Publisher { PUBLISHER } else { VIEWER }).expect("a browser's offer");
-        let (fingerprint, dtls) = (offer.fingerprint(), offer.dtls_role());
-        let (engine, state) = match role {
-            Role::Publisher => {
-                let plan = plan_publisher(&offer).expect("a browser's offer");
-                let engine = Engine::publisher(now, identity, fingerprint, dtls, &plan);
-                let slot = self.directory.reserve_publisher(&stream, session, now).expect("its own name");
-                (engine, RoleState::Publisher { slot, tracks: plan.tracks })
-            }
+        let stream = StreamKey::parse(&format!("cam{}", self.host.joined)).expect("a legal name");
+        let joined = match role {
+            Role::Publisher => self.host.publish(identity, &stream, None).0,
             Role::Subscriber => {
                 let video = Some(Track { codec: Codec::Vp8, format: String::new() });
-                let tracks = Tracks { audio: None, video };
-                let plan = plan_viewer(&offer, Some(&tracks)).expect("a browser's offer");
-                let slot = self.directory.reserve_subscriber(&stream, session).expect("room");
-                let subscriber = SubscriberPlan { cname: random::resource(), tracks: track_configs(&plan) };
-                let state = RoleState::Subscriber {
-                    _slot: slot,
-                    plan: Some(subscriber),
-                    agreed: Agreed::new(&plan, &tracks),
-                    egress: None,
-                };
-                (Engine::subscriber(now, identity, fingerprint, dtls), state)
+                self.host.watch(identity, &stream, &Tracks { audio: None, video }, None).0
             }
         };
-        let (local, remote, ending) = (random::credentials(0), offer.credentials().clone(), Ending::default());
-        let registration = self.register.insert(Entry {
-            resource: random::resource(),
-            session,
-            role,
-            stream: stream.clone(),
-            worker: 0,
-            ending: ending.clone(),
-            etag: random::resource(),
-            remote: remote.clone(),
-            candidates: Vec::new(),
-            tagged_mid: None,
-        });
-        let half_open = self.waiting.reserve(address(0).ip());
-        let identified = Identified { session, stream, user_agent: None, half_open, _registration: registration };
-        let edge = Edge::new(now, local.clone(), remote.clone());
-        let peer = Session::new(now, identified, edge, engine, state);
-        let added = self.worker.add(0, Box::new(peer), local.ufrag.clone(), ending.clone());
-        added.expect("nobody is held up");
-        let credentials = VecDeque::from([(local, remote)]);
+        let credentials = VecDeque::from([(joined.local, joined.remote)]);
+        let (session, ending) = (joined.session, joined.ending);
         self.known.push(Known { session, ending, credentials, checks: VecDeque::new() });
     }
 
@@ -170,11 +91,11 @@ impl Scene {
         let from = Path::to(address(step >> 4 & 3));
         let which = usize::from(step >> 6) % self.known.len().max(1);
         match step & 15 {
-            0..=4 => self.worker.datagram(0, from, &mut script.bytes().to_vec()),
-            5..=6 => self.worker.datagram(0, from, &mut record(script)),
+            0..=4 => self.host.worker.datagram(0, from, &mut script.bytes().to_vec()),
+            5..=6 => self.host.worker.datagram(0, from, &mut record(script)),
             7..=8 => self.check(which, from, script.byte().unwrap_or_default()),
             9 => self.replay(which, from, script.byte().unwrap_or_default()),
-            10 => self.worker.pass(Duration::from_millis(20) * u32::from(script.byte().unwrap_or_default())),
+            10 => self.host.worker.pass(Duration::from_millis(20) * u32::from(script.byte().unwrap_or_default())),
             11 => self.restart(which),
             12 => self.end(which),
             13 => self.join(if step & 16 == 0 { Role::Publisher } else { Role::Subscriber }),
@@ -198,18 +119,18 @@ impl Scene {
         }
         known.checks.push_back(check.clone());
         self.proven.insert(from.remote);
-        self.worker.datagram(0, from, &mut check);
+        self.host.worker.datagram(0, from, &mut check);
     }
 
     /// A check that was captured. It is answered, but what belongs to the session does not go there.
     fn replay(&mut self, which: usize, from: Path, age: u8) {
         let Some(known) = self.known.get(which) else { return };
         let Some(mut check) = known.checks.get(usize::from(age) % KEPT).cloned() else { return };
-        let before = self.worker.measure()[0].addresses;
+        let before = self.host.worker.measure()[0].addresses;
         self.holds();
-        self.worker.datagram(0, from, &mut check);
-        assert!(self.worker.measure()[0].addresses <= before, "a replay opened an address");
-        let answers = self.worker.take_sent();
+        self.host.worker.datagram(0, from, &mut check);
+        assert!(self.host.worker.measure()[0].addresses <= before, "a replay opened an address");
+        let answers = self.host.worker.take_sent();
         assert!(answers.iter().all(|(path, bytes)| *path == from && bytes.first().is_some_and(|first| *first < 4)));
     }
 
@@ -223,8 +144,8 @@ impl Scene {
             *byte ^= flip;
         }
         self.holds();
-        self.worker.datagram(0, from, &mut check);
-        assert!(self.worker.take_sent().is_empty(), "an answer to a stranger");
+        self.host.worker.datagram(0, from, &mut check);
+        assert!(self.host.worker.take_sent().is_empty(), "an answer to a stranger");
     }
 
     fn restart(&mut self, which: usize) {
@@ -234,31 +155,31 @@ impl Scene {
         let restart = IceRestart { local: pair(&local), remote: pair(&remote) };
         known.credentials.push_front((local, remote));
         known.credentials.truncate(3);
-        let told = self.worker.tell(0, known.session, PeerCommand::IceRestart(restart));
+        let told = self.host.worker.tell(0, known.session, PeerCommand::IceRestart(restart));
         told.expect("nobody is held up");
     }
 
     fn end(&mut self, which: usize) {
         if which < self.known.len() {
             let known = self.known.swap_remove(which);
-            self.worker.end(0, known.session, &known.ending, CloseReason::ByRequest);
+            self.host.worker.end(0, known.session, &known.ending, CloseReason::ByRequest);
         }
     }
 
     /// What is true at every moment.
     fn holds(&mut self) {
-        for (path, bytes) in self.worker.take_sent() {
+        for (path, bytes) in self.host.worker.take_sent() {
             assert!(self.proven.contains(&path.remote), "{} bytes to {}", bytes.len(), path.remote);
             self.sent += 1;
         }
-        let [measured] = &self.worker.measure()[..] else { panic!("one worker") };
-        let sessions = self.register.live();
+        let [measured] = &self.host.worker.measure()[..] else { panic!("one worker") };
+        let sessions = self.host.register.live();
         assert_eq!(measured.panics, 0);
         assert!(sessions <= self.known.len() && measured.addresses <= ADDRESSES * sessions);
         assert!((sessions..=2 * sessions).contains(&measured.ufrags), "{} of {sessions}", measured.ufrags);
-        let counts = self.directory.counts();
+        let counts = self.host.directory.counts();
         assert_eq!(counts.publishers + counts.subscribers, sessions);
-        assert!(self.waiting.taken() <= sessions && counts.live == 0, "nobody has the key to the offers");
+        assert!(self.host.waiting.taken() <= sessions && counts.live == 0, "nobody has the key to the offers");
     }
 
     /// Those that are left end; says how many datagrams were sent.
@@ -267,19 +188,8 @@ impl Scene {
             self.end(0);
         }
         self.holds();
-        let [measured] = &self.worker.measure()[..] else { panic!("one worker") };
-        assert_eq!((self.register.live(), self.waiting.taken(), measured.ufrags, measured.addresses), (0, 0, 0, 0));
-        assert_eq!(self.directory.counts(), directory::Counts::default());
+        assert!(self.host.is_empty(), "something is left of one that ended");
         self.sent
-    }
-}
-
-fn address(which: u8) -> SocketAddr {
-    match which {
-        0 => ([192, 0, 2, 1], 5000).into(),
-        1 => ([192, 0, 2, 1], 5001).into(),
-        2 => ([198, 51, 100, 1], 5000).into(),
-        _ => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 5000).into(),
     }
 }
 
@@ -296,18 +206,7 @@ fn record(script: &mut Script<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// xorshift64*.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-        }
-    }
+    use crate::exercise::tests::Random;
 
     #[test]
     fn a_check_is_answered_and_a_handshake_begins() {
