@@ -78,6 +78,7 @@ const FIRST_VIDEO_PT: u8 = 96;
 pub(crate) struct Received {
     pub(crate) kind: Kind,
     pub(crate) codec: Codec,
+    pub(crate) ssrc: u32,
     /// Extended sequence number.
     pub(crate) seq: u64,
     /// Extended RTP time in the codec's clock rate.
@@ -305,6 +306,7 @@ impl Peer {
                 Some(Event::Packet(Received {
                     kind: codec.kind(),
                     codec,
+                    ssrc: *packet.header.ssrc,
                     seq: *packet.seq_no,
                     time: packet.time.numer(),
                     marker: packet.header.marker,

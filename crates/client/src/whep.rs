@@ -124,7 +124,7 @@ impl Watch {
                 milestones.first_picture.get_or_insert(arrived);
             }
         }
-        let Received { kind, codec, seq, time, marker, payload } = packet;
+        let Received { kind, codec, seq, time, marker, payload, .. } = packet;
         Packet { kind, codec, seq, time, marker, payload, arrived, start }
     }
 }

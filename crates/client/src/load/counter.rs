@@ -177,7 +177,7 @@ impl Seat {
 /// Counts a datagram by its first bytes; whether it was media.
 fn head_of_media(head: &[u8], payload_types: &[(Option<u8>, Kind); 2], counted: &mut Counted) -> bool {
     match (sort(head), head) {
-        (Sort::Rtp, &[_, pt, high, low, ..]) => {
+        (Sort::Rtp, &[_, pt, high, low, _, _, _, _, s0, s1, s2, s3]) => {
             let kind = payload_types.iter().find(|(known, _)| *known == Some(pt & 0x7f)).map(|(_, kind)| *kind);
             let track = match kind {
                 Some(Kind::Audio) => &mut counted.audio,
@@ -185,8 +185,7 @@ fn head_of_media(head: &[u8], payload_types: &[(Option<u8>, Kind); 2], counted: 
                 // RTX, for example.
                 None => return false,
             };
-            track.header(u16::from_be_bytes([high, low]));
-            true
+            track.head(u32::from_be_bytes([s0, s1, s2, s3]), u16::from_be_bytes([high, low]))
         }
         (_, &[ALERT, ..]) => {
             counted.closed.get_or_insert(CloseReason::ByPeer);
@@ -217,6 +216,8 @@ mod tests {
             (rtp(111, 7), true),
             (rtp(97, 3), false),
             (rtp(200, 3), false),
+            // Sent to whose port this was before.
+            ([0x80, 96, 0, 200, 0, 0, 0, 0, 0, 0, 0, 9], false),
             ([22; 12], false),
         ] {
             assert_eq!(head_of_media(&head, &TYPES, &mut counted), media, "{head:?}");

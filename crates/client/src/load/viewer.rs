@@ -77,6 +77,8 @@ pub(crate) struct Seen {
 #[derive(Debug, Default)]
 pub(crate) struct TrackSeen {
     unwrap: Unwrap,
+    /// The gateway's, once known: the port may have been somebody else's before, and what is sent to that one still comes.
+    ssrc: Option<u32>,
     /// By RTP sequence number.
     pub(crate) sequence: Tally,
     /// By the running number in the stamp.
@@ -90,7 +92,16 @@ pub(crate) struct TrackSeen {
 }
 
 impl TrackSeen {
-    pub(crate) fn header(&mut self, seq: u16) {
+    /// Counts a packet by its header; false if it is of another stream.
+    pub(crate) fn head(&mut self, ssrc: u32, seq: u16) -> bool {
+        let ours = *self.ssrc.get_or_insert(ssrc) == ssrc;
+        if ours {
+            self.header(seq);
+        }
+        ours
+    }
+
+    fn header(&mut self, seq: u16) {
         let seq = self.unwrap.extend(seq);
         self.sequence.see(seq);
     }
@@ -234,6 +245,7 @@ async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) 
             }
             LinkEvent::Peer(Event::Packet(packet)) => {
                 plan.packets.fetch_add(1, Ordering::Relaxed);
+                seen.track(packet.kind).ssrc = Some(packet.ssrc);
                 let packet = watch.packet(arrived, packet);
                 seen.milestones = Some(watch.milestones);
                 let live = watch.milestones.first_picture.is_some_and(|first| arrived >= first + CAUGHT_UP);
