@@ -16,6 +16,7 @@ mod missing;
 mod receive;
 mod reporter;
 mod section;
+mod stand_in;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,6 +37,7 @@ use self::layers::Layers;
 use self::reporter::Reporter;
 pub(crate) use self::section::EngineCounters;
 use self::section::Section;
+use self::stand_in::StandIn;
 use crate::dtls::{Identity, Tap, Tapped};
 use crate::egress::Keys;
 use crate::negotiate::{DtlsRole, Extension, PublisherPlan};
@@ -91,6 +93,10 @@ pub(crate) struct Engine {
     events: VecDeque<EngineEvent>,
     /// The ID of the extension that says which layer a retransmission repairs.
     repaired_rid: Option<u8>,
+    /// The ID of the extension with the transport-wide number.
+    transport_cc: Option<u8>,
+    /// Of a publisher that expects transport-wide feedback, and resends without RTX.
+    stand_in: Option<Box<StandIn>>,
     /// As the engine measures it.
     rtt: Option<Duration>,
     /// Requests for what is missing.
@@ -120,6 +126,7 @@ impl Engine {
 
     fn of(now: Instant, blueprint: Blueprint, role: DtlsRole, reduced_size: bool) -> Engine {
         let repaired_rid = blueprint.id(Extension::RepairedRid);
+        let transport_cc = blueprint.id(Extension::TransportCc);
         Engine {
             blueprint: Some(Box::new(blueprint)),
             rtc: None,
@@ -131,6 +138,8 @@ impl Engine {
             inbound: None,
             events: VecDeque::new(),
             repaired_rid,
+            transport_cc,
+            stand_in: None,
             rtt: None,
             nacks: 0,
             authentic: false,
@@ -171,6 +180,9 @@ impl Engine {
     /// A publisher is proven: from now on its packets are judged, and reports to it written, under these keys, which are
     /// those of [`Engine::take_keys`].
     pub(crate) fn secure(&mut self, keys: Keys) {
+        let told = self.sections.iter().any(|section| section.transport_cc && section.rtx_pt.is_none());
+        let stand_in = self.transport_cc.filter(|_| told).and_then(|id| StandIn::new(id, keys.as_the_peer()));
+        self.stand_in = stand_in.map(Box::new);
         let (sealers, ours, theirs) = keys.into_rewriting_contexts();
         self.reporter = Some(Box::new(Reporter::new(sealers, ours, self.reduced_size)));
         self.inbound = Some(Box::new(Inbound::new(theirs)));

@@ -106,6 +106,7 @@ impl Blueprint {
                 pt: media.pt,
                 rtx_pt: media.rtx_pt,
                 announced: media.ssrc.filter(|_| media.rids.is_empty()).map(|ssrc| (ssrc, media.rtx_ssrc)),
+                transport_cc: media.transport_cc,
                 nack: media.nack,
                 keyframe_request,
                 by_payload_type: media.ssrc.is_none() && !has_mid,

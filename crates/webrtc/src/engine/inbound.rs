@@ -139,6 +139,11 @@ impl Inbound {
         of_kind.filter_map(|source| source.missing.as_mut()?.take_given_up()).max()
     }
 
+    /// Whether an authentic packet of this SSRC has come.
+    pub(super) fn knows(&self, ssrc: u32) -> bool {
+        self.sources.iter().any(|source| source.ssrc == ssrc)
+    }
+
     /// The SSRCs of this kind's media.
     pub(super) fn media(&self, kind: Kind) -> impl Iterator<Item = u32> {
         let of_kind = self.sources.iter().filter(move |source| source.media.is_some_and(|media| media.kind == kind));

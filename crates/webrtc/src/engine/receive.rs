@@ -31,7 +31,10 @@ impl Engine {
                 }
                 // What came by RTX the engine reports as received, for the publisher's congestion control.
                 if repairs.is_none() {
-                    return Ok(());
+                    // Unless the publisher sends probes itself.
+                    let stand_in = self.stand_in.as_mut().filter(|_| !inbound.knows(0));
+                    let stand_in = stand_in.and_then(|stand_in| stand_in.of(&rtp, datagram));
+                    return stand_in.map_or(Ok(()), |bytes| self.handle_datagram(now, &bytes));
                 }
             }
             Admission::Engine if !mapped => self.map_by_payload_type(&rtp),

@@ -29,6 +29,8 @@ pub(super) struct Section {
     pub(super) rtx_pt: Option<u8>,
     /// The SSRC it announced, and that of its retransmissions.
     pub(super) announced: Option<(u32, Option<u32>)>,
+    /// It expects transport-wide feedback.
+    pub(super) transport_cc: bool,
     /// It resends what it is asked for.
     pub(super) nack: bool,
     pub(super) keyframe_request: Option<KeyframeRequestKind>,

@@ -37,6 +37,11 @@ impl Keys {
     pub(crate) fn into_rewriting_contexts(self) -> (Sealers, Opener, Opener) {
         (Sealers::new(&self.local), Opener::new(&self.local), Opener::new(&self.remote))
     }
+
+    /// What seals as the peer does, to put something before another reader of its packets. Nothing of it must ever leave.
+    pub(crate) fn as_the_peer(&self) -> Sealers {
+        Sealers::new(&self.remote)
+    }
 }
 
 #[cfg(test)]

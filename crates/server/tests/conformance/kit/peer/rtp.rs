@@ -167,6 +167,27 @@ impl Rtcp {
         entries.flat_map(named).collect()
     }
 
+    /// What transport-wide feedback says of each packet: whether it has come
+    /// (draft-holmer-rmcat-transport-wide-cc-extensions-01 3.1).
+    pub(crate) fn transport(&self) -> Vec<(u16, bool)> {
+        assert!(self.is(RTPFB, 15));
+        let (base, count) = (u16_at(&self.body, 8), usize::from(u16_at(&self.body, 10)));
+        let mut came = Vec::new();
+        for at in (16..).step_by(2) {
+            if came.len() >= count {
+                break;
+            }
+            let chunk = u16_at(&self.body, at);
+            match chunk >> 14 {
+                0 | 1 => came.extend(vec![chunk >> 13 & 3 != 0; usize::from(chunk & 0x1fff)]),
+                2 => came.extend((0..14).rev().map(|bit| chunk >> bit & 1 != 0)),
+                _ => came.extend((0..7).rev().map(|pair| chunk >> (2 * pair) & 3 != 0)),
+            }
+        }
+        came.truncate(count);
+        came.into_iter().enumerate().map(|(at, came)| (base.wrapping_add(at as u16), came)).collect()
+    }
+
     /// The CNAMEs of a source description by SSRC.
     pub(crate) fn cnames(&self) -> Vec<(u32, String)> {
         assert_eq!(self.kind, SDES);
