@@ -24,7 +24,7 @@ pub struct WorkerReport {
     pub received: Traffic,
     /// What its sockets sent; calls are batches handed to a socket.
     pub sent: Traffic,
-    /// Datagrams that no session wanted.
+    /// Datagrams that no session wanted, and frames over TCP that were too long to be any.
     pub strays: u64,
     /// Datagrams the kernel refused for their destination.
     pub refused: u64,

@@ -122,7 +122,8 @@ pub struct Counters {
     pub plis: u64,
     /// FIRs, likewise.
     pub firs: u64,
-    /// RTCP datagrams of a subscriber that were not authentic, replayed or malformed.
+    /// Datagrams for the session that were nothing to it: from an address that had not proven to be its own, not authentic,
+    /// of an SSRC that is not known, replayed, malformed, or media from a subscriber.
     pub rejected: u64,
     /// Packets not sent to a subscriber because sealing them was refused.
     pub unsealed: u64,

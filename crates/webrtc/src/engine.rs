@@ -105,6 +105,8 @@ pub(crate) struct Engine {
     authentic: bool,
     wake: Instant,
     broken: bool,
+    /// Datagrams that had no effect: see [`Engine::rejected`].
+    rejected: u64,
 }
 
 impl Engine {
@@ -145,6 +147,7 @@ impl Engine {
             authentic: false,
             wake: now,
             broken: false,
+            rejected: 0,
         }
     }
 
@@ -170,6 +173,12 @@ impl Engine {
         // What str0m cannot even sort is dropped, as on any socket.
         let Ok(receive) = Receive::new(Protocol::Udp, THERE, HERE, datagram) else { return Ok(()) };
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
+    }
+
+    /// Datagrams of media that nothing was made of: before the handshake, of an SSRC that is not known and not authentic,
+    /// of one SSRC too many, or too far off for anybody.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected
     }
 
     /// Whether an SRTCP datagram is the peer's, and comes for the first time.

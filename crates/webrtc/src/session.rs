@@ -80,6 +80,8 @@ pub(crate) struct Session {
     srtp: Option<Profile>,
     /// What a publisher sent.
     received: Received,
+    /// Datagrams from addresses that had not proven to be its own, and those of a kind that its role has no use for.
+    rejected: u64,
 }
 
 /// What a publisher sent, as far as it was authentic.
@@ -104,6 +106,7 @@ impl Session {
             first_media: None,
             srtp: None,
             received: Received::default(),
+            rejected: 0,
         }
     }
 
@@ -242,6 +245,7 @@ impl Session {
     fn rtp(&mut self, cx: &mut Context<'_>, path: Path, datagram: &[u8]) {
         // A subscriber has nothing to send but RTCP.
         if !matches!(self.role, RoleState::Publisher { .. }) {
+            self.rejected += 1;
             return;
         }
         let before = self.received.packets;
@@ -261,6 +265,7 @@ impl Session {
         match &mut self.role {
             RoleState::Publisher { .. } => {
                 if !self.engine.is_authentic_rtcp(datagram) {
+                    self.rejected += 1;
                     return;
                 }
                 self.edge.heard(now, path);

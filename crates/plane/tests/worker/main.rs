@@ -214,3 +214,24 @@ fn a_connection_full_of_small_frames_leaves_time_for_others() {
     let most = most_in_a_turn.load(Ordering::Relaxed);
     assert!((1..5000).contains(&most), "{most} in one turn");
 }
+
+/// 65 535 bytes announced: whoever does that speaks something else.
+#[test]
+fn a_frame_of_absurd_length_ends_its_connection_and_nothing_else_and_is_counted() {
+    let plane = plane(1);
+    let (script, seen) = Script::new(1, Role::Subscriber);
+    add(&plane, 0, script);
+    let mut client = TcpStream::connect(plane.local_addrs()[0]).unwrap();
+    let mut check = Vec::new();
+    let username = format!("{}:any", ufrag(0, 1));
+    assert!(framing::frame(&stun::binding_request(&username, "any", true, 1, 1, [1; 12]), &mut check));
+    client.write_all(&check).unwrap();
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Stun));
+    let mut stranger = TcpStream::connect(plane.local_addrs()[0]).unwrap();
+    for (connection, left) in [(&mut stranger, 1), (&mut client, 0)] {
+        connection.write_all(&[0xff; 3]).unwrap();
+        until(|| plane.measure().iter().any(|report| (report.connections, report.strays) == (left, 2 - left as u64)));
+    }
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::PathClosed));
+    assert_eq!(plane.report().sessions.len(), 1, "it may come again over another path");
+}

@@ -15,12 +15,21 @@ use super::{Engine, EngineError, EngineEvent};
 impl Engine {
     /// An SRTP datagram of the peer. Before [`Engine::secure`] nothing of it can be authentic.
     pub(crate) fn handle_rtp(&mut self, now: Instant, datagram: &[u8]) -> Result<(), EngineError> {
-        let Some(rtp) = rtp_identity(datagram) else { return Ok(()) };
+        let Some(rtp) = rtp_identity(datagram) else {
+            self.rejected += 1;
+            return Ok(());
+        };
         let mapped = self.is_mapped(rtp.ssrc);
         let repairs = self.repairs(&rtp, datagram);
-        let Some(inbound) = &mut self.inbound else { return Ok(()) };
+        let Some(inbound) = &mut self.inbound else {
+            self.rejected += 1;
+            return Ok(());
+        };
         match inbound.admit(now, &rtp, datagram, mapped, repairs) {
-            Admission::Dropped => return Ok(()),
+            Admission::Dropped => {
+                self.rejected += 1;
+                return Ok(());
+            }
             Admission::Late(late) => {
                 self.authentic = true;
                 let section = self.sections.iter().find(|section| section.kind == late.kind);

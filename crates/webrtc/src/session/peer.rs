@@ -30,6 +30,7 @@ impl Peer for Session {
     fn handle_datagram(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]) {
         let sort = sort(datagram);
         if sort != Sort::Stun && !self.edge.accepts(path) {
+            self.rejected += 1;
             return;
         }
         match sort {
@@ -40,7 +41,7 @@ impl Peer for Session {
             }
             Sort::Rtp => self.rtp(cx, path, datagram),
             Sort::Rtcp => self.rtcp(cx, path, datagram),
-            Sort::Other => {}
+            Sort::Other => self.rejected += 1,
         }
     }
 

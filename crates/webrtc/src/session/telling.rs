@@ -43,6 +43,7 @@ impl Session {
 
     /// What was counted.
     pub(super) fn counted(&self) -> Counters {
+        let rejected = self.rejected + self.engine.rejected();
         match self.egress() {
             Some(egress) => {
                 let sent = egress.stats();
@@ -55,7 +56,7 @@ impl Session {
                     rtx: sent.rtx,
                     plis: sent.plis,
                     firs: sent.firs,
-                    rejected: sent.rejected,
+                    rejected: rejected + sent.rejected,
                     unsealed: sent.refused,
                     skipped: sent.skipped,
                 }
@@ -71,6 +72,7 @@ impl Session {
                     rtx: self.received.rtx,
                     plis: told.plis,
                     firs: told.firs,
+                    rejected,
                     ..Counters::default()
                 }
             }

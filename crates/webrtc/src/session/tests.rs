@@ -375,6 +375,7 @@ fn a_publisher_that_announces_no_ssrc_is_heard_whatever_strangers_send_in_its_na
         forged.resize(100, 7);
         world.datagram(forged);
     }
+    assert_eq!(world.session.counted().rejected, 99);
     for seq in 0..5_u64 {
         let now = world.now;
         let mut api = world.client.direct_api();
@@ -603,8 +604,10 @@ fn a_publisher_that_sends_nothing_but_rtcp_is_alive_and_a_replay_is_no_sign_of_l
     for mut datagram in replayed {
         let mut forged = datagram.clone();
         forged[8] ^= 1;
+        let before = world.session.counted().rejected;
         world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut datagram));
         world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut forged));
+        assert_eq!(world.session.counted().rejected, before + 2);
     }
     assert_eq!(world.session.edge.last_heard(), after);
 }
@@ -639,10 +642,13 @@ fn datagrams_of_strangers_and_garbage_change_nothing() {
     let replayed = world.wire.clone();
     let stranger = Path::to(SocketAddr::from(([198, 51, 100, 9], 9)));
     world.asked.clear();
+    let spoofed = replayed.iter().filter(|datagram| sort(datagram) != Sort::Stun).count() as u64;
     for mut bytes in replayed {
         world.with(|session, cx| session.handle_datagram(cx, stranger, &mut bytes));
     }
     assert!(world.asked.is_empty(), "{:?}", world.asked);
+    assert!(spoofed > 0);
+    assert_eq!(world.session.counted().rejected, spoofed);
     assert_eq!(world.session.edge.path(), Some(World::path()));
     for mut bytes in [vec![], vec![0x80], vec![0x80; 12], vec![22; 100], vec![0x81, 200, 0, 0], vec![0xff; 1200]] {
         world.with(|session, cx| session.handle_datagram(cx, World::path(), &mut bytes));

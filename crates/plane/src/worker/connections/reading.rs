@@ -86,7 +86,10 @@ impl Worker {
                 unhandled = false;
                 break;
             };
-            let Ok(frame) = frame else { return self.broken(id) };
+            let Ok(frame) = frame else {
+                self.totals.strays += 1;
+                return self.broken(id);
+            };
             self.totals.received.datagrams += 1;
             self.totals.received.bytes += frame.len() as u64;
             match self.frame(id, frame) {

@@ -72,6 +72,11 @@ impl Last {
             "Sessions that ever were.",
             roles().map(|(labels, totals)| (labels, totals.begun as f64)),
         );
+        families.counter(
+            "whipstitch_rejected_datagrams_total",
+            "Datagrams for sessions that were nothing to them: not authentic, replayed, malformed, or of no use.",
+            roles().map(|(labels, totals)| (labels, totals.counters.rejected as f64)),
+        );
         let closed = totals.iter().flat_map(|(role, totals)| {
             CloseReason::WORDS.into_iter().map(move |reason| {
                 let count = totals.closed.get(reason).copied().unwrap_or_default();
@@ -125,11 +130,6 @@ impl Last {
             "whipstitch_resent_packets_total",
             "Packets sent again to subscribers, with RTX or without.",
             [(vec![], sent.resent as f64)],
-        );
-        families.counter(
-            "whipstitch_rtcp_rejected_total",
-            "RTCP datagrams of subscribers that were not authentic, replayed or malformed.",
-            [(vec![], sent.rejected as f64)],
         );
         self.tell_of_drops(&sent, families);
     }
