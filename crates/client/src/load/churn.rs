@@ -260,7 +260,7 @@ impl Stay {
         loop {
             tokio::select! {
                 event = player.next() => match event? {
-                    whep::Event::Packet(packet) => self.packet(&packet),
+                    whep::Event::Packet(packet) => self.packet(&packet, stage.weather),
                     whep::Event::Closed(reason) => return Err(Error::Closed(reason)),
                 },
                 () = &mut leave => return Ok(()),
@@ -269,10 +269,12 @@ impl Stay {
         }
     }
 
-    fn packet(&mut self, packet: &whep::Packet) {
+    fn packet(&mut self, packet: &whep::Packet, weather: Weather) {
         let video = packet.kind == Kind::Video;
         self.tracks[usize::from(video)].see(packet.seq);
-        self.corrupt += u64::from(Stamp::open(&packet.payload).is_none());
+        // Where the publisher's parameter sets are lost, the gateway puts in what it knows.
+        let put_in = weather == Weather::PublisherLoses && video && is_parameter_sets(&packet.payload);
+        self.corrupt += u64::from(!put_in && Stamp::open(&packet.payload).is_none());
         if video {
             self.last_picture = packet.arrived;
         }
@@ -301,9 +303,45 @@ impl Stay {
     }
 }
 
+/// Whether an H.264 payload holds whole units of which the first is a parameter set (RFC 6184 5.7.1; H.264 7.4.1).
+fn is_parameter_sets(payload: &[u8]) -> bool {
+    const SPS: u8 = 7;
+    const STAP_A: u8 = 24;
+    match *payload {
+        [header, _, _, first, ..] if header & 0x1f == STAP_A => first & 0x1f == SPS,
+        [header, ..] => header & 0x1f == SPS,
+        [] => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameter_sets_of_the_gateway_are_no_damage_where_the_publisher_loses_its_own() {
+        let stap = [&[0x78, 0, 4, 0x67][..], &[0; 40]].concat();
+        let slice = [&[0x7c, 0x85][..], &[0; 40]].concat();
+        for (payload, weather, corrupt) in [
+            (&stap, Weather::PublisherLoses, 0),
+            (&stap, Weather::ViewersLose, 1),
+            (&slice, Weather::PublisherLoses, 1),
+        ] {
+            let mut stay = Stay::new();
+            let packet = whep::Packet {
+                kind: Kind::Video,
+                codec: whipstitch_media::Codec::H264,
+                seq: 1,
+                time: 1,
+                marker: false,
+                payload: payload.as_slice().into(),
+                arrived: Instant::now(),
+                start: false,
+            };
+            stay.packet(&packet, weather);
+            assert_eq!(stay.corrupt, corrupt, "{:02x}", payload[0]);
+        }
+    }
 
     #[test]
     fn a_viewer_starves_only_while_somebody_publishes() {
