@@ -85,9 +85,9 @@ fn soak(build: &Build, options: &Options) -> Outcome {
     let churn = build.churn(&gateway, "soak", &wanted);
     let readings = watch(&gateway, span)?;
     let found = figures("whipstitch-churn", &churn, Duration::from_secs(30))?;
-    judge(&found)?;
     let [settled, last] = compared(&readings);
     println!("settled {settled:?}\nlast    {last:?}");
+    judge(&found)?;
     flat(settled, last)?;
     let end = Instant::now() + SILENCE;
     while let Err(left) = gone(&metrics(&gateway)?) {
