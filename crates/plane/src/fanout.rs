@@ -8,7 +8,7 @@ use slab::Slab;
 use whipstitch_media::time::Ntp;
 use whipstitch_stream::history::{History, Limits};
 use whipstitch_stream::stream::{Config, Stream};
-use whipstitch_stream::{Burst, Forwarded, StreamKey};
+use whipstitch_stream::{Burst, Forwarded, StreamKey, Tracks};
 
 /// One stream on one worker.
 pub(crate) struct LocalStream {
@@ -19,6 +19,8 @@ pub(crate) struct LocalStream {
     pub(crate) workers: Vec<usize>,
     /// Workers that a burst did not reach, until the next one does; used by the home.
     pub(crate) missed: Vec<usize>,
+    /// Away from the home: the tracks as the home told them last, for those that join.
+    pub(crate) tracks: Option<Tracks>,
     /// Local subscribers, by their place on the worker.
     pub(crate) subscribers: Vec<usize>,
     /// What was sent lately, for resending.
@@ -52,6 +54,7 @@ impl Streams {
             }),
             workers: Vec::new(),
             missed: Vec::new(),
+            tracks: None,
             subscribers: Vec::new(),
             history: History::new(Limits::default()).with_cache(config.cache),
             forgets: None,

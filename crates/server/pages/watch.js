@@ -3,7 +3,7 @@
 // Options in the URL: `muted=0` starts with sound where the browser allows that, `token=…`.
 //
 // For tests and scripts, `window.whipstitch`:
-//   state    'connecting' | 'waiting' (nobody publishes) | 'playing' | 'stalled' (connected, no media) |
+//   state    'connecting' | 'waiting' (nobody publishes) | 'playing' | 'stalled' (connected, no media any more) |
 //            'retrying' | 'failed' (see the page) | 'paused' (page is in the browser's cache)
 //   pc       the RTCPeerConnection, or null
 //   stats()  resolves with the reading of stats.js, read now: {rtt, video: {frames, width, height, fps, codec,
@@ -140,7 +140,11 @@ async function look() {
       say(...remark);
     }
   } else if (performance.now() - frames.at > STALLED_MS) {
-    if (face.state !== 'stalled') {
+    if (!seen && face.state !== 'waiting') {
+      // The server lets viewers wait; nothing is wrong.
+      become('waiting', 'waiting');
+      say(paragraph('Nobody is publishing this stream yet. It starts here by itself.'));
+    } else if (seen && face.state !== 'stalled') {
       become('stalled', 'no picture', 'warn');
       say(paragraph('The publisher sends nothing at the moment. It goes on here by itself.'));
     }

@@ -92,6 +92,7 @@ impl Server {
             workers: workers(config.workers),
             directory: places(&config),
             stream: stream(&config),
+            when_offline: config.when_offline(),
             half_open: config.limits.half_open,
             lenient_precondition: config.lenient_precondition,
         })
@@ -153,7 +154,7 @@ impl Server {
 fn stream(config: &Config) -> StreamConfig {
     let default = StreamConfig::default();
     let cache = default.cache.filter(|_| config.keyframe_cache);
-    StreamConfig { cache, rate: config.limits.publisher, grace: Some(config.grace), ttl: config.stream_ttl, ..default }
+    StreamConfig { cache, rate: config.limits.publisher, grace: config.grace(), ttl: config.stream_ttl, ..default }
 }
 
 fn workers(configured: usize) -> usize {

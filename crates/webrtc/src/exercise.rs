@@ -111,6 +111,7 @@ impl Host {
             plan: Some(SubscriberPlan { cname: random::resource(), tracks: configs.clone() }),
             agreed: Agreed::new(&plan, tracks),
             egress: None,
+            patience: None,
         };
         (self.install(stream, &offer, engine, Role::Subscriber, state), configs)
     }

@@ -20,7 +20,9 @@ use whipstitch_stream::directory::{Directory, Lost, Refused};
 use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
-pub use self::asked::{Accepted, Counts, GatewayConfig, GatewayError, Join, Measured, NotFound, Refusal, StreamReport};
+pub use self::asked::{
+    Accepted, Counts, GatewayConfig, GatewayError, Join, Measured, NotFound, Refusal, StreamReport, WhenOffline,
+};
 pub use self::half_open::{HalfOpen, limited_address};
 pub(crate) use self::half_open::{Place, Waiting};
 pub use self::patch::{PatchRefusal, Patched};
@@ -51,6 +53,7 @@ struct Shared {
     directory: Directory,
     register: Register,
     waiting: Waiting,
+    when_offline: WhenOffline,
     lenient_precondition: bool,
     draining: AtomicBool,
 }
@@ -69,6 +72,7 @@ impl Gateway {
             directory: Directory::new(config.directory, Instant::now()),
             register: Register::default(),
             waiting: Waiting::new(config.half_open),
+            when_offline: config.when_offline,
             lenient_precondition: config.lenient_precondition,
             draining: AtomicBool::new(false),
         };
@@ -126,7 +130,7 @@ impl Gateway {
         }
     }
 
-    /// Accepts a viewer's offer for a live stream.
+    /// Accepts a viewer's offer for a stream that is live, or may be waited for.
     ///
     /// # Errors
     /// Every reason in [`Refusal`] but `Conflict`.
@@ -135,8 +139,13 @@ impl Gateway {
         let place = self.admit(join, self.shared.directory.has_room_for_subscriber(join.stream))?;
         let (stream, offer) = (join.stream, Offer::parse(join.offer)?);
         negotiate::check_viewer(&offer)?;
-        let tracks = self.shared.directory.live_tracks(stream).ok_or(Refusal::NotLive { retry_after: RETRY_AFTER })?;
-        let plan = negotiate::plan_viewer(&offer, Some(&tracks))?;
+        let tracks = self.shared.directory.live_tracks(stream);
+        let patience = match self.shared.when_offline {
+            WhenOffline::Reject if tracks.is_none() => return Err(Refusal::NotLive { retry_after: RETRY_AFTER }),
+            WhenOffline::Reject => None,
+            WhenOffline::Wait(patience) => Some(patience),
+        };
+        let plan = negotiate::plan_viewer(&offer, tracks.as_ref())?;
         let session = SessionId(random::u64());
         let slot = self
             .shared
@@ -150,9 +159,9 @@ impl Gateway {
         let cname = random::resource();
         let configs = track_configs(&plan);
         let senders: Vec<_> = configs.iter().map(sender).collect();
-        let agreed = Agreed::new(&plan, &tracks);
+        let agreed = Agreed::new(&plan, &tracks.unwrap_or_default());
         let subscriber = SubscriberPlan { cname: cname.clone(), tracks: configs };
-        let role = RoleState::Subscriber { _slot: slot, plan: Some(subscriber), agreed, egress: None };
+        let role = RoleState::Subscriber { _slot: slot, plan: Some(subscriber), agreed, egress: None, patience };
         self.install(
             now,
             Installation {

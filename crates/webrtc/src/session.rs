@@ -57,6 +57,8 @@ pub(crate) enum RoleState {
         agreed: Agreed,
         /// Once connected.
         egress: Option<Box<Egress>>,
+        /// How long it waits for something of the stream; `None`: as long as the stream has it.
+        patience: Option<Duration>,
     },
 }
 
@@ -77,6 +79,8 @@ pub(crate) struct Session {
     reached: Option<Instant>,
     connected: Option<Instant>,
     first_media: Option<Instant>,
+    /// When a subscriber was last given something of the stream.
+    delivered: Option<Instant>,
     srtp: Option<Profile>,
     /// What a publisher sent.
     received: Received,
@@ -104,6 +108,7 @@ impl Session {
             reached: None,
             connected: None,
             first_media: None,
+            delivered: None,
             srtp: None,
             received: Received::default(),
             rejected: 0,
@@ -310,6 +315,12 @@ impl Session {
             (Some(place), _) => self.since + place.setup(),
             (None, connected) => self.edge.last_heard().max(connected.unwrap_or(self.since)) + SILENCE,
         }
+    }
+
+    /// When a subscriber has waited long enough for a publisher.
+    fn idles(&self) -> Option<Instant> {
+        let RoleState::Subscriber { patience, .. } = &self.role else { return None };
+        Some(self.delivered.or(self.connected)? + (*patience)?)
     }
 
     fn egress(&self) -> Option<&Egress> {

@@ -42,7 +42,7 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.stream = Some(index);
         }
-        let offer = stream.offer(self.now);
+        let (offer, told) = (stream.offer(self.now), stream.tracks.clone());
         let Some(hub) = &mut stream.hub else {
             // Said for each: the home answers with the tracks of now, and asks for a keyframe.
             self.tell_home(&stream_key, |noted| {
@@ -51,6 +51,10 @@ impl Worker {
                     noted.uncached(stream_key.clone(), self.index);
                 }
             });
+            // As it was told last, for what is replayed right now.
+            if let Some(tracks) = told {
+                self.with(key, |peer, cx| peer.tracks_changed(cx, &tracks));
+            }
             self.with(key, |peer, cx| peer.replay(cx));
             return;
         };
@@ -297,6 +301,9 @@ impl Worker {
     }
 
     pub(super) fn tracks_changed(&mut self, index: usize, tracks: &Tracks) {
+        if let Some(stream) = self.streams.get_mut(index).filter(|stream| stream.hub.is_none()) {
+            stream.tracks = Some(tracks.clone());
+        }
         for key in self.subscribers(index) {
             self.with(key, |peer, cx| peer.tracks_changed(cx, tracks));
         }

@@ -122,6 +122,20 @@ pub(crate) static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "when_offline",
+        takes: Takes::Text("WHAT"),
+        help: "a viewer of a stream nobody publishes: reject, or wait [reject]",
+        set: |config, values| {
+            choice(values, [("reject", false), ("wait", true)]).map(|wait| config.wait = wait).map_err(single)
+        },
+    },
+    Key {
+        name: "max_wait",
+        takes: Takes::Number("S"),
+        help: "seconds viewers wait at most, with when_offline = \"wait\" [600]",
+        set: |config, values| seconds(values, 1).map(|most| config.max_wait = most).map_err(single),
+    },
+    Key {
         name: "grace",
         takes: Takes::Number("S"),
         help: "seconds viewers stay when the publisher has gone [15]",

@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory::Conflict;
+use whipstitch_webrtc::WhenOffline;
 
 use crate::access::{Right, SessionAuth};
 use crate::cli::Arguments;
@@ -67,7 +68,11 @@ pub struct Config {
     pub tokens: Vec<Listed>,
     /// What a second publisher of a stream meets.
     pub on_conflict: Conflict,
-    /// How long viewers stay when the publisher has gone.
+    /// Whether viewers wait for a publisher.
+    pub wait: bool,
+    /// How long they do, at the beginning and between two publishers.
+    pub max_wait: Duration,
+    /// How long viewers stay when the publisher has gone, unless they wait anyway.
     pub grace: Duration,
     /// How long a stream without publisher and viewers is known.
     pub stream_ttl: Duration,
@@ -103,6 +108,8 @@ impl Default for Config {
             open_publish: false,
             tokens: Vec::new(),
             on_conflict: Conflict::Reject,
+            wait: false,
+            max_wait: Duration::from_secs(600),
             grace: Duration::from_secs(15),
             stream_ttl: Duration::from_secs(60),
             stream_names: Vec::new(),
@@ -121,6 +128,18 @@ impl Config {
     #[must_use]
     pub fn needs_token(&self) -> bool {
         self.token.is_some() || !self.tokens.is_empty()
+    }
+
+    /// What a viewer meets whose stream nobody publishes.
+    #[must_use]
+    pub fn when_offline(&self) -> WhenOffline {
+        if self.wait { WhenOffline::Wait(self.max_wait) } else { WhenOffline::Reject }
+    }
+
+    /// How long a stream keeps the viewers of a publisher that has gone; `None` leaves that to each viewer's patience.
+    #[must_use]
+    pub fn grace(&self) -> Option<Duration> {
+        (!self.wait).then_some(self.grace)
     }
 
     /// A token that may publish this stream, for a source of our own.

@@ -20,7 +20,7 @@ fn resolved(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, V
 }
 
 /// The keys that are one number each, with numbers that are nobody's default.
-const LIMITS: [(&str, u32); 14] = [
+const LIMITS: [(&str, u32); 15] = [
     ("max_streams", 1),
     ("max_publishers", 2),
     ("max_viewers", 3),
@@ -34,6 +34,7 @@ const LIMITS: [(&str, u32); 14] = [
     ("session_rate", 11),
     ("session_burst", 12),
     ("grace", 13),
+    ("max_wait", 15),
     ("stream_ttl", 14),
 ];
 
@@ -68,6 +69,8 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         keyframe_cache: false,
         open_publish: true,
         on_conflict: Conflict::TakeOver,
+        wait: true,
+        max_wait: Duration::from_secs(15),
         grace: Duration::from_secs(13),
         stream_ttl: Duration::from_secs(14),
         stream_names: ["cam-*", "x"].map(|text| Pattern::parse(text).unwrap()).to_vec(),
@@ -110,6 +113,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "--keyframe-cache=false",
         "--open-publish",
         "--on-conflict=takeover",
+        "--when-offline=wait",
         "--stream-names=cam-*",
         "--stream-names=x",
         "--session-auth=token",
@@ -133,6 +137,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_KEYFRAME_CACHE", "off"),
         ("WHIPSTITCH_OPEN_PUBLISH", "true"),
         ("WHIPSTITCH_ON_CONFLICT", "takeover"),
+        ("WHIPSTITCH_WHEN_OFFLINE", "wait"),
         ("WHIPSTITCH_STREAM_NAMES", "cam-*, x"),
         ("WHIPSTITCH_SESSION_AUTH", "token"),
         ("WHIPSTITCH_LENIENT_PRECONDITION", "on"),
@@ -155,6 +160,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         data = '/var/lib/w'
         open_publish = true
         on_conflict = 'takeover'
+        when_offline = 'wait'
         stream_names = ['cam-*', 'x']
         session_auth = 'token'
         lenient_precondition = true
@@ -248,6 +254,8 @@ fn values_that_could_not_work_are_refused() {
         ["--token", "käse"],
         ["--open-publish=maybe", "--workers=1"],
         ["--on-conflict", "replace"],
+        ["--when-offline", "hold"],
+        ["--max-wait", "0"],
         ["--grace", "-1"],
         ["--grace", "86401"],
         ["--grace", "1.5"],

@@ -1,5 +1,5 @@
 //! The WHEP endpoint, `protocol.md` 3.2: takes a player's offer. An offer for a stream that nobody publishes is 409
-//! with `Retry-After`; an empty one (the server-offer mode of the first drafts) is 400, as broken SDP is.
+//! with `Retry-After`, unless viewers may wait; an empty one (the server-offer mode of the first drafts) is 400, as broken SDP is.
 
 use axum::extract::State as FromState;
 use axum::http::header::{self, HeaderValue};

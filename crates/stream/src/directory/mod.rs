@@ -253,14 +253,15 @@ impl Directory {
         self.inner.free_publisher(key, |holder| holder.session == session);
     }
 
-    /// Takes one of the stream's subscriber slots, whether or not anybody publishes.
+    /// Takes one of the stream's subscriber slots, whether or not anybody publishes. Who waits on a stream that nobody has
+    /// opened leaves room for the publishers that may still come, up to half of all streams.
     ///
     /// # Errors
     /// At the caps of subscribers and streams.
     pub fn reserve_subscriber(&self, key: &StreamKey, session: SessionId) -> Result<SubscriberSlot, Full> {
         let config = &self.inner.config;
         let mut state = self.inner.lock();
-        if state.subscribers >= config.subscribers {
+        if state.subscribers >= config.subscribers || state.is_kept_for_publishers(key, config) {
             return Err(Full);
         }
         let entry = state.entry(key, config, self.inner.latest.load(Ordering::Relaxed))?;
@@ -358,6 +359,15 @@ impl State {
             }
         }
         Ok(self.streams.entry(key.clone()).or_insert_with(|| Entry { idle_since: millis, ..Entry::default() }))
+    }
+
+    /// Whether a stream that there is not yet would take a publisher's place.
+    fn is_kept_for_publishers(&self, key: &StreamKey, config: &Config) -> bool {
+        let held = self.streams.values().filter(|entry| !entry.is_idle());
+        let kept = config.publishers.saturating_sub(self.publishers).min(config.streams / 2);
+        self.streams.get(key).is_none_or(Entry::is_idle)
+            && self.streams.len() + kept >= config.streams
+            && held.count() + kept >= config.streams
     }
 
     fn sweep(&mut self, ttl: Duration, millis: u64) {

@@ -249,7 +249,8 @@ fn idle_entries_vanish_after_their_time_and_no_other() {
 fn streams_are_capped_and_idle_ones_give_way() {
     let mut scene = Scene::new(Config { streams: 2, ..Config::default() });
     let alice = scene.publisher(ALICE).expect("room");
-    let bob = scene.subscriber("b").expect("room");
+    scene.key = key("b");
+    let bob = scene.publisher(BOB).expect("room");
     assert_eq!(scene.subscriber("c").err(), Some(Full));
     scene.key = key("c");
     assert_eq!(scene.publisher(ALICE).err(), Some(Refused::Full(Full)));
@@ -273,4 +274,21 @@ fn guards_go_from_thread_to_thread() {
         .collect();
     let taken: Vec<_> = slots.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect();
     assert_eq!(taken.len(), 1, "of many at once one gets it");
+}
+
+#[test]
+fn who_waits_leaves_room_for_the_publishers_that_may_come() {
+    let config = Config { streams: 10, publishers: 3, ..Config::default() };
+    let Scene { now, directory, .. } = Scene::new(config);
+    let wait = |name: usize| directory.reserve_subscriber(&key(&format!("waits{name}")), SessionId(name as u64));
+    let waiting: Vec<SubscriberSlot> = (0..7).map(|name| wait(name).expect("room")).collect();
+    assert_eq!(wait(7).unwrap_err(), Full, "the last three are for publishers");
+    assert!(wait(0).is_ok(), "a stream that there is may be waited for by many");
+    let publish = |name: &str| directory.reserve_publisher(&key(name), ALICE, now);
+    let publishers = ["a", "b", "c"].map(|name| publish(name).expect("a place of its own"));
+    assert!(directory.reserve_subscriber(&key("a"), BOB).is_ok());
+    drop(publishers);
+    assert!(publish("waits3").is_ok(), "a stream that is waited for");
+    drop(waiting);
+    assert!(wait(8).is_ok());
 }

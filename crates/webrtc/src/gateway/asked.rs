@@ -24,10 +24,23 @@ pub struct GatewayConfig {
     pub directory: directory::Config,
     /// How streams behave.
     pub stream: StreamConfig,
+    /// What a viewer meets whose stream nobody publishes.
+    pub when_offline: WhenOffline,
     /// How many sessions may be on their way through the handshake.
     pub half_open: HalfOpen,
     /// Whether a PATCH without `If-Match` may trickle; a restart needs one always (protocol.md 4.1).
     pub lenient_precondition: bool,
+}
+
+/// What a viewer meets whose stream nobody publishes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenOffline {
+    /// It is refused: [`Refusal::NotLive`].
+    #[default]
+    Reject,
+    /// It is answered and waits for a publisher. When nothing of the stream has come for so long, at the beginning or later,
+    /// its session ends as idle. It counts as a viewer all the time, and its stream as one.
+    Wait(Duration),
 }
 
 /// Why a gateway did not start.

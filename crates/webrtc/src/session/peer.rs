@@ -59,6 +59,10 @@ impl Peer for Session {
             cx.act(Action::Close(CloseReason::IceTimeout));
             return;
         }
+        if self.idles().is_some_and(|at| at <= cx.now) {
+            cx.act(Action::Close(CloseReason::Idle));
+            return;
+        }
         if let Some(ufrag) = self.edge.handle_timeout(cx.now) {
             cx.act(Action::Retired(ufrag));
         }
@@ -83,6 +87,7 @@ impl Peer for Session {
     }
 
     fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst) {
+        self.delivered = Some(delivery.now);
         let RoleState::Subscriber { egress: Some(egress), .. } = &mut self.role else { return };
         let Some(path) = self.edge.path() else { return };
         // Who waits already has asked, but what was sent for it may be what is missing.
@@ -146,7 +151,7 @@ impl Peer for Session {
         let mut deadline = self.life();
         // Without a path no report can be sent.
         let egress = self.edge.path().and(self.egress());
-        for other in [self.engine.deadline(), self.edge.deadline(), egress.and_then(Egress::deadline)] {
+        for other in [self.idles(), self.engine.deadline(), self.edge.deadline(), egress.and_then(Egress::deadline)] {
             deadline = other.map_or(deadline, |other| deadline.min(other));
         }
         Some(deadline)

@@ -148,7 +148,7 @@ impl World {
                 let answer = answer_viewer(&offer, &plan, &local, "cam", "cname", &senders);
                 let agreed = Agreed::new(&plan, &tracks());
                 let plan = Some(SubscriberPlan { cname: "cname".into(), tracks: configs });
-                (engine, RoleState::Subscriber { _slot: slot, plan, agreed, egress: None }, answer)
+                (engine, RoleState::Subscriber { _slot: slot, plan, agreed, egress: None, patience: None }, answer)
             }
         };
         let edge = Edge::new(now, credentials, offer.credentials().clone());

@@ -7,12 +7,13 @@ mod races;
 mod tcp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use peer::{Peer, publish_and_watch, send_and_watch};
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config;
-use whipstitch_webrtc::{Gateway, GatewayConfig, HalfOpen, PatchRefusal, Patched, Refusal, Role};
+use whipstitch_webrtc::{Gateway, GatewayConfig, HalfOpen, PatchRefusal, Patched, Refusal, Role, WhenOffline};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -23,6 +24,7 @@ fn config(workers: usize) -> GatewayConfig {
         workers,
         directory: directory::Config::default(),
         stream: Config::default(),
+        when_offline: WhenOffline::Reject,
         half_open: HalfOpen::default(),
         lenient_precondition: false,
     }
@@ -90,6 +92,53 @@ fn who_joins_late_gets_everything_since_the_keyframe_on_every_worker() {
 fn nobody_watches_what_nobody_publishes() {
     let gateway = gateway(1);
     assert!(matches!(Peer::viewer(&gateway, &key("idle"), V4), Err(Refusal::NotLive { .. })));
+}
+
+fn where_viewers_wait(workers: usize, patience: Duration) -> Gateway {
+    let stream = Config { grace: None, ..Config::default() };
+    let config = GatewayConfig { when_offline: WhenOffline::Wait(patience), stream, ..config(workers) };
+    Gateway::start(&config).expect("loopback has a free port")
+}
+
+/// The answer says nothing of a publisher that is not there; what it turns out to send decides.
+#[test]
+fn who_waits_sees_the_stream_when_it_begins_on_every_worker() {
+    let gateway = where_viewers_wait(3, Duration::from_secs(600));
+    let stream = key("cam");
+    let mut viewers: Vec<Peer> = (0..6).map(|_| Peer::viewer(&gateway, &stream, V4).expect("it may wait")).collect();
+    viewers.iter_mut().for_each(|viewer| viewer.until(|peer| peer.connected));
+    let report = gateway.stream(&stream).expect("it exists from its first waiting viewer on");
+    assert_eq!((report.live, report.publisher.is_none(), report.subscribers.len()), (false, true, 6));
+    assert!(report.subscribers.iter().all(|viewer| viewer.stats.codecs.is_empty()));
+    assert_eq!((gateway.counts().streams, gateway.counts().subscribers), (0, 6));
+    let mut publisher = Peer::publisher(&gateway, &stream, V4).expect("viewers do not hold the stream");
+    publisher.until(|peer| peer.connected);
+    publish_and_watch(&mut publisher, &mut viewers, 5);
+
+    // It goes, and another comes: still the same sessions.
+    gateway.delete(Role::Publisher, &stream, &publisher.accepted.resource).expect("it is there");
+    let mut other = Peer::publisher(&gateway, &stream, V4).expect("the stream is free");
+    other.until(|peer| peer.connected);
+    let mut late = vec![Peer::viewer(&gateway, &stream, V4).expect("the stream is live")];
+    viewers.append(&mut late);
+    // Its pictures are counted from one again.
+    viewers.iter_mut().for_each(|viewer| viewer.received.clear());
+    other.send_keyframe();
+    other.step();
+    let first = |viewer: &Peer| viewer.received.iter().any(|payload| payload.last() == Some(&1));
+    viewers.iter_mut().for_each(|viewer| viewer.until(first));
+    gateway.stop();
+}
+
+#[test]
+fn who_has_waited_too_long_is_told_why() {
+    let gateway = where_viewers_wait(2, Duration::from_millis(1));
+    let mut viewers: Vec<Peer> =
+        (0..4).map(|_| Peer::viewer(&gateway, &key("never"), V4).expect("it may wait")).collect();
+    viewers.iter_mut().for_each(|viewer| viewer.until(|peer| peer.closed));
+    assert_eq!(gateway.closed().iter().map(|closed| closed.reason).collect::<Vec<_>>(), ["idle"; 4]);
+    assert_eq!(gateway.counts().subscribers, 0);
+    gateway.stop();
 }
 
 #[test]

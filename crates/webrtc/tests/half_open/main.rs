@@ -12,7 +12,7 @@ use peer::{Peer, publish_and_watch};
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config;
-use whipstitch_webrtc::{Accepted, Counts, Gateway, GatewayConfig, HalfOpen, Join, Role};
+use whipstitch_webrtc::{Accepted, Counts, Gateway, GatewayConfig, HalfOpen, Join, Role, WhenOffline};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -43,6 +43,7 @@ fn gateway() -> Gateway {
         workers: 2,
         directory: caps,
         stream: Config::default(),
+        when_offline: WhenOffline::Reject,
         half_open,
         lenient_precondition: false,
     };

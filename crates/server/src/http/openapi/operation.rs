@@ -141,7 +141,10 @@ impl Op {
                 403 => ("this token does not allow that", &[("WWW-Authenticate", "RFC 6750 3")]),
                 404 => ("there is no such thing", &[]),
                 408 => ("the body did not come in time", &[]),
-                409 => ("somebody else is publishing, or nobody is yet", &[RETRY_AFTER]),
+                409 => (
+                    "somebody else is publishing, or nobody is yet (unless the server lets viewers wait)",
+                    &[RETRY_AFTER],
+                ),
                 412 => ("If-Match names no current ETag of the session", &[]),
                 413 => ("the body is too long", &[]),
                 415 => ("the body is of another media type, or compressed", &[]),
