@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBuf;
 use reqwest::Url;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use whipstitch_net::framing::Deframer;
@@ -16,6 +18,9 @@ use crate::error::Error;
 
 /// Larger than any datagram of a peer that keeps to 1200 bytes (RFC 9725 needs no more).
 pub(crate) const DATAGRAM: usize = 2048;
+/// Asked of the kernel, which counts its own overhead and so takes twice that: a second of a 2.5 Mbit/s stream, which a
+/// session among many may be late by on a busy machine.
+const BUFFER_BYTES: usize = 512 * 1024;
 /// Read at once from a connection.
 const READ: usize = 16 * 1024;
 /// Connections at once: a gateway announces a dozen addresses. To more of them nothing is sent.
@@ -49,7 +54,10 @@ impl Socket {
         if tcp {
             return Ok(Socket::Tcp(Connections { local, all: Vec::new() }));
         }
-        Ok(Socket::Udp(UdpSocket::bind((local, 0)).await?))
+        let socket = UdpSocket::bind((local, 0)).await?;
+        // May be granted in part.
+        let _ = setsockopt(&socket, RcvBuf, &BUFFER_BYTES);
+        Ok(Socket::Udp(socket))
     }
 
     /// The address of the host candidate.

@@ -11,8 +11,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::RcvBuf;
 use tokio::sync::{oneshot, watch};
 use whipstitch_media::Kind;
 use whipstitch_net::socket::Skimmer;
@@ -30,9 +28,6 @@ const SWEEP: Duration = Duration::from_millis(20);
 const CHECK: Duration = Duration::from_secs(5);
 /// Without a datagram for so long, three checks unanswered among them, the session is gone.
 const SILENCE: Duration = Duration::from_secs(16);
-/// Asked of the kernel, which counts its own overhead and so takes twice that: a second of such a stream, which the counting
-/// thread may be late by on a busy machine.
-const BUFFER_BYTES: usize = 512 * 1024;
 /// Calls for one socket in one sweep; the rest waits for the next.
 const ROUNDS: usize = 16;
 /// DTLS content type of an alert (RFC 6347 4.1, RFC 5246 6.2.1): after the handshake, the gateway's goodbye.
@@ -97,11 +92,8 @@ impl Counter {
     ) -> Result<Counted, Error> {
         let (done, result) = oneshot::channel();
         let now = Instant::now();
-        let socket = parted.socket.into_std()?;
-        // May be granted in part.
-        let _ = setsockopt(&socket, RcvBuf, &BUFFER_BYTES);
         let seat = Seat {
-            socket,
+            socket: parted.socket.into_std()?,
             remote: parted.remote,
             credentials: parted.credentials,
             payload_types,
