@@ -144,6 +144,8 @@ pub struct Delivery<'a> {
     pub after_gap: bool,
     /// Set by a subscriber that cannot go on without a keyframe.
     pub wants_keyframe: bool,
+    /// Set by a subscriber whose deadline may be earlier now than it was.
+    pub deadline_moved: bool,
     /// Set by a subscriber with its first packet: how long after the handshake that was.
     pub first_media: Option<Duration>,
 }
@@ -151,7 +153,7 @@ pub struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     /// A delivery of which nothing came yet.
     pub fn new(now: Instant, batches: &'a mut Batches) -> Delivery<'a> {
-        Delivery { now, batches, after_gap: false, wants_keyframe: false, first_media: None }
+        Delivery { now, batches, after_gap: false, wants_keyframe: false, deadline_moved: false, first_media: None }
     }
 }
 

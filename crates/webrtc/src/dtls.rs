@@ -2,11 +2,12 @@
 //!
 //! str0m's own DTLS refuses peers with RSA certificates, which GStreamer always presents; OpenSSL takes RSA and ECDSA.
 //! [`Identity`] owns the certificate and the shared context; [`Identity::tap`] ties the instance that the engine
-//! creates to the session that wants a copy of its keys. An [`Instance`] lives as long as its engine. Whether a
-//! certificate is the right one is the engine's to decide (it compares the fingerprint); nobody may use tapped keys
-//! before the engine has said so.
+//! creates to the session that wants a copy of its keys. Whether a certificate is the right one is the engine's to decide
+//! (it compares the fingerprint); nobody may use tapped keys before the engine has said so. An [`Instance`] is lent to
+//! its engine and comes back through the tap when that is dropped: a viewer's session needs no more of it.
 
 mod instance;
+mod lent;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -27,7 +28,8 @@ use str0m::crypto::dtls::{DtlsCert, DtlsInstance, DtlsProvider, DtlsVersion};
 use str0m::crypto::{CryptoError, CryptoProvider};
 use zeroize::Zeroizing;
 
-use self::instance::Instance;
+pub(crate) use self::instance::Instance;
+use self::lent::Lent;
 use crate::egress::Profile;
 
 /// The order is ours, not the client's: Chrome lists SHA1_80 first, and GCM costs a fifth of it (design 2.2).
@@ -112,9 +114,15 @@ thread_local! {
     static SLOT: RefCell<Option<(Tap, [u8; 32])>> = const { RefCell::new(None) };
 }
 
-/// Where an instance leaves a copy of its keying material, once.
+/// Where an instance leaves a copy of its keying material, once, and where it is itself when its engine is no more.
 #[derive(Clone, Default)]
-pub(crate) struct Tap(Arc<Mutex<Option<Tapped>>>);
+pub(crate) struct Tap(Arc<Mutex<Left>>);
+
+#[derive(Default)]
+struct Left {
+    keys: Option<Tapped>,
+    instance: Option<Box<Instance>>,
+}
 
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,14 +138,25 @@ pub(crate) struct Tapped {
 
 impl Tap {
     fn put(&self, tapped: Tapped) {
-        if let Ok(mut slot) = self.0.lock() {
-            *slot = Some(tapped);
+        if let Ok(mut left) = self.0.lock() {
+            left.keys = Some(tapped);
+        }
+    }
+
+    fn give_back(&self, instance: Box<Instance>) {
+        if let Ok(mut left) = self.0.lock() {
+            left.instance = Some(instance);
         }
     }
 
     /// Takes the keys. The caller must have the engine's word that the peer's certificate is the right one.
     pub(crate) fn take(&self) -> Option<Tapped> {
-        self.0.lock().ok()?.take()
+        self.0.lock().ok()?.keys.take()
+    }
+
+    /// Takes the association of an engine that was dropped.
+    pub(crate) fn take_instance(&self) -> Option<Box<Instance>> {
+        self.0.lock().ok()?.instance.take()
     }
 }
 
@@ -219,7 +238,8 @@ impl DtlsProvider for Provider {
             peer.is_some_and(|peer| is_acceptable(chain, &peer))
         });
         ssl.set_mtu(MTU).map_err(other)?;
-        Ok(Box::new(Instance::new(ssl, tap, now).map_err(other)?))
+        let instance = Instance::new(ssl, tap.clone(), now).map_err(other)?;
+        Ok(Box::new(Lent::new(instance, tap)))
     }
 }
 

@@ -6,8 +6,9 @@
 //! key and SSRC of an egress.
 //!
 //! An engine is only a [`Blueprint`] until its peer can be reached: str0m and OpenSSL take 40 to 50 KiB, and a client that
-//! asks and never comes must not cost that.
+//! asks and never comes must not cost that. A viewer's, once connected, is an [`Association`] only.
 
+mod association;
 mod blueprint;
 mod header;
 mod inbound;
@@ -30,6 +31,7 @@ use whipstitch_media::{Kind, Packet};
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun;
 
+use self::association::Association;
 use self::blueprint::Blueprint;
 use self::header::rtp_identity;
 use self::inbound::Inbound;
@@ -82,6 +84,10 @@ pub(crate) struct Engine {
     blueprint: Option<Box<Blueprint>>,
     /// What it is from then on.
     rtc: Option<Box<Rtc>>,
+    /// It has nothing more to do but to say what it still has to.
+    retiring: bool,
+    /// What is left of a viewer's in the end.
+    association: Option<Association>,
     tap: Tap,
     role: DtlsRole,
     sections: Vec<Section>,
@@ -132,6 +138,8 @@ impl Engine {
         Engine {
             blueprint: Some(Box::new(blueprint)),
             rtc: None,
+            retiring: false,
+            association: None,
             tap: Tap::default(),
             role,
             sections: Vec::new(),
@@ -170,6 +178,10 @@ impl Engine {
 
     /// A DTLS or SRTCP datagram of the peer.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), EngineError> {
+        if let Some(association) = &mut self.association {
+            association.handle_datagram(now, datagram);
+            return Ok(());
+        }
         // What str0m cannot even sort is dropped, as on any socket.
         let Ok(receive) = Receive::new(Protocol::Udp, THERE, HERE, datagram) else { return Ok(()) };
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
@@ -205,8 +217,24 @@ impl Engine {
         }
     }
 
+    /// A viewer is proven, its keys are taken, and everything but DTLS is done for it elsewhere: what the engine has still to
+    /// say is the last of it.
+    pub(crate) fn retire(&mut self) {
+        self.retiring = true;
+    }
+
+    fn leave_association(&mut self, now: Instant) {
+        self.retiring = false;
+        self.rtc = None;
+        self.association = self.tap.take_instance().map(|instance| Association::new(now, instance));
+    }
+
     /// Its deadline has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), EngineError> {
+        if let Some(association) = &mut self.association {
+            association.handle_timeout(now);
+            return Ok(());
+        }
         // It may be that only something is to be asked for.
         if self.wake > now {
             return Ok(());
@@ -234,10 +262,17 @@ impl Engine {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
+            if let Some(association) = &mut self.association {
+                return Ok(association.drain(&mut send).then_some(EngineEvent::Closed));
+            }
             let Some(rtc) = &mut self.rtc else { return Ok(None) };
             match rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.wake = at;
+                    if self.retiring {
+                        self.leave_association(now);
+                        continue;
+                    }
                     self.ask(now, &mut send);
                     return Ok(self.events.pop_front());
                 }
@@ -334,12 +369,18 @@ impl Engine {
 
     /// Starts to say goodbye; drain afterwards.
     pub(crate) fn close(&mut self) {
+        if let Some(association) = &mut self.association {
+            association.close();
+        }
         // Nothing to be done about a goodbye that cannot be said.
         let _ = self.rtc.as_mut().map(|rtc| rtc.close());
     }
 
     /// When [`Engine::handle_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if let Some(association) = &self.association {
+            return association.deadline();
+        }
         self.rtc.as_ref().filter(|rtc| !self.broken && rtc.is_alive())?;
         let ready = self.reporter.as_ref().is_some_and(|reporter| reporter.is_ready());
         let missing = self.inbound.as_ref().filter(|_| ready).and_then(|inbound| inbound.deadline());

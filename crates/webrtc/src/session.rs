@@ -236,6 +236,7 @@ impl Session {
                     Ok(mut made) => {
                         agreed.apply(&mut made);
                         *egress = Some(Box::new(made));
+                        self.engine.retire();
                         cx.act(Action::Subscribe);
                     }
                     Err(error) => {

@@ -225,10 +225,14 @@ impl Worker {
                 continue;
             }
             wants_keyframe |= delivery.wants_keyframe;
+            let deadline_moved = delivery.deadline_moved;
             if let Some(took) = delivery.first_media {
                 self.totals.subscribers.took(Phase::FirstMedia, took);
             }
-            self.reschedule(key);
+            // Rarely: to ask each of them each time would cost as much as to write a packet.
+            if deadline_moved {
+                self.reschedule(key);
+            }
             if self.is_full() {
                 self.flush();
             }

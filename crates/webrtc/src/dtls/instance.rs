@@ -90,8 +90,9 @@ struct Resend {
     left: u32,
 }
 
-pub(super) struct Instance {
+pub(crate) struct Instance {
     stream: SslStream<Datagrams>,
+    /// Until the keys are there.
     tap: Option<Tap>,
     /// True: we are the DTLS client.
     role: Option<bool>,
@@ -121,6 +122,11 @@ impl Instance {
             pending: VecDeque::new(),
             closing: false,
         })
+    }
+
+    /// Forgets where keys go.
+    pub(super) fn untap(&mut self) {
+        self.tap = None;
     }
 
     fn handshake(&mut self) -> Result<(), DtlsImplError> {
@@ -169,7 +175,7 @@ impl Instance {
             self.phase = Phase::Closed;
             return Err(DtlsImplError::ConnectionClosed);
         }
-        if let Some(tap) = &self.tap {
+        if let Some(tap) = self.tap.take() {
             tap.put(Tapped { profile: ours, material: material.clone() });
         }
         self.resend = None;

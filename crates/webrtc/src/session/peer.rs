@@ -95,8 +95,10 @@ impl Peer for Session {
         if delivery.after_gap {
             egress.skip();
         }
+        let due = egress.deadline();
         let room = delivery.batches.room(path);
         egress.deliver(delivery.now, path, burst, room, delivery.batches.of(path));
+        delivery.deadline_moved = egress.deadline() != due;
         // Once per wait, and at the join the hub asks anyway: it repeats, and a player without a picture sends PLI.
         delivery.wants_keyframe |= !waited && egress.wants_keyframe();
         if self.first_media.is_none() && egress.has_sent() {

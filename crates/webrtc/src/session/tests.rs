@@ -1,5 +1,6 @@
 //! Sessions against str0m as the client, in virtual time: two ends, one link, no sockets.
 
+mod lean;
 mod repair;
 
 use std::collections::VecDeque;
@@ -483,8 +484,9 @@ fn a_viewer_without_a_path_costs_nothing_and_asks_for_a_keyframe_when_it_is_back
     assert_eq!(world.session.stats(now).remote, None);
     // Reports would be due every second.
     let mut timeouts = 0;
-    while world.now < now + Duration::from_secs(10) {
-        world.now = world.session.deadline().unwrap().max(world.now + Duration::from_millis(1));
+    let end = now + Duration::from_secs(10);
+    while world.now < end {
+        world.now = world.session.deadline().unwrap().clamp(world.now + Duration::from_millis(1), end);
         world.with(|session, cx| session.handle_timeout(cx));
         timeouts += 1;
     }
