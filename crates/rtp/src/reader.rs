@@ -137,13 +137,7 @@ impl Reader {
     pub fn pause(&mut self) {
         self.paused = true;
         self.replay = None;
-        for (_, track) in self.tracks.iter_mut() {
-            if let Some(track) = track {
-                track.sender.drop_to_start();
-                // What comes meanwhile is not waited for.
-                track.order = Reorder::new(Limits::default());
-            }
-        }
+        self.skip();
     }
 
     /// The player goes on: video at the next start, with reports before it.
@@ -153,6 +147,18 @@ impl Reader {
         for (_, track) in self.tracks.iter_mut() {
             if let Some(track) = track {
                 track.reported = false;
+            }
+        }
+    }
+
+    /// Packets of the stream are missing that nobody sends again: what comes next goes on without a gap in the numbers,
+    /// audio at once, video at a start.
+    pub fn skip(&mut self) {
+        for (_, track) in self.tracks.iter_mut() {
+            if let Some(track) = track {
+                track.sender.drop_to_start();
+                // They are not waited for.
+                track.order = Reorder::new(Limits::default());
             }
         }
     }

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use whipstitch_ffmpeg::{Legs, Ports};
 use whipstitch_plane as plane;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config as StreamConfig;
@@ -104,7 +105,7 @@ impl Server {
 
         let (policy, admin) = policy(&config);
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
-        let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings(&config));
+        let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings(&config, &gateway));
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
             listener,
@@ -178,8 +179,11 @@ fn places(config: &Config) -> directory::Config {
 }
 
 /// What HTTP needs to know.
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, gateway: &Gateway) -> Settings {
+    // The configuration has been judged: the range holds a block.
+    let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok());
     Settings {
+        legs: ports.map(|ports| Legs::new(gateway.plane().clone(), gateway.directory().clone(), ports)),
         ice_servers: config.ice_server.clone(),
         stream_names: config.stream_names.clone(),
         origins: Origins::new(config.cors_origin.clone()),

@@ -277,6 +277,16 @@ impl Gateway {
         true
     }
 
+    /// The media plane, for sessions of other protocols.
+    pub fn plane(&self) -> &Plane {
+        &self.shared.plane
+    }
+
+    /// Who publishes and who watches, whatever the protocol.
+    pub fn directory(&self) -> &Directory {
+        &self.shared.directory
+    }
+
     /// All streams, with everything known of them. Asks the workers: call it off the async threads.
     pub fn streams(&self) -> Vec<StreamReport> {
         let report = self.shared.plane.report();

@@ -4,7 +4,7 @@
 
 use super::Config;
 use super::values::{
-    address, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns, public_ips,
+    address, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns, ports, public_ips,
     seconds, single, switch, workers,
 };
 use crate::access::SessionAuth;
@@ -87,6 +87,12 @@ pub(crate) static KEYS: &[Key] = &[
         set: |config, values| {
             one(values).and_then(Token::parse).map(|token| config.token = Some(token)).map_err(single)
         },
+    },
+    Key {
+        name: "rtp_ports",
+        takes: Takes::Text("A-B"),
+        help: "UDP ports of 127.0.0.1 for readers of plain RTP, or off [10000-10999]",
+        set: |config, values| ports(values).map(|ports| config.rtp_ports = ports).map_err(single),
     },
     Key {
         name: "workers",

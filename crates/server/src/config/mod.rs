@@ -14,6 +14,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub ice_server: Vec<IceServer>,
     /// The one token with all rights.
     pub token: Option<Token>,
+    /// UDP ports of this machine that are leased to readers of plain RTP, four to each; `None` leases none.
+    pub rtp_ports: Option<RangeInclusive<u16>>,
     /// Media threads; 0 is one per core.
     pub workers: usize,
     /// Whether who joins gets everything since the last keyframe at once.
@@ -102,6 +105,7 @@ impl Default for Config {
             host_name: Vec::new(),
             ice_server: Vec::new(),
             token: None,
+            rtp_ports: Some(10_000..=10_999),
             workers: 0,
             keyframe_cache: true,
             data: PathBuf::from("whipstitch-data"),

@@ -64,6 +64,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
             .map(|text| IceServer::parse(text).unwrap())
             .to_vec(),
         token: Some(Token::parse("secret").unwrap()),
+        rtp_ports: Some(20_000..=20_003),
         workers: 3,
         data: "/var/lib/w".into(),
         keyframe_cache: false,
@@ -106,6 +107,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "turn:t username=u credential=c",
         "--token",
         "secret",
+        "--rtp-ports=20000-20003",
         "--workers",
         "3",
         "--data",
@@ -132,6 +134,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_HOST_NAME", "media.example.net,media"),
         ("WHIPSTITCH_ICE_SERVER", "stun:s:3478, turn:t username=u credential=c"),
         ("WHIPSTITCH_TOKEN", "secret"),
+        ("WHIPSTITCH_RTP_PORTS", "20000-20003"),
         ("WHIPSTITCH_WORKERS", "3"),
         ("WHIPSTITCH_DATA", "/var/lib/w"),
         ("WHIPSTITCH_KEYFRAME_CACHE", "off"),
@@ -155,6 +158,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         host_name = ['media.example.net', 'media']
         ice_server = ['stun:s:3478', 'turn:t username=u credential=c']
         token = 'secret'
+        rtp_ports = '20000-20003'
         workers = 3
         keyframe_cache = false
         data = '/var/lib/w'

@@ -1,11 +1,13 @@
 //! What may be written as the value of a key: each function judges one kind and says what is wrong.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::uri::Authority;
 use ipnet::IpNet;
+use whipstitch_ffmpeg::Ports;
 use whipstitch_plane::MAX_WORKERS;
 
 use crate::access::literal;
@@ -34,6 +36,18 @@ pub(super) fn one(values: &[String]) -> Result<&str, String> {
 pub(super) fn address(values: &[String]) -> Result<SocketAddr, String> {
     let text = one(values)?;
     text.parse().map_err(|_| format!("{text:?} is not an address and port such as 0.0.0.0:8555 or [::1]:8555"))
+}
+
+/// A range of ports that holds at least one block, or `off`.
+pub(super) fn ports(values: &[String]) -> Result<Option<RangeInclusive<u16>>, String> {
+    let text = one(values)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let range = text.split_once('-').and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    let range = range.ok_or_else(|| format!("{text:?} is not a range of ports such as 10000-10999, or off"))?;
+    Ports::new(range.clone()).map_err(|error| error.to_string())?;
+    Ok(Some(range))
 }
 
 pub(super) fn public_ips(values: &[String]) -> Result<Vec<IpAddr>, String> {

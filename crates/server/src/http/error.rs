@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use whipstitch_ffmpeg::Refused as LegRefused;
+
 use super::Takes;
 use crate::access::Decision;
 use crate::media::{PatchRefusal, Refusal};
@@ -68,6 +70,10 @@ pub(crate) enum Error {
     NoSuch(&'static str),
     /// An offer the media plane refuses.
     Offer(Refusal),
+    /// A leg it cannot have.
+    Leg(LegRefused),
+    /// What is for programs on this machine only.
+    Elsewhere,
     /// A fragment it refuses.
     Fragment(PatchRefusal),
     /// A broken invariant of ours; the log has the rest.
@@ -114,11 +120,12 @@ impl Error {
                 Decision::Malformed => StatusCode::BAD_REQUEST,
                 Decision::Insufficient => StatusCode::FORBIDDEN,
             },
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin | Self::Elsewhere => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Draining
             | Self::Overloaded
             | Self::NoAddress
+            | Self::Leg(LegRefused::NoPorts | LegRefused::Full)
             | Self::Offer(Refusal::Busy { .. })
             | Self::Fragment(PatchRefusal::Busy { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -138,7 +145,9 @@ impl Error {
             Self::NoCounterOffer
             | Self::Offer(Refusal::Unusable(_) | Refusal::Codec { .. })
             | Self::Fragment(PatchRefusal::Unprocessable(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. }) => StatusCode::CONFLICT,
+            Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. }) | Self::Leg(LegRefused::NotLive) => {
+                StatusCode::CONFLICT
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -167,7 +176,14 @@ impl Error {
             Self::NoCounterOffer => "the exchange of offer and answer is complete; start a new session to change it",
             Self::NoSuch(what) | Self::Head(what) => what,
             Self::Offer(Refusal::Conflict { .. }) => "somebody is publishing this stream already",
-            Self::Offer(Refusal::NotLive { .. }) => "nobody is publishing this stream yet",
+            Self::Leg(LegRefused::NoPorts) => {
+                "all ports of --rtp-ports are taken; wait until a reader ends, or widen it"
+            }
+            Self::Leg(LegRefused::Full) => "the server has no room for another session now",
+            Self::Elsewhere => "this is for programs on this machine: the media goes to ports of 127.0.0.1",
+            Self::Offer(Refusal::NotLive { .. }) | Self::Leg(LegRefused::NotLive) => {
+                "nobody is publishing this stream yet"
+            }
             Self::Offer(Refusal::Syntax(text) | Refusal::Unusable(text) | Refusal::Codec { text, .. }) => {
                 return text.clone();
             }
@@ -204,7 +220,9 @@ impl Error {
             Self::Overloaded => Some("overload"),
             Self::TooMany { .. } => Some("rate"),
             Self::Offer(Refusal::Conflict { .. }) => Some("conflict"),
-            Self::Offer(Refusal::Busy { .. }) | Self::Fragment(PatchRefusal::Busy { .. }) => Some("global"),
+            Self::Leg(LegRefused::NoPorts | LegRefused::Full)
+            | Self::Offer(Refusal::Busy { .. })
+            | Self::Fragment(PatchRefusal::Busy { .. }) => Some("global"),
             _ => None,
         };
         let lacking = match self {
@@ -218,7 +236,7 @@ impl Error {
         match self {
             Self::Draining => Some(DRAINING),
             Self::TooMany { retry_after } => Some(*retry_after),
-            Self::Overloaded | Self::NoAddress => Some(OVERLOADED),
+            Self::Overloaded | Self::NoAddress | Self::Leg(_) => Some(OVERLOADED),
             Self::Offer(
                 Refusal::Conflict { retry_after } | Refusal::NotLive { retry_after } | Refusal::Busy { retry_after },
             )

@@ -17,6 +17,7 @@ mod openapi;
 mod ops;
 mod pages;
 mod request;
+mod sdp;
 mod sessions;
 mod shown;
 mod streams;
@@ -40,6 +41,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
+use whipstitch_ffmpeg::Legs;
 use whipstitch_stream::StreamKey;
 
 use crate::access::{Decision, Policy, Right};
@@ -92,6 +94,8 @@ pub(crate) struct Settings {
     pub(crate) requests: Rate,
     /// PATCH of one session.
     pub(crate) session: Rate,
+    /// Who hands streams to programs on this machine as plain RTP.
+    pub(crate) legs: Option<Legs>,
 }
 
 /// Whom a request comes from, for limits and the log; in the extensions of the request.
@@ -220,6 +224,7 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
         ]
     });
     let own = [
+        ("/whip/{stream}/sdp", any(sdp::endpoint)),
         ("/api/v3/webrtc/stats", any(streams::counts)),
         ("/api/v1/streams", any(streams::list)),
         ("/api/v1/streams/{stream}", any(streams::one)),

@@ -15,7 +15,15 @@ pub(super) const STREAM: &str = "^[A-Za-z0-9._-]{1,128}$";
 /// Every route of WHIP and WHEP.
 pub(super) fn routes() -> Vec<(&'static str, PathItem)> {
     let of = |mount: &'static Mount| [(mount.endpoint, endpoint(mount)), (mount.session, session(mount))];
-    MOUNTS.iter().flat_map(of).collect()
+    MOUNTS.iter().flat_map(of).chain([("/whip/{stream}/sdp", sdp())]).collect()
+}
+
+fn sdp() -> PathItem {
+    let named = |op: Op| op.names("stream", STREAM, "the stream");
+    let get = named(Op::new("An SDP for FFmpeg on this machine, with ports leased to it"));
+    let get = get.needs(Right::Play, true).asks().fails(&[404, 409]);
+    let get = get.answers(200, "what will come to the ports", Carries::Text(OFFER.media_type), &[]);
+    item("watch", vec![(HttpMethod::Get, get)], named(Op::options(None)))
 }
 
 fn endpoint(mount: &Mount) -> PathItem {

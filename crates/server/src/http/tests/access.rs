@@ -6,6 +6,8 @@ use super::*;
 
 /// Every route but those of WHIP and WHEP: method, target, what it needs.
 const ROUTES: &[(&str, &str, Option<Right>)] = &[
+    ("GET", "/whip/a/sdp", Some(Right::Play)),
+    ("HEAD", "/whip/a/sdp", Some(Right::Play)),
     ("GET", "/api/v3/webrtc/stats", Some(Right::Observe)),
     ("GET", "/api/v1/streams", Some(Right::Observe)),
     ("GET", "/api/v1/streams/a", Some(Right::Observe)),

@@ -1,0 +1,40 @@
+//! `GET /whip/{stream}/sdp`: a description for FFmpeg on this machine, with ports of its own (design.md 2.4). Each GET
+//! leases its own; a HEAD leases nothing, and tells whether a GET could.
+
+use axum::extract::State as FromState;
+use axum::http::Method;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use whipstitch_stream::StreamKey;
+
+use super::error::Error;
+use super::offer::OFFER;
+use super::request::Request;
+use super::{State, options};
+use crate::access::Right;
+
+const ALLOW: &str = "OPTIONS, GET, HEAD";
+
+pub(super) async fn endpoint(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
+    match *request.method() {
+        Method::OPTIONS => return Ok(options(ALLOW, None)),
+        Method::GET | Method::HEAD => {}
+        _ => return Err(Error::Method { allow: ALLOW }),
+    }
+    let name = request.name("stream").to_owned();
+    state.allow_on(Right::Play, StreamKey::parse(&name).ok().as_ref(), &request)?;
+    let Some(legs) = &state.0.settings.legs else { return Err(Error::NoSuch("this server leases no RTP ports")) };
+    // The media goes to this machine: whoever is elsewhere would only use up ports.
+    if !request.caller().is_on_this_machine() {
+        return Err(Error::Elsewhere);
+    }
+    if state.is_draining() {
+        return Err(Error::Draining);
+    }
+    let stream = request.stream_called(&name)?;
+    let text = match *request.method() {
+        Method::HEAD => String::new(),
+        _ => legs.lease(&stream).await.map_err(Error::Leg)?,
+    };
+    Ok(([(header::CONTENT_TYPE, OFFER.media_type)], text).into_response())
+}
