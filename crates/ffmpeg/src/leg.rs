@@ -87,7 +87,7 @@ impl Peer for Leg {
         Role::Subscriber
     }
 
-    /// None finds it: it has no ufrag that is told to anybody, and no address.
+    /// None finds it: it has no ufrag and no address.
     fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
 
     fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}

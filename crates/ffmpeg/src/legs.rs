@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use whipstitch_media::sdp::{self, Header, Section};
 use whipstitch_media::{Codec, Kind};
-use whipstitch_plane::{Ending, Plane, ufrag_tag};
+use whipstitch_plane::{Ending, Plane};
 use whipstitch_rtp::{Reader, sender};
 use whipstitch_stream::running::Description;
 use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey};
@@ -94,8 +94,7 @@ impl Legs {
         let text = sdp::write(&header, &sections);
         let (worker, port) = (self.plane.next_worker(), block.first());
         let leg = Leg::new(Instant::now(), slot, block, codecs, reader, ways);
-        let ufrag = format!("{}{:016x}", ufrag_tag(worker), random());
-        self.plane.add(worker, Box::new(leg), ufrag, Ending::default()).map_err(|_| Refused::Full)?;
+        self.plane.add(worker, Box::new(leg), None, Ending::default()).map_err(|_| Refused::Full)?;
         tracing::info!(%session, %stream, port, "ports leased to a reader of plain RTP");
         Ok(text)
     }

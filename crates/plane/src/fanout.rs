@@ -94,6 +94,7 @@ impl LocalStream {
         for packet in &burst.packets {
             self.history.insert(packet);
         }
+        self.history.set_clocks(&burst.clocks);
         self.forgets.get_or_insert(now + Limits::default().age);
     }
 

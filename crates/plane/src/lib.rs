@@ -15,6 +15,7 @@ mod outboxes;
 mod peer;
 mod plane;
 mod report;
+mod roster;
 mod strangers;
 mod timers;
 mod worker;

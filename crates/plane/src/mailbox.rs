@@ -17,6 +17,7 @@ use crate::measure::WorkerReport;
 use crate::notes::{Ending, Noted, Notes};
 use crate::peer::{Peer, PeerCommand};
 use crate::report::Report;
+use crate::roster::Entered;
 use crate::worker::Moved;
 
 /// Commands and bursts a worker may be behind. A burst a frame of 100 streams at 50 packets a second of audio is 8000 a
@@ -33,8 +34,8 @@ pub struct Full;
 
 /// What a worker can be told, as long as it keeps up.
 pub(crate) enum Command {
-    /// Take this session over, unless it is to end already; its first local ufrag.
-    Add { peer: Box<dyn Peer>, ufrag: String, ending: Ending },
+    /// Take this session over, unless it is to end already; its first local ufrag, if datagrams find it by one.
+    Add { peer: Box<dyn Peer>, ufrag: Option<String>, ending: Ending, entered: Entered },
     /// Tell a session something.
     Peer { session: SessionId, command: PeerCommand },
     /// From the home of a stream: packets, and whether others before them found no room.

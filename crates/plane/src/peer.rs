@@ -193,6 +193,10 @@ pub enum Action {
 pub enum PeerCommand {
     /// New credentials on both sides (RFC 9725 4.3.3).
     IceRestart(IceRestart),
+    /// A subscriber is to send nothing until it is told to go on (RTSP PAUSE).
+    Pause,
+    /// It goes on, at the next start.
+    Resume,
 }
 
 /// The credentials of an ICE restart. Secrets: never shown.

@@ -16,7 +16,8 @@ use crate::mailbox::{Command, Full, Mailbox, mailbox};
 use crate::measure::WorkerReport;
 use crate::notes::Ending;
 use crate::peer::{Peer, PeerCommand};
-use crate::report::Report;
+use crate::report::{Report, Role};
+use crate::roster::{Handle, Roster};
 use crate::worker::{Common, Worker};
 
 /// The alphabet of ice-char (RFC 8839 5.4): a ufrag's first letter names the worker of its session.
@@ -81,6 +82,7 @@ struct Shared {
     turn: AtomicUsize,
     closed: Closed,
     running: Running,
+    roster: Roster,
 }
 
 impl Plane {
@@ -108,6 +110,7 @@ impl Plane {
             turn: AtomicUsize::new(0),
             closed: Closed::default(),
             running: Running::new(),
+            roster: Roster::default(),
         };
         for (index, ((poll, inbox), sockets)) in polls.into_iter().zip(sockets).enumerate() {
             let worker = Worker::new(index, poll, sockets, inbox, shared.common(config.stream))?;
@@ -135,11 +138,22 @@ impl Plane {
     }
 
     /// Hands a session over. From now on only its worker touches it. One that is to end already ends as it arrives.
+    /// Datagrams find it by its `ufrag`; a session without one has a way of its own to its peer.
     ///
     /// # Errors
     /// [`Full`] when the worker is too far behind; the session is dropped.
-    pub fn add(&self, worker: usize, peer: Box<dyn Peer>, ufrag: String, ending: Ending) -> Result<(), Full> {
-        self.mailbox(worker)?.send(Command::Add { peer, ufrag, ending })
+    pub fn add(&self, worker: usize, peer: Box<dyn Peer>, ufrag: Option<String>, ending: Ending) -> Result<(), Full> {
+        let handle = Handle { worker, role: peer.role(), stream: peer.stream().clone(), ending: ending.clone() };
+        let entered = self.shared.roster.enter(peer.session(), handle);
+        self.mailbox(worker)?.send(Command::Add { peer, ufrag, ending, entered })
+    }
+
+    /// Ends a session by its public name, whoever added it. Gives the stream it published or watched, and as what;
+    /// `None` when there is no such session.
+    pub fn end_session(&self, session: SessionId, reason: CloseReason) -> Option<(Role, StreamKey)> {
+        let Handle { worker, role, stream, ending } = self.shared.roster.find(session)?;
+        self.end(worker, session, &ending, reason);
+        Some((role, stream))
     }
 
     /// Ends a session, however far behind its worker is: it takes no notice of anything from then on. `ending` is what

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use whipstitch_media::Kind;
 
 use crate::cache::{self, Cache};
-use crate::forward::Forwarded;
+use crate::forward::{Clock, Forwarded};
 use crate::track::PerKind;
 
 /// Bounds of a [`History`], for each track.
@@ -40,12 +40,13 @@ const FIRST_PLACES: usize = 64;
 pub struct History {
     rings: PerKind<Ring>,
     cache: Option<Cache>,
+    clocks: PerKind<Option<Clock>>,
 }
 
 impl History {
     /// Empty; nothing is allocated before the first packet.
     pub fn new(limits: Limits) -> Self {
-        Self { rings: PerKind::from_fn(|_| Ring::new(limits)), cache: None }
+        Self { rings: PerKind::from_fn(|_| Ring::new(limits)), cache: None, clocks: PerKind::default() }
     }
 
     /// The same, which also keeps the video since its last start; `None` for no such cache.
@@ -60,6 +61,18 @@ impl History {
         if let Some(cache) = &mut self.cache {
             cache.insert(forwarded);
         }
+    }
+
+    /// Remembers what the last burst said of its tracks' clocks.
+    pub fn set_clocks(&mut self, clocks: &PerKind<Option<Clock>>) {
+        for (kind, clock) in clocks.iter() {
+            self.clocks[kind] = clock.or(self.clocks[kind]);
+        }
+    }
+
+    /// The clocks of the last bursts: what a report to who joins is made of before the next burst comes.
+    pub fn clocks(&self) -> &PerKind<Option<Clock>> {
+        &self.clocks
     }
 
     /// What who joins may be given, if such a thing is kept.

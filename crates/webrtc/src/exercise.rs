@@ -137,7 +137,7 @@ impl Host {
         let identified = Identified { session, stream, user_agent: None, half_open, _registration: registration };
         let edge = Edge::new(now, local.clone(), remote.clone());
         let peer = Session::new(now, identified, edge, engine, state);
-        let added = self.worker.add(0, Box::new(peer), local.ufrag.clone(), ending.clone());
+        let added = self.worker.add(0, Box::new(peer), Some(local.ufrag.clone()), ending.clone());
         added.expect("nobody is held up");
         Joined { session, ending, local, remote }
     }

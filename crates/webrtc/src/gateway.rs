@@ -224,7 +224,7 @@ impl Gateway {
         };
         let session = Session::new(now, identified, edge, new.engine, new.role);
         // The session exists before its URL is told (protocol.md 4.3).
-        self.shared.plane.add(new.worker, Box::new(session), credentials.ufrag, ending).map_err(|_| {
+        self.shared.plane.add(new.worker, Box::new(session), Some(credentials.ufrag), ending).map_err(|_| {
             self.shared.register.forget(&resource);
             Refusal::Busy { retry_after: RETRY_AFTER }
         })?;
@@ -272,8 +272,15 @@ impl Gateway {
     }
 
     fn close_session(&self, session: SessionId, reason: CloseReason) -> bool {
-        let Some(live) = self.shared.register.session(session) else { return false };
-        self.end(&live, reason);
+        if let Some(live) = self.shared.register.session(session) {
+            self.end(&live, reason);
+            return true;
+        }
+        // One of another protocol, which has no URL here.
+        let Some((role, stream)) = self.shared.plane.end_session(session, reason) else { return false };
+        if role == Role::Publisher {
+            self.shared.directory.vacate(&stream, session);
+        }
         true
     }
 

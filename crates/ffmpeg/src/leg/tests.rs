@@ -106,7 +106,7 @@ impl Scene {
         let directory = Directory::new(directory::Config::default(), worker.now());
         let (queue, publisher) = (Arc::default(), Ending::default());
         let peer = Publisher { stream: stream.clone(), queue: Arc::clone(&queue) };
-        worker.add(0, Box::new(peer), "Apublisher".into(), publisher.clone()).unwrap();
+        worker.add(0, Box::new(peer), None, publisher.clone()).unwrap();
         // Any block that is free at the moment; each test looks elsewhere.
         let first = 30_000 + 16 * (std::process::id() % 500) as u16;
         let block = Ports::new(first..=first + 2_000).unwrap().lease().unwrap();
@@ -118,7 +118,7 @@ impl Scene {
         let mut scene = Scene { worker, directory, queue, stream, publisher, port, seq: 100 };
         scene.publish();
         scene.video(KEY);
-        scene.worker.add(0, Box::new(leg), "Aleg".into(), Ending::default()).unwrap();
+        scene.worker.add(0, Box::new(leg), None, Ending::default()).unwrap();
         scene
     }
 

@@ -35,6 +35,7 @@ use crate::measure::WorkerReport;
 use crate::notes::{Ending, MAX_ROUTES, Noted, RouteNote, StreamNote};
 use crate::peer::{Action, Batches, Peer};
 use crate::report::Role;
+use crate::roster::Entered;
 use crate::timers::Timers;
 
 /// Receive bursts of one socket in one turn: with 32 datagrams or more in each, about a millisecond of work.
@@ -75,6 +76,7 @@ struct Slot {
     session: SessionId,
     role: Role,
     ending: Ending,
+    _entered: Entered,
     /// Where it is among this worker's streams, once it has published or subscribed.
     stream: Option<usize>,
     /// Addresses that are its own, and the worker whose socket they come in through.
@@ -295,7 +297,7 @@ impl Worker {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Add { peer, ufrag, ending } => self.add(peer, ufrag, ending),
+            Command::Add { peer, ufrag, ending, entered } => self.add(peer, ufrag, ending, entered),
             Command::Peer { session, command } => {
                 if let Some(&key) = self.sessions.get(&session) {
                     self.with(key, |peer, cx| peer.handle_command(cx, command));
@@ -314,7 +316,7 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, peer: Box<dyn Peer>, ufrag: String, ending: Ending) {
+    fn add(&mut self, peer: Box<dyn Peer>, ufrag: Option<String>, ending: Ending, entered: Entered) {
         let (session, role) = (peer.session(), peer.role());
         self.totals.totals_mut(role).begun += 1;
         let slot = Slot {
@@ -322,15 +324,16 @@ impl Worker {
             session,
             role,
             ending,
+            _entered: entered,
             stream: None,
             remotes: Vec::new(),
             connections: Vec::new(),
-            ufrags: vec![ufrag.clone()],
+            ufrags: ufrag.iter().cloned().collect(),
             scheduled: None,
         };
         let key = self.slots.insert(slot);
         self.sessions.insert(session, key);
-        self.ufrags.insert(ufrag, key);
+        self.ufrags.extend(ufrag.map(|ufrag| (ufrag, key)));
         self.reschedule(key);
         self.end_ordered(key);
     }

@@ -15,6 +15,7 @@ use crate::notes::Ending;
 use crate::peer::{Peer, PeerCommand};
 use crate::plane::home;
 use crate::report::Report;
+use crate::roster::{Handle, Roster};
 
 /// The workers of a plane that nobody started. What is done to one is taken in the same turn, and so is everything that
 /// workers tell each other then, unless a worker is held.
@@ -71,8 +72,16 @@ impl Stepped {
     ///
     /// # Errors
     /// [`Full`] when the worker is held and too far behind; the session is dropped.
-    pub fn add(&mut self, worker: usize, peer: Box<dyn Peer>, ufrag: String, ending: Ending) -> Result<(), Full> {
-        self.send(worker, Command::Add { peer, ufrag, ending })
+    pub fn add(
+        &mut self,
+        worker: usize,
+        peer: Box<dyn Peer>,
+        ufrag: Option<String>,
+        ending: Ending,
+    ) -> Result<(), Full> {
+        let (role, stream) = (peer.role(), peer.stream().clone());
+        let entered = Roster::default().enter(peer.session(), Handle { worker, role, stream, ending: ending.clone() });
+        self.send(worker, Command::Add { peer, ufrag, ending, entered })
     }
 
     /// See [`Plane::tell`](crate::Plane::tell).

@@ -112,6 +112,19 @@ fn what_a_publisher_sends_is_described_as_long_as_it_does() {
 }
 
 #[test]
+fn a_session_is_ended_by_its_name_whoever_added_it_and_however_it_is_found() {
+    let plane = plane(2);
+    let (script, seen) = Script::new(1, Role::Publisher);
+    let (stream, ending) = (script.stream.clone(), script.ending.clone());
+    // Without a ufrag: no datagram finds it.
+    plane.add(1, Box::new(script), None, ending).unwrap();
+    assert_eq!(plane.end_session(SessionId(2), CloseReason::ByRequest), None);
+    assert_eq!(plane.end_session(SessionId(1), CloseReason::ByRequest), Some((Role::Publisher, stream)));
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Closed));
+    until(|| plane.end_session(SessionId(1), CloseReason::ByRequest).is_none());
+}
+
+#[test]
 fn who_ends_while_it_subscribes_takes_nobody_along() {
     let plane = plane(1);
     let (mut fussy, seen) = Script::new(2, Role::Subscriber);

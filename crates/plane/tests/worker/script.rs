@@ -140,8 +140,9 @@ impl Peer for Script {
     }
 
     fn handle_command(&mut self, _: &mut Context<'_>, command: PeerCommand) {
-        let PeerCommand::IceRestart(_) = command;
-        self.meet(Met::Restart);
+        if let PeerCommand::IceRestart(_) = command {
+            self.meet(Met::Restart);
+        }
     }
 
     fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
@@ -199,7 +200,7 @@ pub(crate) fn add(plane: &Plane, worker: usize, script: Script) {
 
 pub(crate) fn try_add(plane: &Plane, worker: usize, script: Script) -> Result<(), Full> {
     let (ufrag, ending) = (ufrag(worker, script.session.0), script.ending.clone());
-    plane.add(worker, Box::new(script), ufrag, ending)
+    plane.add(worker, Box::new(script), Some(ufrag), ending)
 }
 
 pub(crate) fn vp8() -> Tracks {

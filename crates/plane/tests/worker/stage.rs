@@ -287,7 +287,7 @@ impl Stage {
             stay: 0,
             log: Arc::clone(&log),
         };
-        self.plane.add(worker, Box::new(actor), ufrag(worker, session), ending.clone())?;
+        self.plane.add(worker, Box::new(actor), Some(ufrag(worker, session)), ending.clone())?;
         let path = self.address();
         Ok(Client { session, worker, role, stream: stream.clone(), path, ending, log })
     }

@@ -83,6 +83,8 @@ impl Peer for Session {
     fn handle_command(&mut self, cx: &mut Context<'_>, command: PeerCommand) {
         match command {
             PeerCommand::IceRestart(restart) => self.restart(cx, restart),
+            // For sessions of other protocols.
+            PeerCommand::Pause | PeerCommand::Resume => {}
         }
     }
 
