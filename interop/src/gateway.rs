@@ -44,7 +44,9 @@ impl Gateway {
     /// say otherwise.
     pub fn start(mut program: Command, command: &str, flags: &[&str]) -> Gateway {
         let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
-        program.args([command, "--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--data"]).arg(data.path());
+        program
+            .args([command, "--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--rtsp", "127.0.0.1:0", "--data"])
+            .arg(data.path());
         program.args(flags);
         let process = Process::start("whipstitch", &program);
         let base = process.line(START, "start-up line", |line| {
@@ -56,6 +58,14 @@ impl Gateway {
     /// The URL of a path on this gateway.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// The RTSP URL of a stream, with `credentials` (`user:password@`, or nothing) before the host.
+    pub fn rtsp(&self, credentials: &str, stream: &str) -> String {
+        let address = self
+            .process
+            .line(START, "an RTSP listener", |line| Some(line.strip_prefix("listening on rtsp tcp ")?.to_owned()));
+        format!("rtsp://{credentials}{address}/live/{stream}")
     }
 
     /// The TCP port of HTTP.

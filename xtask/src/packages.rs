@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 
 /// Package, and what it is for.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("build-essential", "the C compiler and make for the crypto libraries"),
     ("perl", "the build of the vendored OpenSSL"),
     ("pkg-config", "finds libsrtp"),
@@ -26,6 +26,7 @@ const PACKAGES: [(&str, &str); 20] = [
     ("gstreamer1.0-plugins-ugly", "GStreamer's H.264"),
     ("gstreamer1.0-libav", "GStreamer's decoders"),
     ("gstreamer1.0-nice", "GStreamer's ICE"),
+    ("gstreamer1.0-tools", "gst-launch-1.0, which reads RTSP"),
     ("nftables", "blocks UDP in tests"),
 ];
 

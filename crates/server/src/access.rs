@@ -120,7 +120,7 @@ impl Policy {
             Credential::None if open => decision(Decision::Allowed),
             Credential::None | Credential::OtherScheme => decision(Decision::Missing),
             Credential::Malformed => decision(Decision::Malformed),
-            Credential::Bearer(text) => self.judge(right, stream, &text, now),
+            Credential::Bearer(text) => self.judge(right, stream, |token| token.matches(&text), now),
         }
     }
 
@@ -131,26 +131,52 @@ impl Policy {
     }
 
     fn is_open(&self, right: Right, caller: &Caller<'_>) -> bool {
+        self.is_open_to(right, caller.is_local())
+    }
+
+    fn is_open_to(&self, right: Right, local: bool) -> bool {
         let configured = self.needs_token();
         match (right, self.session_auth) {
             (Right::Session(_), SessionAuth::Capability) => true,
             (Right::Control, _) => false,
             (Right::Play | Right::Session(Role::Subscriber), _) => !configured,
-            (Right::Publish | Right::Session(Role::Publisher), _) => {
-                self.open_publish || (!configured && caller.is_local())
-            }
-            (Right::Observe, _) => !configured && caller.is_local(),
+            (Right::Publish | Right::Session(Role::Publisher), _) => self.open_publish || (!configured && local),
+            (Right::Observe, _) => !configured && local,
         }
     }
 
-    fn judge(&self, right: Right, stream: Option<&StreamKey>, text: &str, now: SystemTime) -> Verdict {
+    /// Decides on a client of another protocol than HTTP, which knows of no pages and no proxies. `shows` tells whether it
+    /// has shown a token; `None` when it has shown nothing.
+    #[must_use]
+    pub fn decide_for(
+        &self,
+        right: Right,
+        stream: &StreamKey,
+        peer: IpAddr,
+        shows: Option<&dyn Fn(&Token) -> bool>,
+        now: SystemTime,
+    ) -> Verdict {
+        let local = peer.to_canonical().is_loopback();
+        match (self.is_open_to(right, local), shows) {
+            (true, _) if !self.needs_token() => Verdict { decision: Decision::Allowed, token: None },
+            (true, None) => Verdict { decision: Decision::Allowed, token: None },
+            (false, None) => Verdict { decision: Decision::Missing, token: None },
+            (_, Some(shows)) => self.judge(right, Some(stream), shows, now),
+        }
+    }
+
+    fn judge(
+        &self,
+        right: Right,
+        stream: Option<&StreamKey>,
+        shows: impl Fn(&Token) -> bool,
+        now: SystemTime,
+    ) -> Verdict {
         // All are compared always: which one matched must not show in the time taken.
-        let owner = self.token.as_ref().is_some_and(|token| token.matches(text));
-        let admin = self.admin.as_ref().is_some_and(|token| token.matches(text));
-        let listed = self
-            .tokens
-            .iter()
-            .fold(None, |found, listed| if listed.token.matches(text) { Some(listed) } else { found });
+        let owner = self.token.as_ref().is_some_and(&shows);
+        let admin = self.admin.as_ref().is_some_and(&shows);
+        let listed =
+            self.tokens.iter().fold(None, |found, listed| if shows(&listed.token) { Some(listed) } else { found });
         let decision = match (owner, listed, admin, right) {
             (true, ..) | (_, None, true, Right::Observe | Right::Control) => Decision::Allowed,
             (_, Some(listed), ..) if listed.is_expired(now) => Decision::Expired,

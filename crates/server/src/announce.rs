@@ -14,6 +14,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) http: SocketAddr,
     /// Where media really arrives.
     pub(crate) rtc: &'a [SocketAddr],
+    /// Where RTSP players are served, if they are.
+    pub(crate) rtsp: Option<SocketAddr>,
     /// Addresses of this machine that others can reach, best first.
     pub(crate) machine: &'a [IpAddr],
     /// The file with the generated admin token; why there is none; or nothing because a token is configured.
@@ -28,6 +30,7 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     for transport in ["udp", "tcp"] {
         lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc {transport} {address}")));
     }
+    lines.extend(facts.rtsp.map(|address| format!("listening on rtsp tcp {address}")));
     let here = format!("http://{}", local(facts.http));
     lines.push("STREAM in the URLs below: a name of your choice".to_owned());
     if facts.config.needs_token() {
@@ -40,14 +43,16 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     lines.extend(watching(&here, facts.demo));
     lines.push(format!("publish from a browser {here}/publish/STREAM"));
     lines.push(format!("publish (WHIP: OBS, FFmpeg) {here}/whip/STREAM"));
-    if let Some(there) = elsewhere(facts) {
+    lines.extend(facts.rtsp.map(|address| reading(&local(address), facts.demo)));
+    if let Some(there) = elsewhere(facts.http, facts) {
         lines.push("from other machines:".to_owned());
-        lines.push(format!("overview {there}/"));
-        lines.extend(watching(&there, facts.demo));
+        lines.push(format!("overview http://{there}/"));
+        lines.extend(watching(&format!("http://{there}"), facts.demo));
         // No browser gives a camera to a page of that URL, and without either of these nobody may publish there.
         if facts.config.needs_token() || facts.config.open_publish {
-            lines.push(format!("publish (WHIP: OBS, FFmpeg) {there}/whip/STREAM"));
+            lines.push(format!("publish (WHIP: OBS, FFmpeg) http://{there}/whip/STREAM"));
         }
+        lines.extend(facts.rtsp.and_then(|rtsp| Some(reading(&elsewhere(rtsp, facts)?, facts.demo))));
     }
     lines.extend(access(facts));
     lines
@@ -63,14 +68,18 @@ fn watching(base: &str, demo: Option<&str>) -> [String; 2] {
     [format!("watch {base}/watch/{stream}"), format!("watch (WHEP) {base}/whep/{stream}")]
 }
 
-/// The beginning of the URLs for other machines, where the listener can be reached from those.
-fn elsewhere(facts: &Facts<'_>) -> Option<String> {
-    if !facts.http.ip().is_unspecified() {
+fn reading(host: &str, demo: Option<&str>) -> String {
+    format!("read (RTSP: FFmpeg, VLC) rtsp://{host}/live/{}", demo.unwrap_or("STREAM"))
+}
+
+/// Host and port in the URLs for other machines, where the listener can be reached from those.
+fn elsewhere(listener: SocketAddr, facts: &Facts<'_>) -> Option<String> {
+    if !listener.ip().is_unspecified() {
         return None;
     }
-    let fits = |ip: &&IpAddr| facts.http.is_ipv6() || ip.is_ipv4();
+    let fits = |ip: &&IpAddr| listener.is_ipv6() || ip.is_ipv4();
     let ip = facts.config.public_ip.iter().chain(facts.machine).find(fits)?;
-    Some(format!("http://{}", SocketAddr::new(*ip, facts.http.port())))
+    Some(SocketAddr::new(*ip, listener.port()).to_string())
 }
 
 /// Host and port that reach the listener from this machine. By name where that works: browsers give camera and
@@ -125,6 +134,7 @@ mod tests {
             config,
             http: http.parse().unwrap(),
             rtc: &["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()],
+            rtsp: config.rtsp,
             machine: &["192.168.1.5".parse().unwrap()],
             admin,
             demo,
@@ -142,6 +152,7 @@ listening on rtc udp 0.0.0.0:8189
 listening on rtc udp [::]:8189
 listening on rtc tcp 0.0.0.0:8189
 listening on rtc tcp [::]:8189
+listening on rtsp tcp 127.0.0.1:8554
 STREAM in the URLs below: a name of your choice
 on this machine:
 overview http://localhost:8555/
@@ -149,6 +160,7 @@ watch http://localhost:8555/watch/STREAM
 watch (WHEP) http://localhost:8555/whep/STREAM
 publish from a browser http://localhost:8555/publish/STREAM
 publish (WHIP: OBS, FFmpeg) http://localhost:8555/whip/STREAM
+read (RTSP: FFmpeg, VLC) rtsp://localhost:8554/live/STREAM
 from other machines:
 overview http://192.168.1.5:8555/
 watch http://192.168.1.5:8555/watch/STREAM

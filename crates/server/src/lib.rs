@@ -19,5 +19,6 @@ pub mod media;
 pub mod patterns;
 mod proxies;
 pub mod rates;
+mod rtsp;
 pub mod run;
 pub mod tokens;

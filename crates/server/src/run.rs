@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use whipstitch_ffmpeg::{Legs, Ports};
 use whipstitch_plane as plane;
+use whipstitch_rtsp::Server as Rtsp;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config as StreamConfig;
 use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
@@ -29,6 +30,7 @@ use crate::http::connection::Bounds;
 use crate::http::cors::Origins;
 use crate::http::{self, Settings, State};
 use crate::proxies::Trusted;
+use crate::rtsp::Guard;
 
 /// How long players that were just told goodbye may still ask when to come back.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -43,6 +45,14 @@ pub enum StartError {
     /// HTTP cannot listen there.
     #[error("--http {address}: cannot listen on TCP: {source}{}", hint(source.kind()))]
     Http {
+        /// What the configuration says.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// RTSP cannot listen there.
+    #[error("--rtsp {address}: cannot listen on TCP: {source}{}", hint(source.kind()))]
+    Rtsp {
         /// What the configuration says.
         address: SocketAddr,
         /// What the system says.
@@ -77,6 +87,7 @@ pub struct Server {
     rtc: Vec<SocketAddr>,
     admin: Option<Result<PathBuf, String>>,
     gateway: Gateway,
+    rtsp: Option<Rtsp>,
     state: State,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -104,6 +115,7 @@ impl Server {
         let rtc = gateway.local_addrs().to_vec();
 
         let (policy, admin) = policy(&config);
+        let rtsp = start_rtsp(&config, &gateway, &policy).await?;
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
         let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings(&config, &gateway));
         let (stop, stopped) = watch::channel(false);
@@ -113,8 +125,9 @@ impl Server {
             stopped,
             Bounds::of_this_process(GRACE),
         ));
-        info!(%http, ?rtc, "started");
-        Ok(Self { config, http, rtc, admin, gateway, state, stop, serving })
+        let served = rtsp.as_ref().map(Rtsp::local_addr);
+        info!(%http, ?rtc, rtsp = ?served, "started");
+        Ok(Self { config, http, rtc, admin, gateway, rtsp, state, stop, serving })
     }
 
     /// Where HTTP listens.
@@ -130,6 +143,7 @@ impl Server {
             config: &self.config,
             http: self.http,
             rtc: &self.rtc,
+            rtsp: self.rtsp.as_ref().map(Rtsp::local_addr),
             machine: &candidates::reachable(),
             admin: self.admin.as_ref(),
             demo,
@@ -139,6 +153,7 @@ impl Server {
     /// Takes no more sessions, says goodbye to those there are, and ends. Takes less than 10 s.
     pub async fn stop(self) {
         self.state.drain();
+        self.rtsp.iter().for_each(Rtsp::drain);
         info!("stopping");
         let gateway = self.gateway;
         let media = tokio::task::spawn_blocking(move || gateway.stop());
@@ -147,9 +162,21 @@ impl Server {
             warn!("media did not stop in order");
         }
         self.stop.send_replace(true);
+        // Its sessions have ended with media; what they were told is written now.
+        if let Some(rtsp) = self.rtsp {
+            rtsp.stop().await;
+        }
         let _ = self.serving.await;
         info!("stopped");
     }
+}
+
+async fn start_rtsp(config: &Config, gateway: &Gateway, policy: &Policy) -> Result<Option<Rtsp>, StartError> {
+    let Some(address) = config.rtsp else { return Ok(None) };
+    let guard = Guard { policy: policy.clone(), stream_names: config.stream_names.clone() };
+    let (plane, directory) = (gateway.plane().clone(), gateway.directory().clone());
+    let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard)).await;
+    rtsp.map(Some).map_err(|source| StartError::Rtsp { address, source })
 }
 
 fn stream(config: &Config) -> StreamConfig {

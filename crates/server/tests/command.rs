@@ -82,7 +82,17 @@ impl Running {
 
     fn start_in(command: &str, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let fixed = [command, "--http", "127.0.0.1:0", "--rtc", "127.0.0.1:0", "--data", data.path().to_str().unwrap()];
+        let fixed = [
+            command,
+            "--http",
+            "127.0.0.1:0",
+            "--rtc",
+            "127.0.0.1:0",
+            "--rtsp",
+            "127.0.0.1:0",
+            "--data",
+            data.path().to_str().unwrap(),
+        ];
         let mut child = whipstitch(&[&fixed, flags].concat()).envs(environment.iter().copied()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let log = Log::of(child.stderr.take().unwrap());
@@ -160,12 +170,12 @@ fn check_judges_a_file_without_starting_anything() {
     let by_variable = whipstitch(&["check"]).env("WHIPSTITCH_CONFIG", path).output().unwrap();
     assert_eq!(by_variable.status.code(), Some(0));
 
-    std::fs::write(&file, "http = 'here'\nworkers = -2\nrtsp = 'off'\n").unwrap();
+    std::fs::write(&file, "http = 'here'\nworkers = -2\nrtmp = 'off'\n").unwrap();
     let output = run(&["check", "--config", path]);
     assert_eq!(output.status.code(), Some(2));
     let mistakes = lines(&output.stderr);
     assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-    for (line, key) in [(1, "http"), (2, "workers"), (3, "rtsp")] {
+    for (line, key) in [(1, "http"), (2, "workers"), (3, "rtmp")] {
         assert!(mistakes.iter().any(|mistake| mistake.starts_with(&format!("{path}:{line}: {key}: "))), "{mistakes:?}");
     }
 }
@@ -184,7 +194,8 @@ fn an_address_in_use_is_named_with_its_flag_and_code_1() {
     let data = tempfile::tempdir().unwrap();
     let (tcp, udp) = (tcp.local_addr().unwrap().to_string(), udp.local_addr().unwrap().to_string());
     for (http, rtc, named) in [(tcp.as_str(), "127.0.0.1:0", "--http"), ("127.0.0.1:0", udp.as_str(), "--rtc")] {
-        let output = run(&["serve", "--http", http, "--rtc", rtc, "--data", data.path().to_str().unwrap()]);
+        let output =
+            run(&["serve", "--http", http, "--rtc", rtc, "--rtsp", "off", "--data", data.path().to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1), "{named}");
         let said = lines(&output.stderr);
         let line = said.last().unwrap();

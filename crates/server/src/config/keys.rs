@@ -4,8 +4,8 @@
 
 use super::Config;
 use super::values::{
-    address, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns, ports, public_ips,
-    seconds, single, switch, workers,
+    address, address_or_off, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns,
+    ports, public_ips, seconds, single, switch, workers,
 };
 use crate::access::SessionAuth;
 use crate::credentials::Token;
@@ -61,6 +61,12 @@ pub(crate) static KEYS: &[Key] = &[
         takes: Takes::Text("A:P"),
         help: "address and port of media, UDP and TCP; 0.0.0.0 is IPv6 too [0.0.0.0:8189]",
         set: |config, values| address(values).map(|address| config.rtc = address).map_err(single),
+    },
+    Key {
+        name: "rtsp",
+        takes: Takes::Text("A:P"),
+        help: "address and port of RTSP, for FFmpeg and players; or off [127.0.0.1:8554]",
+        set: |config, values| address_or_off(values).map(|address| config.rtsp = address).map_err(single),
     },
     Key {
         name: "public_ip",

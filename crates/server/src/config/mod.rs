@@ -49,6 +49,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where ICE, DTLS and SRTP arrive. The unspecified IPv4 address stands for all interfaces of both families.
     pub rtc: SocketAddr,
+    /// Where RTSP players are served; `None` is nowhere.
+    pub rtsp: Option<SocketAddr>,
     /// Addresses to announce instead of the one a client used; empty when there are none to override.
     pub public_ip: Vec<IpAddr>,
     /// Host names of this server, lower case, under which its address may be looked up.
@@ -101,6 +103,7 @@ impl Default for Config {
         Self {
             http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8555)),
             rtc: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8189)),
+            rtsp: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8554))),
             public_ip: Vec::new(),
             host_name: Vec::new(),
             ice_server: Vec::new(),
@@ -236,15 +239,23 @@ pub fn resolve(
 
 /// What is right by itself and wrong together.
 fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
+    let meet = |one: SocketAddr, other: SocketAddr| {
+        let hosts = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+        hosts && one.port() == other.port() && one.port() != 0
+    };
     let (http, rtc) = (config.http, config.rtc);
-    let meet = http.ip() == rtc.ip() || http.ip().is_unspecified() || rtc.ip().is_unspecified();
-    let one_port = (meet && http.port() == rtc.port() && http.port() != 0)
+    let media = meet(http, rtc)
         .then(|| Mistake::at("rtc", format!("HTTP has TCP port {} already; media needs another", http.port())));
+    let others = [("HTTP", http), ("media", rtc)];
+    let other = config.rtsp.and_then(|rtsp| others.into_iter().find(|(_, other)| meet(rtsp, *other)));
+    let rtsp = other.map(|(name, other)| {
+        Mistake::at("rtsp", format!("{name} has TCP port {} already; RTSP needs another", other.port()))
+    });
     let twice = config.tokens.iter().filter(|listed| Some(&listed.token) == config.token.as_ref());
     let twice = twice.map(|listed| {
         Mistake::at("tokens", format!("the token of {:?} is the one of `token`, which has all rights", &*listed.name))
     });
-    one_port.into_iter().chain(twice)
+    media.into_iter().chain(rtsp).chain(twice)
 }
 
 /// Variables that look like ours and set nothing: most likely misspelt.

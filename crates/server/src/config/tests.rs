@@ -58,6 +58,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
     let expected = Config {
         http: "127.0.0.1:1".parse().unwrap(),
         rtc: "[::1]:2".parse().unwrap(),
+        rtsp: Some("[::1]:3".parse().unwrap()),
         public_ip: vec!["203.0.113.7".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         host_name: vec!["media.example.net".to_owned(), "media".to_owned()],
         ice_server: ["stun:s:3478", "turn:t username=u credential=c"]
@@ -95,6 +96,8 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "--http=127.0.0.1:1",
         "--rtc",
         "[::1]:2",
+        "--rtsp",
+        "[::1]:3",
         "--public-ip",
         "203.0.113.7",
         "--public-ip=2001:db8::1",
@@ -130,6 +133,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
     let env = [
         ("WHIPSTITCH_HTTP", "127.0.0.1:1"),
         ("WHIPSTITCH_RTC", "[::1]:2"),
+        ("WHIPSTITCH_RTSP", "[::1]:3"),
         ("WHIPSTITCH_PUBLIC_IP", "203.0.113.7, 2001:db8::1"),
         ("WHIPSTITCH_HOST_NAME", "media.example.net,media"),
         ("WHIPSTITCH_ICE_SERVER", "stun:s:3478, turn:t username=u credential=c"),
@@ -154,6 +158,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
     let file = "
         http = '127.0.0.1:1'
         rtc = '[::1]:2'
+        rtsp = '[::1]:3'
         public_ip = ['203.0.113.7', '2001:db8::1']
         host_name = ['media.example.net', 'media']
         ice_server = ['stun:s:3478', 'turn:t username=u credential=c']
@@ -200,7 +205,7 @@ fn all_mistakes_of_all_sources_are_reported_one_line_each() {
         workers = 1.5
         token = 'two words'
         ice_server = ['stun:s', 'turn:t', 'turn:t username=two;words credential=two,words']
-        [rtsp]
+        [rtmp]
         a = 1
     ";
     let mistakes = resolved(&args, &env, file).unwrap_err();
@@ -218,7 +223,7 @@ fn all_mistakes_of_all_sources_are_reported_one_line_each() {
         "w.toml:7: ice_server: server 2: a turn URL needs",
         "w.toml:7: ice_server: server 3: word 2: a value must be without comma",
         "w.toml:7: ice_server: server 3: word 3: a value must be without comma",
-        "w.toml:8: rtsp: no such key",
+        "w.toml:8: rtmp: no such key",
         "WHIPSTITCH_OPEN_PUBLISH: \"perhaps\" is neither true nor false",
         "WHIPSTITCH_LOG: ",
         "--http: \"here\" is not an address and port",

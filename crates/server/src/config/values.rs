@@ -50,6 +50,13 @@ pub(super) fn ports(values: &[String]) -> Result<Option<RangeInclusive<u16>>, St
     Ok(Some(range))
 }
 
+pub(super) fn address_or_off(values: &[String]) -> Result<Option<SocketAddr>, String> {
+    match one(values)? {
+        "off" => Ok(None),
+        _ => address(values).map(Some).map_err(|what| format!("{what}, or off")),
+    }
+}
+
 pub(super) fn public_ips(values: &[String]) -> Result<Vec<IpAddr>, String> {
     if values.len() > MOST_PUBLIC_IPS {
         return Err(format!("at most {MOST_PUBLIC_IPS} addresses can be announced"));

@@ -43,8 +43,14 @@ impl Site {
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Site {
         let data = tempfile::tempdir().expect("a place for data");
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut config =
-            Config { http: anywhere, rtc: anywhere, workers: 1, data: data.path().to_owned(), ..Config::default() };
+        let mut config = Config {
+            http: anywhere,
+            rtc: anywhere,
+            rtsp: None,
+            workers: 1,
+            data: data.path().to_owned(),
+            ..Config::default()
+        };
         change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -1,0 +1,36 @@
+//! Who may do what is decided elsewhere; this is how it is asked.
+
+use std::net::IpAddr;
+
+use whipstitch_stream::StreamKey;
+
+use crate::auth::Proof;
+
+/// What a player or a source wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Receive a stream.
+    Play,
+    /// Send one.
+    Publish,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allowed,
+    /// A password is needed, and none that is known was shown.
+    Unknown,
+    /// A known one that does not carry this right.
+    Forbidden,
+}
+
+/// Decides. Depends on who asks and on the configuration, never on which streams exist.
+pub trait Access: Send + Sync + 'static {
+    /// Whether a client at `peer` that shows `proof` may do this.
+    fn judge(&self, right: Right, stream: &StreamKey, peer: IpAddr, proof: Option<&Proof<'_>>) -> Verdict;
+
+    /// Whether a stream may have this name here.
+    fn serves(&self, stream: &StreamKey) -> bool;
+}

@@ -1,0 +1,321 @@
+//! One RTSP connection: its bytes, its timers, and the sessions that belong to it.
+//!
+//! A task owns the socket. It reads requests for the [`Machine`], finds the answers to what that asks, and writes responses
+//! and, for readers in the connection, what their workers have put into the queue. It reads no further while a request
+//! waits for its answer or a response finds no room, so a client that asks and does not listen waits for itself.
+
+mod playing;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtsp_types::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use whipstitch_media::Kind;
+use whipstitch_stream::{CloseReason, StreamKey};
+
+use self::playing::Playing;
+use crate::machine::{Answer, ChosenWay, Effect, Facts, Machine, Question, SetUp, Step};
+use crate::queue::{Chunk, Outgoing, queue};
+use crate::random;
+use crate::server::Shared;
+use crate::udp;
+use crate::wire::{Decoder, Item};
+
+/// What may wait to be written before no more is taken from anywhere: two of the largest reads of a socket.
+const WRITE_AHEAD: usize = 128 * 1024;
+
+/// A reader that takes nothing for so long is closed (protocol.md 13.5).
+const STALLED: Duration = Duration::from_secs(10);
+
+/// How often the timers above are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The answer to a question that takes time.
+type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Serves a connection until it is closed from either side, or `stopped` says that everything ends.
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
+    let Ok(local) = stream.local_addr() else { return };
+    // Responses and packets are written when they are there: nothing is gained by waiting for more.
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let facts = Facts { peer, nonce: random::text(), access: Arc::clone(&shared.access) };
+    let (media, chunks) = queue();
+    let (ends, ended) = mpsc::channel(8);
+    let connection = Connection {
+        shared,
+        peer,
+        local,
+        machine: Machine::new(facts),
+        decoder: Decoder::default(),
+        pending: None,
+        playing: HashMap::new(),
+        media: Arc::new(media),
+        ends,
+        out: Out::default(),
+        heard: Instant::now(),
+        closing: false,
+    };
+    connection.run(reader, writer, chunks, ended, stopped).await;
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    machine: Machine,
+    decoder: Decoder,
+    pending: Option<(Pending, After)>,
+    /// The sessions, by their ids.
+    playing: HashMap<String, Playing>,
+    /// Where readers in the connection put their packets.
+    media: Arc<Outgoing>,
+    /// Readers that are gone say so here.
+    ends: mpsc::Sender<String>,
+    out: Out,
+    /// When something was read last.
+    heard: Instant,
+    /// What is to be written is the last.
+    closing: bool,
+}
+
+/// What is done once a question is answered.
+enum After {
+    Nothing,
+    /// Media of this session may begin: the response stands before it.
+    Begin(String),
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Out {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Since when nothing was taken, if something waits.
+    stuck: Option<Instant>,
+    /// Media in `bytes`: it counts as waiting until it is written.
+    chunks: Vec<Chunk>,
+}
+
+impl Out {
+    fn waiting(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.stuck.get_or_insert_with(Instant::now);
+    }
+
+    fn wrote(&mut self, len: usize) {
+        self.written += len;
+        self.stuck = Some(Instant::now());
+        if self.waiting().is_empty() {
+            self.bytes.clear();
+            self.chunks.clear();
+            self.written = 0;
+            self.stuck = None;
+        }
+    }
+}
+
+impl Connection {
+    async fn run(
+        mut self,
+        mut reader: OwnedReadHalf,
+        mut writer: OwnedWriteHalf,
+        mut chunks: mpsc::Receiver<Chunk>,
+        mut ended: mpsc::Receiver<String>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut look = tokio::time::interval(LOOK);
+        let mut bytes = vec![0; 16 * 1024];
+        let mut reason = CloseReason::ByPeer;
+        loop {
+            self.take_requests();
+            if self.closing && self.out.waiting().is_empty() {
+                break;
+            }
+            let room = self.out.waiting().len() < WRITE_AHEAD;
+            let asks = self.pending.is_some();
+            let may_read = !asks && room && !self.closing;
+            // A response is written before the media it speaks of.
+            let may_send = room && !matches!(self.pending, Some((_, After::Begin(_))));
+            tokio::select! {
+                read = reader.read(&mut bytes), if may_read => match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(len) => {
+                        self.heard = Instant::now();
+                        self.decoder.push(bytes.get(..len).unwrap_or_default());
+                    }
+                },
+                written = writer.write(self.out.waiting()), if !self.out.waiting().is_empty() => match written {
+                    Ok(0) | Err(_) => break,
+                    Ok(len) => self.out.wrote(len),
+                },
+                answer = answer(&mut self.pending), if asks => self.answered(answer),
+                Some(chunk) = chunks.recv(), if may_send => {
+                    self.out.put(&chunk.frames);
+                    self.out.chunks.push(chunk);
+                },
+                Some(id) = ended.recv() => {
+                    // What it has said goodbye with is in the queue already.
+                    while let Ok(chunk) = chunks.try_recv() {
+                        self.out.put(&chunk.frames);
+                    }
+                    self.gone(&id);
+                }
+                _ = look.tick() => if let Some(because) = self.is_over() {
+                    reason = because;
+                    break;
+                },
+                _ = stopped.wait_for(|stopped| *stopped), if !self.closing => self.closing = true,
+            }
+        }
+        let _ = writer.shutdown().await;
+        for (_, playing) in self.playing.drain() {
+            playing.left_alone(&self.shared, reason);
+        }
+    }
+
+    /// Does what the client asks for, as far as one thing after the other can be done now.
+    fn take_requests(&mut self) {
+        while self.pending.is_none() && !self.closing && self.out.waiting().len() < WRITE_AHEAD {
+            match self.decoder.next() {
+                Ok(None) => break,
+                // Reports of readers: they show that somebody is there, which the connection does anyway.
+                Ok(Some(Item::Frame(..))) => {}
+                Ok(Some(item)) => {
+                    if let Some(step) = self.machine.handle(item) {
+                        self.step(step);
+                    }
+                }
+                Err(violation) => {
+                    let last = self.machine.violated(violation);
+                    self.out.put(&last);
+                    self.closing = true;
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Reply(reply) => self.out.put(&reply),
+            Step::Do(effect, reply) => {
+                self.effect(effect);
+                self.out.put(&reply);
+            }
+            Step::Ask(question) => self.find_out(question),
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Touch(id) => {
+                if let Some(playing) = self.playing.get(&id) {
+                    playing.touch();
+                }
+            }
+            Effect::Pause(id) => {
+                if let Some(playing) = self.playing.get_mut(&id) {
+                    playing.pause(&self.shared);
+                }
+            }
+            Effect::End(id) => {
+                if let Some(playing) = self.playing.remove(&id) {
+                    playing.end(&self.shared, CloseReason::ByRequest);
+                }
+            }
+        }
+    }
+
+    fn find_out(&mut self, question: Question) {
+        let shared = Arc::clone(&self.shared);
+        let (pending, after): (Pending, After) = match question {
+            Question::Describe { stream } => {
+                let local = self.local.ip();
+                (Box::pin(async move { Answer::Described(shared.describe(&stream, local).await) }), After::Nothing)
+            }
+            Question::SetUp { session, stream, track, way } => {
+                let set_up = self.set_up(session, stream, track, way);
+                (Box::pin(std::future::ready(Answer::SetUp(set_up))), After::Nothing)
+            }
+            Question::Play { session } => {
+                let begun = match self.playing.get_mut(&session) {
+                    Some(playing) => {
+                        let way = (Arc::clone(&self.media), self.ends.clone());
+                        playing.play(&shared, &session, self.peer, way)
+                    }
+                    None => Err(StatusCode::SessionNotFound),
+                };
+                (Box::pin(async move { Answer::Playing(playing::begun(begun).await) }), After::Begin(session))
+            }
+        };
+        self.pending = Some((pending, after));
+    }
+
+    fn set_up(
+        &mut self,
+        session: Option<String>,
+        stream: StreamKey,
+        track: Option<Kind>,
+        way: ChosenWay,
+    ) -> Result<SetUp, StatusCode> {
+        let ends = (self.local.ip(), self.peer.ip());
+        if let Some(id) = session {
+            let playing = self.playing.get_mut(&id).ok_or(StatusCode::SessionNotFound)?;
+            return playing.set_up(&self.shared, id, track, way, ends);
+        }
+        let (id, mut playing) = (random::text(), Playing::reserve(&self.shared, stream)?);
+        let set_up = playing.set_up(&self.shared, id.clone(), track, way, ends)?;
+        self.playing.insert(id, playing);
+        Ok(set_up)
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let Some((_, after)) = self.pending.take() else { return };
+        let reply = self.machine.answered(answer);
+        self.out.put(&reply);
+        if let After::Begin(id) = after
+            && let Some(playing) = self.playing.get_mut(&id)
+        {
+            playing.begin();
+        }
+    }
+
+    /// A session has ended by itself. A player whose last one that is gets nothing any more, and hears of it best by the
+    /// end of the connection.
+    fn gone(&mut self, id: &str) {
+        self.machine.forget(id);
+        if self.playing.remove(id).is_some() && self.playing.is_empty() {
+            self.closing = true;
+        }
+    }
+
+    /// Whether the client is gone, as far as can be told.
+    fn is_over(&self) -> Option<CloseReason> {
+        if self.out.stuck.is_some_and(|since| since.elapsed() >= STALLED) {
+            return Some(CloseReason::Idle);
+        }
+        // Whose packets are taken is there.
+        let taking = self.playing.values().any(Playing::is_interleaved);
+        (!taking && self.heard.elapsed() > udp::SILENCE).then_some(CloseReason::Idle)
+    }
+}
+
+async fn answer(pending: &mut Option<(Pending, After)>) -> Answer {
+    match pending {
+        Some((pending, _)) => pending.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,26 @@
+//! Floor 3: RTSP 1.0 (RFC 2326). Players read any stream, in their TCP connection or over UDP.
+//!
+//! [`Server`] listens and serves: a task for each connection, which owns the socket (`connection`), reads messages (`wire`),
+//! lets a machine without I/O decide on them (`machine`), and finds the answers to its questions. A session that plays is a
+//! subscriber on a media worker (`reader`); between the two stands a bounded queue (`queue`) that the worker never waits
+//! for. Who may do what is decided by whoever starts the server ([`Access`]).
+
+mod access;
+mod auth;
+mod connection;
+#[doc(hidden)]
+pub mod exercise;
+mod machine;
+mod queue;
+mod random;
+mod reader;
+mod reply;
+mod server;
+mod target;
+mod transport;
+mod udp;
+mod wire;
+
+pub use access::{Access, Right, Verdict};
+pub use auth::Proof;
+pub use server::Server;

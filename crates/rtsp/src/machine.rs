@@ -1,0 +1,449 @@
+//! One connection's part of the protocol: requests go in, responses come out (RFC 2326 10, A.2). No I/O and no clock: what
+//! it takes to answer a request is a [`Question`], and whoever has the sockets gives the [`Answer`].
+//!
+//! A session belongs to the connection that set it up; its id is 128 random bits and no other connection can use it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rtsp_types::headers;
+use rtsp_types::{Method, StatusCode};
+use whipstitch_media::Kind;
+use whipstitch_stream::StreamKey;
+
+use crate::access::{Access, Right, Verdict};
+use crate::auth::{self, Credential};
+use crate::reply::{HTTP, Reply};
+use crate::target::{self, Target, Track};
+use crate::transport::{self, Unsuitable, Way};
+use crate::wire::{Item, Request, Violation};
+
+/// Sessions of one connection: FFmpeg has two when it changes from UDP to TCP.
+const MAX_SESSIONS: usize = 4;
+
+/// Told to clients; they ping at half of it.
+pub(crate) const TIMEOUT_S: u64 = 60;
+
+/// In the order of RFC 2326 10. What stands here is known; what of it is not built is answered 405.
+const ALLOWED: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN";
+
+/// What is known of a connection.
+pub(crate) struct Facts {
+    pub(crate) peer: SocketAddr,
+    /// For challenges; random, of this connection alone.
+    pub(crate) nonce: String,
+    pub(crate) access: Arc<dyn Access>,
+}
+
+/// One connection.
+pub(crate) struct Machine {
+    facts: Facts,
+    sessions: Vec<Session>,
+    asked: Option<Asked>,
+}
+
+/// A session, set up track by track.
+struct Session {
+    id: String,
+    stream: StreamKey,
+    playing: bool,
+    tracks: Vec<Prepared>,
+}
+
+/// A track of a session.
+struct Prepared {
+    kind: Kind,
+    /// The URI it was set up by: what the client knows it as.
+    uri: String,
+    way: ChosenWay,
+}
+
+/// How packets of a track travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChosenWay {
+    /// Channel numbers of RTP and RTCP.
+    Interleaved(u8, u8),
+    /// Ports of the player.
+    Udp(u16, u16),
+}
+
+/// A request that waits for its answer.
+struct Asked {
+    cseq: String,
+    what: Waiting,
+}
+
+enum Waiting {
+    Described { base: String },
+    SetUp { session: Option<String>, stream: StreamKey, uri: String, way: ChosenWay },
+    Playing { session: String },
+}
+
+/// What to do with a request.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Write this.
+    Reply(Vec<u8>),
+    /// Do this, then write that.
+    Do(Effect, Vec<u8>),
+    /// Answer this; nothing else comes before.
+    Ask(Question),
+}
+
+/// What a request has brought about.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The session is alive.
+    Touch(String),
+    /// It is to send nothing.
+    Pause(String),
+    /// It is over.
+    End(String),
+}
+
+/// What the machine cannot know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// What does a player of this stream have to know?
+    Describe { stream: StreamKey },
+    /// Can a player have this track of the stream this way?
+    SetUp { session: Option<String>, stream: StreamKey, track: Option<Kind>, way: ChosenWay },
+    /// With which packets does it begin?
+    Play { session: String },
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The description; or why not.
+    Described(Result<String, StatusCode>),
+    /// The track is set up; or why not.
+    SetUp(Result<SetUp, StatusCode>),
+    /// It plays, and these are the first packets, as far as known; or why not.
+    Playing(Result<Vec<First>, StatusCode>),
+}
+
+/// A track that was set up.
+#[derive(Clone, Debug)]
+pub(crate) struct SetUp {
+    /// The session it belongs to.
+    pub(crate) session: String,
+    pub(crate) kind: Kind,
+    pub(crate) ssrc: u32,
+    /// Our ports of RTP and RTCP, over UDP.
+    pub(crate) ports: Option<(u16, u16)>,
+}
+
+/// The first packet of a track after PLAY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) kind: Kind,
+    pub(crate) seq: u16,
+    pub(crate) time: u32,
+}
+
+impl Machine {
+    pub(crate) fn new(facts: Facts) -> Machine {
+        Machine { facts, sessions: Vec::new(), asked: None }
+    }
+
+    /// What cannot be understood.
+    pub(crate) fn violated(&self, violation: Violation) -> Vec<u8> {
+        match violation {
+            Violation::Http => HTTP.to_vec(),
+            Violation::Rtsp(status) => Reply::new(status, None).header(headers::CONNECTION, "close").empty(),
+        }
+    }
+
+    /// What to do with a request or with what looked like one. Frames are not for the machine.
+    pub(crate) fn handle(&mut self, item: Item) -> Option<Step> {
+        match item {
+            Item::Request(request) => Some(self.request(&request)),
+            Item::Refused(status, cseq) => Some(Step::Reply(Reply::new(status, cseq.as_deref()).empty())),
+            Item::Frame(..) => None,
+        }
+    }
+
+    fn request(&mut self, request: &Request) -> Step {
+        for required in [headers::REQUIRE, headers::PROXY_REQUIRE] {
+            if let Some(option) = request.header(&required) {
+                let reply = Reply::new(StatusCode::OptionNotSupported, Some(&request.cseq));
+                return Step::Reply(reply.header(headers::UNSUPPORTED, option).empty());
+            }
+        }
+        match request.method() {
+            Method::Options => self.options(request),
+            Method::Describe => self.describe(request),
+            Method::Setup => self.set_up(request),
+            Method::Play => self.play(request),
+            Method::Pause => self.pause(request),
+            Method::GetParameter => self.parameter(request),
+            Method::Teardown => self.tear_down(request),
+            Method::SetParameter | Method::Announce | Method::Record => {
+                let reply = Reply::new(StatusCode::MethodNotAllowed, Some(&request.cseq));
+                Step::Reply(reply.header(headers::ALLOW, ALLOWED).empty())
+            }
+            Method::Redirect | Method::PlayNotify | Method::Extension(_) => refuse(request, StatusCode::NotImplemented),
+        }
+    }
+
+    fn options(&self, request: &Request) -> Step {
+        let reply = ok(request).header(headers::PUBLIC, ALLOWED).empty();
+        match session_id(request).filter(|id| self.find(id).is_some()) {
+            Some(id) => Step::Do(Effect::Touch(id.to_owned()), reply),
+            None => Step::Reply(reply),
+        }
+    }
+
+    fn describe(&mut self, request: &Request) -> Step {
+        let Target { stream, .. } = match self.target(request, Right::Play) {
+            Ok(target) => target,
+            Err(step) => return step,
+        };
+        if !request.header(&headers::ACCEPT).is_none_or(accepts_sdp) {
+            return refuse(request, StatusCode::NotAcceptable);
+        }
+        let uri = request.uri().unwrap_or_default();
+        let base = if uri.ends_with('/') { uri.to_owned() } else { format!("{uri}/") };
+        self.ask(request, Waiting::Described { base }, Question::Describe { stream })
+    }
+
+    fn set_up(&mut self, request: &Request) -> Step {
+        let Target { stream, track } = match self.target(request, Right::Play) {
+            Ok(target) => target,
+            Err(step) => return step,
+        };
+        let session = match session_id(request) {
+            None => None,
+            Some(id) => match self.find(id) {
+                None => return refuse(request, StatusCode::SessionNotFound),
+                Some(session) if session.playing => return refuse(request, StatusCode::MethodNotValidInThisState),
+                // One session is one stream (aggregate control).
+                Some(session) if session.stream != stream => {
+                    return refuse(request, StatusCode::AggregateOperationNotAllowed);
+                }
+                Some(_) => Some(id.to_owned()),
+            },
+        };
+        if session.is_none() && self.sessions.len() >= MAX_SESSIONS {
+            return refuse(request, StatusCode::NotEnoughBandwidth);
+        }
+        let track = match track {
+            Track::All => None,
+            Track::Of(kind) => Some(kind),
+            Track::Unknown => return refuse(request, StatusCode::NotFound),
+        };
+        let offered = request.header(&headers::TRANSPORT).unwrap_or_default();
+        let way = match transport::choose(offered, self.facts.peer.ip(), false) {
+            Ok(way) => way,
+            Err(Unsuitable::Transport) => return refuse(request, StatusCode::UnsupportedTransport),
+            Err(Unsuitable::Destination) => return refuse(request, StatusCode::Forbidden),
+        };
+        let Some(way) = self.place(way, session.as_deref(), track) else {
+            return refuse(request, StatusCode::UnsupportedTransport);
+        };
+        let uri = request.uri().unwrap_or_default().to_owned();
+        let question = Question::SetUp { session: session.clone(), stream: stream.clone(), track, way };
+        self.ask(request, Waiting::SetUp { session, stream, uri, way }, question)
+    }
+
+    /// The channels or ports a track gets; `None` if they are another track's, or it would go another way than the rest of
+    /// its session.
+    fn place(&self, way: Way, session: Option<&str>, track: Option<Kind>) -> Option<ChosenWay> {
+        let own = |prepared: &Prepared, id: &str| Some(id) == session && Some(prepared.kind) == track;
+        let others = || {
+            let all = self.sessions.iter().flat_map(|session| session.tracks.iter().map(|track| (&*session.id, track)));
+            all.filter(|(id, prepared)| !own(prepared, id))
+        };
+        let is_udp = |way: &ChosenWay| matches!(way, ChosenWay::Udp(..));
+        let way = match way {
+            Way::Udp(rtp, rtcp) => ChosenWay::Udp(rtp, rtcp),
+            Way::Interleaved(wanted) => {
+                let taken = |channel: u8| {
+                    others().any(|(_, other)| {
+                        matches!(other.way, ChosenWay::Interleaved(rtp, rtcp) if channel == rtp || channel == rtcp)
+                    })
+                };
+                let free = |pair: &(u8, u8)| !taken(pair.0) && !taken(pair.1);
+                let mut ours = (0..=127).map(|n| (2 * n, 2 * n + 1));
+                let (rtp, rtcp) = match wanted {
+                    Some(pair) => Some(pair).filter(free)?,
+                    None => ours.find(free)?,
+                };
+                ChosenWay::Interleaved(rtp, rtcp)
+            }
+        };
+        let mut siblings = others().filter(|(id, _)| Some(*id) == session);
+        siblings.all(|(_, sibling)| is_udp(&sibling.way) == is_udp(&way)).then_some(way)
+    }
+
+    fn play(&mut self, request: &Request) -> Step {
+        let Some(session) = session_id(request).and_then(|id| self.find(id)) else {
+            return refuse(request, StatusCode::SessionNotFound);
+        };
+        let id = session.id.clone();
+        if session.playing {
+            let reply = ok(request).header(headers::SESSION, told(&id)).empty();
+            return Step::Do(Effect::Touch(id), reply);
+        }
+        self.ask(request, Waiting::Playing { session: id.clone() }, Question::Play { session: id })
+    }
+
+    fn pause(&mut self, request: &Request) -> Step {
+        let Some(session) = session_id(request).and_then(|id| self.find_mut(id)) else {
+            return refuse(request, StatusCode::SessionNotFound);
+        };
+        if !std::mem::take(&mut session.playing) {
+            return refuse(request, StatusCode::MethodNotValidInThisState);
+        }
+        let reply = ok(request).header(headers::SESSION, told(&session.id)).empty();
+        Step::Do(Effect::Pause(session.id.clone()), reply)
+    }
+
+    fn parameter(&self, request: &Request) -> Step {
+        let session = session_id(request);
+        if session.is_some_and(|id| self.find(id).is_none()) {
+            return refuse(request, StatusCode::SessionNotFound);
+        }
+        if !request.body().trim_ascii().is_empty() {
+            return refuse(request, StatusCode::ParameterNotUnderstood);
+        }
+        match session {
+            None => Step::Reply(ok(request).empty()),
+            Some(id) => Step::Do(Effect::Touch(id.to_owned()), ok(request).header(headers::SESSION, told(id)).empty()),
+        }
+    }
+
+    fn tear_down(&mut self, request: &Request) -> Step {
+        let Some(id) = session_id(request).filter(|id| self.find(id).is_some()) else {
+            return refuse(request, StatusCode::SessionNotFound);
+        };
+        self.forget(id);
+        Step::Do(Effect::End(id.to_owned()), ok(request).empty())
+    }
+
+    /// The session has ended by itself: from now on it is unknown.
+    pub(crate) fn forget(&mut self, id: &str) {
+        self.sessions.retain(|session| session.id != id);
+    }
+
+    /// The answer to what was asked last.
+    pub(crate) fn answered(&mut self, answer: Answer) -> Vec<u8> {
+        let Some(Asked { cseq, what }) = self.asked.take() else { return Vec::new() };
+        let refused = |status| Reply::new(status, Some(&cseq)).empty();
+        let ok = || Reply::new(StatusCode::Ok, Some(&cseq));
+        match (what, answer) {
+            (Waiting::Described { base }, Answer::Described(Ok(text))) => {
+                let reply = ok().header(headers::CONTENT_TYPE, "application/sdp").header(headers::CONTENT_BASE, base);
+                reply.body(text.into_bytes())
+            }
+            (Waiting::SetUp { session, stream, uri, way }, Answer::SetUp(Ok(set_up))) => {
+                let reply = ok().header(headers::SESSION, told(&set_up.session));
+                let reply = reply.header(headers::TRANSPORT, transport(way, &set_up)).empty();
+                if session.is_none() {
+                    let (id, tracks) = (set_up.session.clone(), Vec::new());
+                    self.sessions.push(Session { id, stream, playing: false, tracks });
+                }
+                if let Some(session) = self.find_mut(&set_up.session) {
+                    session.tracks.retain(|track| track.kind != set_up.kind);
+                    session.tracks.push(Prepared { kind: set_up.kind, uri, way });
+                }
+                reply
+            }
+            (Waiting::Playing { session }, Answer::Playing(Ok(firsts))) => {
+                let Some(session) = self.find_mut(&session) else { return refused(StatusCode::SessionNotFound) };
+                session.playing = true;
+                let info: Vec<String> = firsts.iter().filter_map(|first| session.rtp_info(first)).collect();
+                let mut reply = ok().header(headers::SESSION, told(&session.id)).header(headers::RANGE, "npt=now-");
+                if !info.is_empty() {
+                    reply = reply.header(headers::RTP_INFO, info.join(","));
+                }
+                reply.empty()
+            }
+            (_, Answer::Described(Err(status)) | Answer::SetUp(Err(status)) | Answer::Playing(Err(status))) => {
+                refused(status)
+            }
+            _ => refused(StatusCode::InternalServerError),
+        }
+    }
+
+    fn ask(&mut self, request: &Request, what: Waiting, question: Question) -> Step {
+        self.asked = Some(Asked { cseq: request.cseq.clone(), what });
+        Step::Ask(question)
+    }
+
+    /// What the request is about, if its sender may do that with it: nothing is looked at before that is known.
+    fn target(&self, request: &Request, right: Right) -> Result<Target, Step> {
+        let target = request.uri().and_then(target::parse).ok_or_else(|| refuse(request, StatusCode::NotFound))?;
+        let credential = Credential::parse(request.header(&headers::AUTHORIZATION));
+        let peer = self.facts.peer.ip();
+        let (nonce, here) = (&*self.facts.nonce, peer.to_canonical().is_loopback());
+        // A digest made for another stream proves nothing for this one.
+        let fits = !matches!(&credential, Credential::Digest(digest)
+            if target::parse(digest.uri).is_none_or(|other| other.stream != target.stream));
+        let proof = credential.proof(request.method().into(), nonce, here).filter(|_| fits);
+        match self.facts.access.judge(right, &target.stream, peer, proof.as_ref()) {
+            Verdict::Allowed if self.facts.access.serves(&target.stream) => Ok(target),
+            Verdict::Allowed => Err(refuse(request, StatusCode::NotFound)),
+            Verdict::Forbidden => Err(refuse(request, StatusCode::Forbidden)),
+            Verdict::Unknown => {
+                let challenges = auth::challenges(nonce, credential.is_stale(nonce), here);
+                let reply = Reply::new(StatusCode::Unauthorized, Some(&request.cseq));
+                Err(Step::Reply(reply.lines(headers::WWW_AUTHENTICATE, &challenges).empty()))
+            }
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.id == id)
+    }
+
+    fn find_mut(&mut self, id: &str) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+}
+
+impl Session {
+    fn rtp_info(&self, first: &First) -> Option<String> {
+        let track = self.tracks.iter().find(|track| track.kind == first.kind)?;
+        Some(format!("url={};seq={};rtptime={}", track.uri, first.seq, first.time))
+    }
+}
+
+fn ok(request: &Request) -> Reply {
+    Reply::new(StatusCode::Ok, Some(&request.cseq))
+}
+
+fn refuse(request: &Request, status: StatusCode) -> Step {
+    Step::Reply(Reply::new(status, Some(&request.cseq)).empty())
+}
+
+/// The `Session` field with the timeout. FFmpeg looks for `;timeout=` without a blank.
+fn told(id: &str) -> String {
+    format!("{id};timeout={TIMEOUT_S}")
+}
+
+fn session_id(request: &Request) -> Option<&str> {
+    request.header(&headers::SESSION)?.split(';').next().map(str::trim)
+}
+
+fn accepts_sdp(field: &str) -> bool {
+    let mut types = field.split(',').filter_map(|range| range.split(';').next()).map(str::trim);
+    types.any(|range| ["application/sdp", "application/*", "*/*"].iter().any(|sdp| range.eq_ignore_ascii_case(sdp)))
+}
+
+fn transport(way: ChosenWay, set_up: &SetUp) -> String {
+    let ssrc = set_up.ssrc;
+    match (way, set_up.ports) {
+        (ChosenWay::Udp(rtp, rtcp), Some((our_rtp, our_rtcp))) => {
+            format!("RTP/AVP;unicast;client_port={rtp}-{rtcp};server_port={our_rtp}-{our_rtcp};ssrc={ssrc:08X}")
+        }
+        (ChosenWay::Udp(rtp, rtcp), None) => format!("RTP/AVP;unicast;client_port={rtp}-{rtcp};ssrc={ssrc:08X}"),
+        (ChosenWay::Interleaved(rtp, rtcp), _) => {
+            format!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp};ssrc={ssrc:08X}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+use super::*;
+use crate::auth::Proof;
+use crate::wire::Decoder;
+use std::net::IpAddr;
+
+/// `open` is everybody's; `shut` needs the password `secret`; `other` is served to nobody.
+struct Rules;
+
+impl Access for Rules {
+    fn judge(&self, _: Right, stream: &StreamKey, _: IpAddr, proof: Option<&Proof<'_>>) -> Verdict {
+        match (stream.as_str(), proof) {
+            ("shut" | "gone", None) => Verdict::Unknown,
+            ("shut" | "gone", Some(proof)) if proof.of("weak") => Verdict::Forbidden,
+            ("shut" | "gone", Some(proof)) if !proof.of("secret") => Verdict::Unknown,
+            _ => Verdict::Allowed,
+        }
+    }
+
+    fn serves(&self, stream: &StreamKey) -> bool {
+        stream.as_str() != "other"
+    }
+}
+
+/// A connection from this machine, of a client that numbers its requests, and the answers a server gives that has every
+/// stream with both tracks.
+struct Scene {
+    machine: Machine,
+    cseq: u32,
+    effects: Vec<Effect>,
+    sessions: u32,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let facts = Facts { peer: "127.0.0.1:1000".parse().unwrap(), nonce: "n".into(), access: Arc::new(Rules) };
+        Scene { machine: Machine::new(facts), cseq: 0, effects: Vec::new(), sessions: 0 }
+    }
+
+    fn step(&mut self, line: &str, fields: &str) -> Step {
+        self.cseq += 1;
+        let mut decoder = Decoder::default();
+        decoder.push(format!("{line} RTSP/1.0\r\nCSeq: {}\r\n{fields}\r\n", self.cseq).as_bytes());
+        let item = decoder.next().unwrap().expect("a whole request");
+        self.machine.handle(item).expect("a request")
+    }
+
+    /// The response: everything behind `RTSP/1.0 `, its lines with `|` between.
+    fn send(&mut self, line: &str, fields: &str) -> String {
+        let reply = match self.step(line, fields) {
+            Step::Reply(reply) => reply,
+            Step::Do(effect, reply) => {
+                self.effects.push(effect);
+                reply
+            }
+            Step::Ask(question) => {
+                let answer = self.answer(question);
+                self.machine.answered(answer)
+            }
+        };
+        let text = String::from_utf8(reply).unwrap();
+        assert!(text.contains(&format!("CSeq: {}\r\n", self.cseq)), "{text}");
+        text.strip_prefix("RTSP/1.0 ").expect("a status line").replace("\r\n", "|")
+    }
+
+    fn status(&mut self, line: &str, fields: &str) -> u16 {
+        self.send(line, fields).get(..3).and_then(|status| status.parse().ok()).expect("a status")
+    }
+
+    fn answer(&mut self, question: Question) -> Answer {
+        match question {
+            Question::Describe { stream } if stream.as_str() == "gone" => Answer::Described(Err(StatusCode::NotFound)),
+            Question::Describe { .. } => Answer::Described(Ok("v=0\r\n".into())),
+            Question::SetUp { track: None, .. } => Answer::SetUp(Err(StatusCode::AggregateOperationNotAllowed)),
+            Question::SetUp { session, track: Some(kind), way, .. } => {
+                let session = session.unwrap_or_else(|| {
+                    self.sessions += 1;
+                    format!("s{}", self.sessions)
+                });
+                let ports = matches!(way, ChosenWay::Udp(..)).then_some((6000, 6001));
+                Answer::SetUp(Ok(SetUp { session, kind, ssrc: 0xABCD, ports }))
+            }
+            Question::Play { .. } => Answer::Playing(Ok(vec![First { kind: Kind::Video, seq: 7, time: 90 }])),
+        }
+    }
+
+    /// Sets both tracks up in the connection and plays.
+    fn playing() -> Scene {
+        let mut scene = Scene::new();
+        scene.send("SETUP rtsp://h/live/open/trackID=0", TCP);
+        scene.send("SETUP rtsp://h/live/open/trackID=1", "Transport: RTP/AVP/TCP;interleaved=2-3\r\nSession: s1\r\n");
+        assert_eq!(scene.status("PLAY rtsp://h/live/open/", S1), 200);
+        scene
+    }
+}
+
+const TCP: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
+const UDP: &str = "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n";
+const S1: &str = "Session: s1\r\n";
+
+#[test]
+fn options_tell_what_there_is_and_keep_a_session_alive() {
+    let mut scene = Scene::playing();
+    for line in ["OPTIONS *", "OPTIONS rtsp://h/live/shut", "OPTIONS rtsp://h/"] {
+        let reply = scene.send(line, "");
+        assert!(reply.contains("Public: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN|"), "{reply}");
+    }
+    scene.send("OPTIONS *", "Session: s2\r\n");
+    assert!(scene.effects.is_empty());
+    scene.send("OPTIONS *", S1);
+    assert_eq!(scene.effects, [Effect::Touch("s1".into())]);
+}
+
+#[test]
+fn a_description_says_where_its_tracks_are() {
+    let mut scene = Scene::new();
+    for (uri, base) in [
+        ("rtsp://h:8554/live/open", "rtsp://h:8554/live/open/"),
+        ("rtsp://h/open/", "rtsp://h/open/"),
+        ("rtsp://[::1]:8554/open", "rtsp://[::1]:8554/open/"),
+    ] {
+        let reply = scene.send(&format!("DESCRIBE {uri}"), "Accept: application/sdp\r\n");
+        assert!(reply.starts_with("200 ") && reply.ends_with("||v=0|"), "{reply}");
+        assert!(reply.contains("Content-Type: application/sdp|"), "{reply}");
+        assert!(reply.contains(&format!("Content-Base: {base}|")), "{reply}");
+    }
+}
+
+#[test]
+fn every_request_has_its_status() {
+    for (line, fields, status) in [
+        ("DESCRIBE rtsp://h/live/open", "", 200),
+        ("DESCRIBE rtsp://h/live/open", "Accept: text/html, */*;q=0.1\r\n", 200),
+        ("DESCRIBE rtsp://h/live/open", "Accept: text/html\r\n", 406),
+        ("DESCRIBE rtsp://h/live/open", "Require: com.example.x\r\n", 551),
+        ("DESCRIBE rtsp://h/app/open", "", 404),
+        ("DESCRIBE rtsp://h/other", "", 404),
+        ("DESCRIBE rtsp://h/shut", "", 401),
+        ("DESCRIBE rtsp://h/gone", "", 401),
+        ("DESCRIBE *", "", 404),
+        ("SETUP rtsp://h/live/open/trackID=0", TCP, 200),
+        ("SETUP rtsp://h/live/open/trackID=0", UDP, 200),
+        ("SETUP rtsp://h/live/open/trackID=0", "", 461),
+        ("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/SAVP;unicast;client_port=5000-5001\r\n", 461),
+        ("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/AVP;multicast\r\n", 461),
+        ("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/AVP/TCP;mode=record\r\n", 461),
+        ("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/AVP;destination=192.0.2.1;client_port=5-6\r\n", 403),
+        ("SETUP rtsp://h/live/open/trackID=7", TCP, 404),
+        ("SETUP rtsp://h/live/open", TCP, 459),
+        ("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/AVP/TCP\r\nSession: s9\r\n", 454),
+        ("PLAY rtsp://h/live/open", "", 454),
+        ("PLAY rtsp://h/live/open", S1, 454),
+        ("PAUSE rtsp://h/live/open", S1, 454),
+        ("TEARDOWN rtsp://h/live/open", S1, 454),
+        ("GET_PARAMETER rtsp://h/live/open", S1, 454),
+        ("GET_PARAMETER rtsp://h/live/open", "", 200),
+        ("SET_PARAMETER rtsp://h/live/open", "", 405),
+        ("ANNOUNCE rtsp://h/live/open", "", 405),
+        ("RECORD rtsp://h/live/open", S1, 405),
+        ("REDIRECT rtsp://h/live/open", "", 501),
+        ("FLY rtsp://h/live/open", "", 501),
+    ] {
+        assert_eq!(Scene::new().status(line, fields), status, "{line} {fields}");
+    }
+}
+
+#[test]
+fn a_track_is_set_up_the_way_that_was_asked_for() {
+    let mut scene = Scene::new();
+    let reply = scene.send("SETUP rtsp://h/live/open/trackID=0", UDP);
+    assert!(reply.contains("Session: s1;timeout=60|"), "{reply}");
+    let expected = "Transport: RTP/AVP;unicast;client_port=5000-5001;server_port=6000-6001;ssrc=0000ABCD|";
+    assert!(reply.contains(expected), "{reply}");
+    // FFmpeg's way back: another session of the same connection.
+    let reply = scene.send("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/AVP/TCP;unicast\r\n");
+    assert!(reply.contains("Session: s2;") && reply.contains("RTP/AVP/TCP;unicast;interleaved=0-1;"), "{reply}");
+    // Channels that another track has are not free, and ours skip them.
+    let again = "Transport: RTP/AVP/TCP;interleaved=1-2\r\nSession: s2\r\n";
+    assert_eq!(scene.status("SETUP rtsp://h/live/open/trackID=1", again), 461);
+    let reply = scene.send("SETUP rtsp://h/live/open/trackID=1", "Transport: RTP/AVP/TCP\r\nSession: s2\r\n");
+    assert!(reply.contains("interleaved=2-3;"), "{reply}");
+    // One session goes one way, and is one stream.
+    let udp = format!("{UDP}Session: s2\r\n");
+    assert_eq!(scene.status("SETUP rtsp://h/live/open/trackID=1", &udp), 461);
+    assert_eq!(scene.status("SETUP rtsp://h/live/x/trackID=1", "Transport: RTP/AVP/TCP\r\nSession: s2\r\n"), 459);
+    // And a connection has only so many.
+    for _ in 0..2 {
+        assert_eq!(scene.status("SETUP rtsp://h/live/open/trackID=0", UDP), 200);
+    }
+    assert_eq!(scene.status("SETUP rtsp://h/live/open/trackID=0", UDP), 453);
+}
+
+#[test]
+fn what_plays_is_named_by_the_uris_it_was_set_up_by() {
+    let mut scene = Scene::new();
+    scene.send("SETUP rtsp://h:8554/live/open/trackID=0", TCP);
+    let reply = scene.send("PLAY rtsp://h:8554/live/open/", &format!("{S1}Range: npt=0.000-\r\n"));
+    assert!(reply.contains("RTP-Info: url=rtsp://h:8554/live/open/trackID=0;seq=7;rtptime=90|"), "{reply}");
+    assert!(reply.contains("Session: s1;timeout=60|") && reply.contains("Range: npt=now-|"), "{reply}");
+}
+
+#[test]
+fn a_session_plays_pauses_goes_on_and_ends() {
+    let mut scene = Scene::playing();
+    let setup = format!("{TCP}{S1}");
+    for (line, fields, status) in [
+        ("PLAY rtsp://h/live/open", S1, 200),
+        ("SETUP rtsp://h/live/open/trackID=0", setup.as_str(), 455),
+        ("GET_PARAMETER rtsp://h/live/open", S1, 200),
+        ("GET_PARAMETER rtsp://h/live/open", "Session: s1\r\nContent-Length: 0\r\n", 200),
+        ("PAUSE rtsp://h/live/open", S1, 200),
+        ("PAUSE rtsp://h/live/open", S1, 455),
+        ("PLAY rtsp://h/live/open", "Session: s1;timeout=60\r\n", 200),
+        ("TEARDOWN rtsp://h/live/open/trackID=1", S1, 200),
+        ("TEARDOWN rtsp://h/live/open", S1, 454),
+    ] {
+        assert_eq!(scene.status(line, fields), status, "{line}");
+    }
+    let id = || "s1".to_owned();
+    let expected =
+        [Effect::Touch(id()), Effect::Touch(id()), Effect::Touch(id()), Effect::Pause(id()), Effect::End(id())];
+    assert_eq!(scene.effects, expected);
+}
+
+#[test]
+fn parameters_that_nobody_knows_are_not_understood() {
+    let mut decoder = Decoder::default();
+    decoder.push(b"GET_PARAMETER rtsp://h/live/open RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 8\r\n\r\npackets\n");
+    let item = decoder.next().unwrap().unwrap();
+    let Some(Step::Reply(reply)) = Scene::new().machine.handle(item) else { panic!("a reply") };
+    assert!(reply.starts_with(b"RTSP/1.0 451 "));
+}
+
+#[test]
+fn who_shows_nothing_of_use_is_asked_in_two_lines_whether_the_stream_is_there_or_not() {
+    let told = |stream: &str, fields: &str| Scene::new().send(&format!("DESCRIBE rtsp://h/live/{stream}"), fields);
+    let asked = told("shut", "");
+    assert!(asked.contains("|WWW-Authenticate: Digest realm=\"whipstitch\", nonce=\"n\"|"), "{asked}");
+    assert!(asked.contains("|WWW-Authenticate: Basic realm=\"whipstitch\"|"), "{asked}");
+    assert_eq!(asked, told("gone", ""));
+    for (user, password, status) in
+        [("x", "secret", "200"), ("", "secret", "200"), ("x", "wrong", "401"), ("x", "weak", "403")]
+    {
+        use base64::Engine as _;
+        let shown = base64::prelude::BASE64_STANDARD.encode(format!("{user}:{password}"));
+        let reply = told("shut", &format!("Authorization: Basic {shown}\r\n"));
+        assert!(reply.starts_with(status), "{password}: {reply}");
+        if status != "200" {
+            assert_eq!(reply, told("gone", &format!("Authorization: Basic {shown}\r\n")));
+        }
+    }
+    let stale = told(
+        "shut",
+        "Authorization: Digest username=\"u\", realm=\"whipstitch\", nonce=\"old\", uri=\"rtsp://h/live/shut\", response=\"0\"\r\n",
+    );
+    assert!(stale.contains("nonce=\"n\", stale=true|"), "{stale}");
+}
+
+#[test]
+fn a_request_waits_for_the_answer_to_the_one_before() {
+    let mut scene = Scene::new();
+    let Step::Ask(question) = scene.step("DESCRIBE rtsp://h/live/open", "") else { panic!("a question") };
+    assert_eq!(question, Question::Describe { stream: StreamKey::parse("open").unwrap() });
+    let refused = scene.machine.answered(Answer::Described(Err(StatusCode::ServiceUnavailable)));
+    assert!(refused.starts_with(b"RTSP/1.0 503 "));
+    assert!(scene.machine.answered(Answer::Described(Ok(String::new()))).is_empty(), "nothing was asked");
+}
+
+#[test]
+fn http_is_sent_away_and_what_cannot_be_understood_told_so() {
+    let scene = Scene::new();
+    assert!(scene.machine.violated(Violation::Http).starts_with(b"HTTP/1.1 404 "));
+    let reply = scene.machine.violated(Violation::Rtsp(StatusCode::RequestMessageBodyTooLarge));
+    let text = String::from_utf8(reply).unwrap();
+    assert!(text.starts_with("RTSP/1.0 413 ") && text.contains("Connection: close\r\n"), "{text}");
+}

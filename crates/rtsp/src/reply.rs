@@ -1,0 +1,48 @@
+//! Responses as bytes.
+
+use rtsp_types::headers::{self, HeaderName};
+use rtsp_types::{Response, StatusCode, Version};
+
+/// A response in the making.
+pub(crate) struct Reply {
+    response: rtsp_types::ResponseBuilder,
+}
+
+impl Reply {
+    /// With this status; `cseq` as the request had it.
+    pub(crate) fn new(status: StatusCode, cseq: Option<&str>) -> Reply {
+        let mut response = Response::builder(Version::V1_0, status).header(headers::SERVER, "whipstitch");
+        if let Some(cseq) = cseq {
+            response = response.header(headers::CSEQ, cseq);
+        }
+        Reply { response }
+    }
+
+    pub(crate) fn header(self, name: HeaderName, value: impl Into<String>) -> Reply {
+        Reply { response: self.response.header(name, value.into()) }
+    }
+
+    /// One field of this name for each value. In one line with commas, which would mean the same, FFmpeg reads the last
+    /// challenge as a part of the first.
+    pub(crate) fn lines(self, name: HeaderName, values: &[String]) -> Reply {
+        let between = format!("\r\n{name}: ");
+        self.header(name, values.join(&between))
+    }
+
+    pub(crate) fn empty(self) -> Vec<u8> {
+        written(&self.response.build(Vec::new()))
+    }
+
+    pub(crate) fn body(self, body: Vec<u8>) -> Vec<u8> {
+        written(&self.response.build(body))
+    }
+}
+
+fn written(response: &Response<Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    response.write(&mut bytes).expect("memory takes any number of bytes");
+    bytes
+}
+
+/// The end of a connection that spoke HTTP: players that try to tunnel go on to something else.
+pub(crate) const HTTP: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

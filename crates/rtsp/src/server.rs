@@ -1,0 +1,172 @@
+//! The listener, and what all connections have in common.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rtsp_types::StatusCode;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use whipstitch_media::sdp::{self, Section};
+use whipstitch_plane::Plane;
+use whipstitch_stream::running::Description;
+use whipstitch_stream::{Directory, StreamKey};
+
+use crate::access::Access;
+use crate::connection;
+use crate::target::control;
+
+/// Connections at once; more are closed as they come. Each costs a descriptor and up to 2.3 MiB while it is stalled.
+const MAX_CONNECTIONS: usize = 2000;
+
+/// How long a player of a stream that has just begun waits for the parameter sets (design.md 2.4).
+const DESCRIBE_WAIT: Duration = Duration::from_secs(5);
+
+/// What waits after a failure to accept, of which the usual one is a want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long those that were told goodbye may take to hear it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What all connections use.
+pub(crate) struct Shared {
+    pub(crate) plane: Plane,
+    pub(crate) directory: Directory,
+    pub(crate) access: Arc<dyn Access>,
+    draining: AtomicBool,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// The running server.
+pub struct Server {
+    shared: Arc<Shared>,
+    local: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens and begins to serve. Within a runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn start(
+        address: SocketAddr,
+        plane: Plane,
+        directory: Directory,
+        access: Arc<dyn Access>,
+    ) -> io::Result<Server> {
+        let listener = TcpListener::bind(address).await?;
+        let local = listener.local_addr()?;
+        let draining = AtomicBool::new(false);
+        let shared = Arc::new(Shared { plane, directory, access, draining, tasks: Mutex::default() });
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stopped));
+        Ok(Server { shared, local, stop, accepting })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Takes no more sessions from now on.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Closes every connection once what waits for it is written, which takes two seconds at most. The sessions are the
+    /// plane's to end before.
+    pub async fn stop(self) {
+        self.drain();
+        self.stop.send_replace(true);
+        let _ = self.accepting.await;
+        let mut tasks = std::mem::take(&mut *self.shared.tasks());
+        let all = async { while tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, all).await;
+        tasks.shutdown().await;
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+                let connection = connection::serve(stream, peer, Arc::clone(&shared), stopped.clone());
+                shared.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection of RTSP");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Runs a task of the server, which waits for its end.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The description of a stream for a player that reaches us at `local`. Waits for what its decoders have to know.
+    pub(crate) async fn describe(&self, stream: &StreamKey, local: IpAddr) -> Result<String, StatusCode> {
+        if self.is_draining() {
+            return Err(StatusCode::ServiceUnavailable);
+        }
+        // Who has a place as publisher is about to be live, if it is not yet: that is worth waiting for.
+        self.directory.publisher(stream).ok_or(StatusCode::NotFound)?;
+        let running = self.plane.running();
+        let whole = tokio::time::timeout(DESCRIBE_WAIT, running.whole(stream)).await.ok();
+        // Without parameter sets a player may find them in the packets.
+        let description = whole.or_else(|| running.get(stream)).ok_or(StatusCode::NotFound)?;
+        Ok(text(stream, local, &description))
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        // Nothing in here panics half-way through a change.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn text(stream: &StreamKey, local: IpAddr, description: &Description) -> String {
+    let sections: Vec<Section> = [whipstitch_media::Kind::Video, whipstitch_media::Kind::Audio]
+        .into_iter()
+        .filter_map(|kind| {
+            let track = description.tracks.get(kind)?;
+            Some(Section { control: Some(control(kind).to_owned()), ..Section::of(track.codec, &track.format) })
+        })
+        .collect();
+    let connection = match local {
+        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    };
+    let header = sdp::Header {
+        name: stream.as_str(),
+        id: description.publisher.0 >> 2,
+        version: description.version,
+        origin: local,
+        connection,
+        rtsp: true,
+    };
+    sdp::write(&header, &sections)
+}

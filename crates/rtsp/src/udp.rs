@@ -1,0 +1,152 @@
+//! A reader over UDP: the sockets of its session, and the task that owns them.
+//!
+//! The task lives as long as the session: until its reader on the worker is gone. What comes in is looked at only to see
+//! that somebody is still there.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use whipstitch_media::Kind;
+use whipstitch_stream::PerKind;
+
+use crate::queue::{Chunk, frames};
+
+/// How often a pair of ports is looked for: the next to an even one may be another program's.
+const TRIES: usize = 64;
+
+/// A session without any sign of life for so long is over: its timeout and what some players are late (protocol.md 13.5).
+pub(crate) const SILENCE: Duration = Duration::from_secs(crate::machine::TIMEOUT_S + 30);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The two sockets of a track.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// The player's.
+    to: (SocketAddr, SocketAddr),
+}
+
+impl Pair {
+    /// Binds an even port and the next one. Within a runtime.
+    pub(crate) fn bind(local: IpAddr, to: (SocketAddr, SocketAddr)) -> io::Result<Pair> {
+        let open = |port| {
+            let socket = std::net::UdpSocket::bind((local, port))?;
+            socket.set_nonblocking(true)?;
+            UdpSocket::from_std(socket)
+        };
+        for _ in 0..TRIES {
+            let rtp = open(0)?;
+            let port = rtp.local_addr()?.port();
+            if port % 2 == 0
+                && let Ok(rtcp) = open(port + 1)
+            {
+                return Ok(Pair { rtp, rtcp, to });
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    /// Our ports.
+    pub(crate) fn ports(&self) -> io::Result<(u16, u16)> {
+        Ok((self.rtp.local_addr()?.port(), self.rtcp.local_addr()?.port()))
+    }
+}
+
+/// The channel numbers inside of a session over UDP.
+pub(crate) const fn channels(kind: Kind) -> (u8, u8) {
+    match kind {
+        Kind::Video => (0, 1),
+        Kind::Audio => (2, 3),
+    }
+}
+
+/// When somebody was heard of last; clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    origin: Instant,
+    at: Arc<AtomicU64>,
+}
+
+impl Heard {
+    pub(crate) fn now() -> Heard {
+        Heard { origin: Instant::now(), at: Arc::default() }
+    }
+
+    /// There is a sign of life.
+    pub(crate) fn touch(&self) {
+        self.at.fetch_max(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        self.origin.elapsed().saturating_sub(Duration::from_millis(self.at.load(Ordering::Relaxed)))
+    }
+}
+
+/// Sends what the reader puts into the queue, once it may begin, until the reader is gone. `silent` is called when nobody
+/// was heard of for too long.
+pub(crate) async fn run(
+    sockets: PerKind<Option<Pair>>,
+    mut chunks: mpsc::Receiver<Chunk>,
+    begin: oneshot::Receiver<()>,
+    heard: Heard,
+    silent: impl Fn(),
+) {
+    // Dropped when the connection was closed before: then it begins all the same, and ends for want of a reader.
+    let _ = begin.await;
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            chunk = chunks.recv() => match chunk {
+                Some(chunk) => send(&sockets, &chunk.frames).await,
+                None => break,
+            },
+            () = hear(&sockets) => heard.touch(),
+            _ = look.tick() => if heard.silence() > SILENCE {
+                silent();
+            },
+        }
+    }
+}
+
+async fn send(sockets: &PerKind<Option<Pair>>, chunk: &[u8]) {
+    for (channel, packet) in frames(chunk) {
+        let kind = if channel < channels(Kind::Audio).0 { Kind::Video } else { Kind::Audio };
+        let Some(Pair { rtp, rtcp, to }) = &sockets[kind] else { continue };
+        let (socket, to) = if channel % 2 == 0 { (rtp, to.0) } else { (rtcp, to.1) };
+        // Errors are those of the player's end (RFC 1122 4.1.3.3), which may come back.
+        let _ = socket.send_to(packet, to).await;
+    }
+}
+
+/// Waits for anything from the player itself: reports, or what it sends to open its NAT.
+async fn hear(sockets: &PerKind<Option<Pair>>) {
+    poll_fn(|cx| {
+        for (_, pair) in sockets.iter() {
+            let Some(Pair { rtp, rtcp, to }) = pair else { continue };
+            for (socket, to) in [(rtp, to.0), (rtcp, to.1)] {
+                let mut bytes = [0; 64];
+                loop {
+                    match socket.poll_recv_from(cx, &mut ReadBuf::new(&mut bytes)) {
+                        Poll::Ready(Ok(from)) if from.ip() == to.ip() => return Poll::Ready(()),
+                        Poll::Ready(_) => {}
+                        Poll::Pending => break,
+                    }
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+}

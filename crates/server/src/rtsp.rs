@@ -1,0 +1,74 @@
+//! RTSP's part of the joints: its questions of access are answered by the rules that HTTP has.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use whipstitch_rtsp::{Access, Proof, Right, Verdict};
+use whipstitch_stream::StreamKey;
+
+use crate::access::{self, Decision, Policy};
+use crate::credentials::Token;
+use crate::patterns::Pattern;
+
+/// The rules, as RTSP asks for them.
+pub(crate) struct Guard {
+    pub(crate) policy: Policy,
+    /// The names streams may have; empty is all.
+    pub(crate) stream_names: Vec<Pattern>,
+}
+
+impl Access for Guard {
+    fn judge(&self, right: Right, stream: &StreamKey, peer: IpAddr, proof: Option<&Proof<'_>>) -> Verdict {
+        let right = match right {
+            Right::Play => access::Right::Play,
+            Right::Publish => access::Right::Publish,
+        };
+        let shows = proof.map(|proof| move |token: &Token| proof.of(token.reveal()));
+        let shows = shows.as_ref().map(|shows| shows as &dyn Fn(&Token) -> bool);
+        match self.policy.decide_for(right, stream, peer, shows, SystemTime::now()).decision {
+            Decision::Allowed => Verdict::Allowed,
+            Decision::Insufficient => Verdict::Forbidden,
+            Decision::Missing | Decision::Wrong | Decision::Expired | Decision::Malformed => Verdict::Unknown,
+        }
+    }
+
+    fn serves(&self, stream: &StreamKey) -> bool {
+        self.stream_names.is_empty() || self.stream_names.iter().any(|pattern| pattern.matches(stream.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(token: Option<&str>, open_publish: bool) -> Guard {
+        let token = token.map(|text| Token::parse(text).unwrap());
+        Guard { policy: Policy { token, open_publish, ..Policy::default() }, stream_names: Vec::new() }
+    }
+
+    #[test]
+    fn without_a_token_reading_is_open_and_sending_is_for_this_machine() {
+        let stream = StreamKey::parse("cam").unwrap();
+        let (here, there) = ("127.0.0.1".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        for (guard, right, peer, expected) in [
+            (guard(None, false), Right::Play, there, Verdict::Allowed),
+            (guard(None, false), Right::Publish, here, Verdict::Allowed),
+            (guard(None, false), Right::Publish, there, Verdict::Unknown),
+            (guard(None, true), Right::Publish, there, Verdict::Allowed),
+            (guard(Some("secret"), false), Right::Play, here, Verdict::Unknown),
+            (guard(Some("secret"), false), Right::Publish, here, Verdict::Unknown),
+            (guard(Some("secret"), true), Right::Publish, there, Verdict::Allowed),
+        ] {
+            assert_eq!(guard.judge(right, &stream, peer, None), expected, "{right:?} {peer}");
+        }
+    }
+
+    #[test]
+    fn names_outside_of_the_patterns_are_not_served() {
+        let mut guard = guard(None, false);
+        assert!(guard.serves(&StreamKey::parse("cam").unwrap()));
+        guard.stream_names = vec![Pattern::parse("studio-*").unwrap()];
+        assert!(!guard.serves(&StreamKey::parse("cam").unwrap()));
+        assert!(guard.serves(&StreamKey::parse("studio-1").unwrap()));
+    }
+}
