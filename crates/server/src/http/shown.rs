@@ -109,6 +109,8 @@ struct Session {
     connected_at: Option<String>,
     /// When the first packet of media came or went.
     first_media_at: Option<String>,
+    /// Milliseconds from the answer to that.
+    first_media_ms: Option<f64>,
     /// Address and port of the client's media, once known.
     #[schema(value_type = Option<String>)]
     remote: Option<SocketAddr>,
@@ -257,6 +259,7 @@ fn session(report: &SessionReport, now: Now) -> Session {
         connected: stats.connected.is_some(),
         connected_at: stats.connected.map(|at| now.wall_of(at)),
         first_media_at: stats.first_media.map(|at| now.wall_of(at)),
+        first_media_ms: stats.first_media.map(|at| millis(at.saturating_duration_since(stats.since))),
         remote: stats.remote,
         transport: stats.transport,
         srtp: stats.srtp,

@@ -192,6 +192,7 @@ async fn sessions_are_listed_by_stream_and_age_with_all_that_is_known() {
         "connected": true,
         "connected_at": later(since, 1),
         "first_media_at": later(since, 2),
+        "first_media_ms": 2000.0,
         "remote": "192.0.2.7:5000",
         "transport": "udp",
         "srtp": "SRTP_AEAD_AES_128_GCM",
