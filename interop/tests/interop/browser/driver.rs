@@ -118,11 +118,12 @@ impl Browser {
     }
 
     async fn chromium_with(name: &str, adapt: impl FnOnce(&mut ChromeCapabilities)) -> Browser {
-        let process = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
+        let profile = profile();
+        let process =
+            Process::start("chromedriver", keeping_to(&profile, Command::new("chromedriver").arg("--port=0")));
         let port: u16 = process.line(START, "port", |line| {
             line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
         });
-        let profile = profile();
         let mut wanted = DesiredCapabilities::chrome();
         let folder = format!("--user-data-dir={}", profile.path().display());
         for argument in CHROMIUM.iter().copied().chain([folder.as_str()]) {
@@ -166,7 +167,7 @@ impl Browser {
         command.args(["--headless", "--marionette", "--no-remote", "--width=1280", "--height=900", "--profile"]);
         command.arg(profile.path());
         adapt(&mut command);
-        let process = Process::start("firefox", &command);
+        let process = Process::start("firefox", keeping_to(&profile, &mut command));
         let port = process.line(START, "port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
         let driver = Driver::Firefox(Mutex::new(Marionette::connect(port).await));
         Browser { driver, name: name.to_owned(), _process: process, _profile: profile }
@@ -286,6 +287,13 @@ fn inside(network: &Network) -> (TempDir, String) {
     fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("the file is ours");
     let binary = script.to_str().expect("a path in UTF-8").to_owned();
     (folder, binary)
+}
+
+/// The program with its temporary files in the profile: killed, it would leave them behind.
+fn keeping_to<'a>(profile: &TempDir, command: &'a mut Command) -> &'a Command {
+    let folder = profile.path().join("tmp");
+    fs::create_dir_all(&folder).expect("the profile's folder is ours");
+    command.env("TMPDIR", folder)
 }
 
 fn profile() -> TempDir {
