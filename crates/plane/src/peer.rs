@@ -144,7 +144,8 @@ pub struct Delivery<'a> {
     pub after_gap: bool,
     /// Set by a subscriber that cannot go on without a keyframe.
     pub wants_keyframe: bool,
-    /// Set by a subscriber whose deadline may be earlier now than it was.
+    /// Cleared by a subscriber whose deadline is not earlier than it was: asking thousands with each burst would cost as much
+    /// as to write a packet.
     pub deadline_moved: bool,
     /// Set by a subscriber with its first packet: how long after the handshake that was.
     pub first_media: Option<Duration>,
@@ -153,7 +154,7 @@ pub struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     /// A delivery of which nothing came yet.
     pub fn new(now: Instant, batches: &'a mut Batches) -> Delivery<'a> {
-        Delivery { now, batches, after_gap: false, wants_keyframe: false, deadline_moved: false, first_media: None }
+        Delivery { now, batches, after_gap: false, wants_keyframe: false, deadline_moved: true, first_media: None }
     }
 }
 

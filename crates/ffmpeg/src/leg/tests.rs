@@ -188,6 +188,18 @@ fn a_leg_whose_player_has_gone_ends_and_gives_its_ports_and_place_back() {
 }
 
 #[test]
+fn a_player_gets_a_report_every_second_whatever_is_sent() {
+    let mut scene = Scene::new();
+    let player = Player::bind(scene.port);
+    (0..10).for_each(|_| scene.worker.pass(LOOK));
+    scene.video(DELTA);
+    scene.worker.pass(MS);
+    assert_eq!(player.got().1, [SR, SDES]);
+    (0..3).for_each(|_| scene.worker.pass(1000 * MS));
+    assert_eq!(player.got().1, [SR, SDES, SR, SDES, SR, SDES]);
+}
+
+#[test]
 fn ports_that_nobody_binds_are_kept_for_half_a_minute() {
     let mut scene = Scene::new();
     (0..745).for_each(|_| scene.worker.pass(LOOK));

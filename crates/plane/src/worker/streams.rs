@@ -229,7 +229,6 @@ impl Worker {
             if let Some(took) = delivery.first_media {
                 self.totals.subscribers.took(Phase::FirstMedia, took);
             }
-            // Rarely: to ask each of them each time would cost as much as to write a packet.
             if deadline_moved {
                 self.reschedule(key);
             }
