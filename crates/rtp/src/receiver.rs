@@ -139,18 +139,15 @@ impl Receiver {
     /// # Errors
     /// If it is malformed; nothing of it counts then.
     pub fn receive_rtcp(&mut self, now: Instant, bytes: &mut [u8]) -> Result<(), Malformed> {
-        // A BYE is believed of the bound SSRC only; its packets were found to be whole by the parser.
         let compound = Compound::parse(bytes)?;
-        let mut reported = None;
         for message in compound.messages() {
             match message {
                 Message::Reports(Reports::Sender(report)) => {
-                    reported = Some(report.ssrc());
                     self.reported(now, report.ssrc(), Ntp(report.ntp_timestamp()), report.rtp_timestamp());
                 }
-                Message::Bye => {
-                    let own = |source: &&mut Source| reported.is_none_or(|ssrc| source.ssrc == ssrc);
-                    if let Some(source) = self.source.as_mut().filter(own).filter(|source| !source.left) {
+                Message::Bye(bye) => {
+                    let leaves = |source: &&mut Source| !source.left && bye.ssrcs().any(|ssrc| ssrc == source.ssrc);
+                    if let Some(source) = self.source.as_mut().filter(leaves) {
                         source.left = true;
                         self.out.push_back(Output::Bye);
                     }

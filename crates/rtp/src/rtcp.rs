@@ -50,8 +50,8 @@ pub enum Message<'a> {
         /// In bits a second.
         bitrate: u64,
     },
-    /// The peer leaves.
-    Bye,
+    /// The SSRCs in it are used no more (RFC 3550 6.6).
+    Bye(Bye<'a>),
 }
 
 /// Report blocks, whichever report they came in.
@@ -148,7 +148,7 @@ fn message(packet: &[u8]) -> Result<Option<Message<'_>>, Malformed> {
     Ok(match packet.get(1).copied().ok_or(Malformed)? {
         ReceiverReport::PACKET_TYPE => Some(Message::Reports(Reports::Receiver(ReceiverReport::parse(packet)?))),
         SenderReport::PACKET_TYPE => Some(Message::Reports(Reports::Sender(SenderReport::parse(packet)?))),
-        Bye::PACKET_TYPE => Some(Bye::parse(packet).map(|_| Message::Bye)?),
+        Bye::PACKET_TYPE => Some(Message::Bye(Bye::parse(packet)?)),
         TransportFeedback::PACKET_TYPE => transport(TransportFeedback::parse(packet)?)?,
         PayloadFeedback::PACKET_TYPE => payload(PayloadFeedback::parse(packet)?)?,
         _ => None,

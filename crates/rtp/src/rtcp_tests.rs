@@ -28,7 +28,7 @@ fn said(bytes: &[u8]) -> Result<Vec<String>, Malformed> {
                 format!("fir {sender} {entries:?}")
             }
             Message::Remb { bitrate } => format!("remb {bitrate}"),
-            Message::Bye => "bye".to_owned(),
+            Message::Bye(bye) => format!("bye of {:?}", bye.ssrcs().collect::<Vec<_>>()),
         })
         .collect())
 }
@@ -55,8 +55,8 @@ fn each_kind_of_packet_is_understood() {
         // A mantissa of 0x30000, an exponent of 2; then the largest of both.
         (packet(0x8f, 206, &words(&[1, 0, 0x5245_4d42, 0x010b_0000, 7])), "remb 786432"),
         (packet(0x8f, 206, &words(&[1, 0, 0x5245_4d42, 0x01ff_ffff, 7])), "remb 18446744073709551615"),
-        (packet(0x81, 203, &words(&[7])), "bye"),
-        (packet(0x80, 203, &[]), "bye"),
+        (packet(0x81, 203, &words(&[7])), "bye of [7]"),
+        (packet(0x80, 203, &[]), "bye of []"),
     ] {
         assert_eq!(said(&bytes), Ok(vec![expected.to_owned()]));
     }

@@ -124,6 +124,22 @@ fn a_bye_makes_room_at_once() {
 }
 
 #[test]
+fn a_bye_is_of_those_that_it_names() {
+    let mut scene = Scene::new();
+    scene.send(ALICE, 1);
+    let bye = |count: u8, ssrcs: &[u32]| {
+        let words = ssrcs.iter().flat_map(|ssrc| ssrc.to_be_bytes());
+        [0x80 | count, 203, 0, count].into_iter().chain(words).collect::<Vec<u8>>()
+    };
+    let of_alice = [report(ALICE, 5, 900, false), bye(1, &[BOB])].concat();
+    assert_eq!(scene.control(of_alice), ["5 is 4294968196"], "she sends under one SSRC less");
+    let receivers = [&[0x80, 201, 0, 1][..], &BOB.to_be_bytes(), &bye(1, &[BOB])].concat();
+    assert_eq!(scene.control(receivers), [""; 0]);
+    assert_eq!(scene.control(bye(0, &[])), [""; 0], "of nobody");
+    assert_eq!(scene.control(bye(2, &[BOB, ALICE])), ["bye"]);
+}
+
+#[test]
 fn numbers_that_lead_nowhere_are_believed_when_they_go_on() {
     let mut scene = Scene::new();
     scene.send(ALICE, 30_000);

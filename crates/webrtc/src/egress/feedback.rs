@@ -111,7 +111,7 @@ impl Egress {
                     }
                 }
                 Message::Remb { bitrate } => self.requests.estimate = Some(bitrate),
-                Message::Bye => feedback.bye = true,
+                Message::Bye(_) => feedback.bye = true,
             }
         }
         Ok(feedback)
