@@ -108,11 +108,27 @@ impl Inbound {
             self.current[noted.kind] = Some(noted.ssrc);
         }
         if noted.asks {
+            let begins = source.missing.is_none();
             source.missing.get_or_insert_default().arrived(now, noted.index);
+            if begins {
+                self.forget_missing_but(noted.kind, noted.ssrc);
+            }
         } else {
             source.missing = None;
         }
         first
+    }
+
+    /// The media of this kind comes from this SSRC from now on: what is missing of another mends nothing, and its numbers
+    /// say nothing any more.
+    fn forget_missing_but(&mut self, kind: Kind, ssrc: u32) {
+        for source in self.sources.iter_mut().filter(|source| source.ssrc != ssrc) {
+            if let Some(missing) =
+                source.missing.as_mut().filter(|_| source.media.is_some_and(|media| media.kind == kind))
+            {
+                missing.forget();
+            }
+        }
     }
 
     /// Says to `ask` what each source is to be asked for now, if anything.

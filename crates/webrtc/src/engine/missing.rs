@@ -135,6 +135,12 @@ impl Missing {
         self.given_up.take()
     }
 
+    /// What is missing so far is nobody's concern any more.
+    pub(super) fn forget(&mut self) {
+        self.gaps.clear();
+        (self.next, self.given_up) = (None, None);
+    }
+
     /// Gives up the oldest.
     fn give_up(&mut self, count: usize) {
         let last = self.gaps.drain(..count).next_back();

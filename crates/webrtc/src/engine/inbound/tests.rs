@@ -207,3 +207,20 @@ fn of_sources_that_resend_what_is_missing_is_asked_for_until_it_comes_by_any_way
     scene.inbound.note(scene.now, &silent);
     assert_eq!((scene.inbound.deadline(), asked(&mut scene, 10)), (None, vec![]));
 }
+
+#[test]
+fn what_is_missing_of_a_source_that_another_has_replaced_is_neither_asked_for_nor_given_up() {
+    let mut scene = Scene::new();
+    let (mut before, mut after) = (scene.sealer(5), scene.sealer(7));
+    scene.told(&mut before, [30_000, 30_002].into_iter());
+    scene.told(&mut after, [10, 12].into_iter());
+    // One that was overtaken by its successor's.
+    scene.told(&mut before, [30_003].into_iter());
+    let mut asked = Vec::new();
+    for _ in 0..300 {
+        scene.now += Duration::from_millis(10);
+        scene.inbound.poll_missing(scene.now, None, |ssrc, numbers| asked.push((ssrc, numbers.to_vec())));
+    }
+    assert!(!asked.is_empty() && asked.iter().all(|asked| *asked == (7, vec![11])), "{asked:?}");
+    assert_eq!(scene.inbound.take_given_up(Kind::Video), Some(11), "a number of the one that sends");
+}
