@@ -46,7 +46,7 @@ fn the_deadline_is_said_to_have_moved_with_the_first_report_only() {
         let packets = vec![forwarded(Kind::Video, seq, seq == 0, world.now)];
         let before = world.session.deadline();
         let mut delivery = Delivery::new(world.now, &mut world.batches);
-        world.session.deliver(&mut delivery, &Burst { packets, clocks: clocks.clone() });
+        world.session.deliver(&mut delivery, &Burst { packets, clocks });
         moved.push(delivery.deadline_moved);
         assert_eq!(delivery.deadline_moved, world.session.deadline() != before);
     }
