@@ -276,7 +276,11 @@ impl Peer for Reader {
     }
 
     fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst) {
-        let waited = self.wants_keyframe();
+        // Who waits already has asked, but what was sent for it may be what is missing.
+        let waited = self.wants_keyframe() && !delivery.after_gap;
+        if delivery.after_gap {
+            self.rtp.skip();
+        }
         self.rtp.deliver(delivery.now, burst, &mut self.way);
         delivery.first_media = self.end(delivery.now);
         // Once per wait, and at the join the hub asks anyway.

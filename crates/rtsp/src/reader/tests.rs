@@ -17,6 +17,8 @@ struct Scene {
     begun: oneshot::Receiver<Vec<First>>,
     gone: mpsc::Receiver<String>,
     next: PerKind<u64>,
+    /// Others before the next burst did not reach the worker.
+    after_gap: bool,
 }
 
 impl Scene {
@@ -37,8 +39,8 @@ impl Scene {
             gone: (ends, "s".into()),
         };
         let reader = Reader::new(now, config);
-        let mut scene =
-            Scene { now, reader, batches: Batches::new(), chunks, begun: begins, gone, next: PerKind::default() };
+        let (batches, next) = (Batches::new(), PerKind::default());
+        let mut scene = Scene { now, reader, batches, chunks, begun: begins, gone, next, after_gap: false };
         let actions = scene.timeout();
         assert!(matches!(actions[..], [Action::Subscribe]), "{actions:?}");
         scene
@@ -68,6 +70,7 @@ impl Scene {
         let codec = if kind == Kind::Audio { Codec::Opus } else { Codec::Vp8 };
         let burst = Burst { packets: vec![Forwarded { codec, packet, start }], clocks };
         let mut delivery = Delivery::new(self.now, &mut self.batches);
+        delivery.after_gap = std::mem::take(&mut self.after_gap);
         self.reader.deliver(&mut delivery, &burst);
         delivery.wants_keyframe
     }
@@ -143,6 +146,22 @@ fn a_reader_that_takes_nothing_loses_pictures_up_to_a_keyframe_and_no_numbers() 
     scene.deliver(Kind::Video, true, 1000);
     let next = first.wrapping_add(kept.len() as u16 + 1);
     assert_eq!(scene.sent(), [(0, next)]);
+}
+
+#[test]
+fn behind_a_gap_of_its_worker_a_reader_goes_on_at_a_keyframe_that_is_asked_for() {
+    let mut scene = Scene::new();
+    scene.deliver(Kind::Audio, true, 100);
+    scene.deliver(Kind::Video, true, 100);
+    let first = scene.sent().last().expect("pictures").1;
+    (scene.next.video, scene.after_gap) = (5, true);
+    assert!(scene.deliver(Kind::Video, false, 100));
+    // What was asked for may have been in the next gap.
+    scene.after_gap = true;
+    assert!(scene.deliver(Kind::Video, false, 100) && !scene.deliver(Kind::Video, false, 100));
+    assert_eq!(scene.sent(), []);
+    scene.deliver(Kind::Video, true, 100);
+    assert_eq!(scene.sent(), [(0, first.wrapping_add(1))], "without a gap in the numbers");
 }
 
 #[test]
