@@ -81,7 +81,7 @@ fn descriptions_survive_damage() {
                 0 => data[at] = random.next() as u8,
                 1 => data[at] = data[from],
                 2 => drop(data.remove(at)),
-                3 => data.insert(at, b"\r\n;= :/0"[random.below(9)]),
+                3 => data.insert(at, b"\r\n;= :/0"[random.below(8)]),
                 _ => data.truncate(at.max(40)),
             }
         }
