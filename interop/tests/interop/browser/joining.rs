@@ -114,6 +114,16 @@ struct Joined {
     buffered: f64,
 }
 
+impl Joined {
+    fn is_at_the_live_edge_within_a_second(&self) {
+        assert!(self.first < 300.0 && self.caught_up < 1000.0 && self.behind < 3.0, "{self:.0?}");
+        // Who meets the next keyframe before it has caught up goes on there, and misses what is in between: Chromium may
+        // count that as a freeze.
+        let meets_the_next = !(0.0..270.0).contains(&self.age);
+        assert!(self.freezes <= u64::from(meets_the_next) && self.plis == 0, "{self:.0?}");
+    }
+}
+
 /// The demo's pictures at half their size with noise on them, 2.5 Mbit/s, and only the first is one that a decoder can start
 /// at. Small, so that two players at once decode them on a busy machine, too.
 fn one_keyframe() -> Clip {
@@ -182,28 +192,14 @@ async fn who_joins_a_stream_with_rare_keyframes_is_at_its_live_edge_within_a_sec
     let publisher = tokio::spawn(source::run_clip(options, clip));
     browser.until("the stream", PATIENCE, "return join('first').catch(() => false)").await;
     browser.until("pictures", PATIENCE, "return seen.first.pictures.length > 30").await;
-    let mut all = Vec::new();
     // By hand, and by the page for viewers.
     for how in ["join", "visit"] {
-        let mut joins = Vec::new();
         for join in 0..2 {
             let joined = joined(&browser, how, &format!("{how}-{join}")).await;
             eprintln!("{how}: {joined:.0?}");
-            joins.push(joined);
+            joined.is_at_the_live_edge_within_a_second();
         }
-        let least = |of: fn(&Joined) -> f64| joins.iter().map(of).fold(f64::INFINITY, f64::min);
-        // The machine may be busy at any moment, but not at all of them.
-        assert!(least(|joined| joined.first) < 300.0, "{how}: {joins:.0?}");
-        assert!(least(|joined| joined.caught_up) < 1000.0, "{how}: {joins:.0?}");
-        all.extend(joins);
     }
-    for joined in &all {
-        assert!(joined.caught_up < 2500.0 && joined.behind < 3.0, "{joined:.0?}");
-        // Who meets the next keyframe before it has caught up goes on there, and misses what is in between.
-        let meets_the_next = !(0.0..240.0).contains(&joined.age);
-        assert!(joined.freezes <= 1 + u64::from(meets_the_next) && joined.plis <= 1, "{joined:.0?}");
-    }
-    assert!(all.iter().any(|joined| joined.freezes == 0 && joined.plis == 0), "{all:.0?}");
     stop.send(true).expect("it publishes");
     publisher.await.expect("no panic");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use whipstitch_interop::Gateway;
 
 use super::driver::Browser;
@@ -102,6 +102,9 @@ async fn a_publisher_comes_to_all_of_the_bitrate_it_may_use() {
         return bitrate >= 2_700_000 && course;";
     let course = publisher.until("nine tenths of it", Duration::from_secs(30), arrives).await;
     eprintln!("milliseconds, bits a second that arrived, and that the browser believes in: {course}");
+    // By reports of loss alone Chromium gets there as well, adding 8 % a second: it never believes in much more than arrives.
+    let probed = |at: &Value| at[2].as_f64() > Some(3_000_000.0) && at[1].as_f64() < Some(2_000_000.0);
+    assert!(course.as_array().is_some_and(|course| course.iter().any(probed)), "{course}");
 }
 
 #[tokio::test]
