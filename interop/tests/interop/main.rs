@@ -6,4 +6,5 @@ mod browser;
 mod clients;
 mod crowd;
 mod description;
+mod ffmpeg;
 mod load;
