@@ -8,3 +8,4 @@ mod crowd;
 mod description;
 mod ffmpeg;
 mod load;
+mod rtsp;
