@@ -1,5 +1,6 @@
 //! What workers owe to sessions that misbehave or come at a bad moment, with scripted sessions over real sockets.
 
+mod allocations;
 mod behind;
 mod counting;
 mod schedules;

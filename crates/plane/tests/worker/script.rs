@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
 
-use whipstitch_media::Codec;
+use whipstitch_media::{Codec, Kind, Packet};
 use whipstitch_net::Path;
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_plane::{
@@ -48,6 +48,10 @@ pub(crate) struct Script {
     /// When the last datagram of media came, and how many did at that instant: in one turn of the worker.
     turn: (Option<Instant>, usize),
     pub(crate) most_in_a_turn: Arc<AtomicUsize>,
+    /// Pushed as sound once for each datagram of media, with the next number each time.
+    pub(crate) pushes: Option<Packet>,
+    /// Bursts that were delivered.
+    pub(crate) delivered: Arc<AtomicUsize>,
     met: SyncSender<Met>,
 }
 
@@ -68,6 +72,8 @@ impl Script {
             ending: Ending::default(),
             turn: (None, 0),
             most_in_a_turn: Arc::default(),
+            pushes: None,
+            delivered: Arc::default(),
             met,
         };
         (script, seen)
@@ -118,6 +124,10 @@ impl Peer for Script {
             self.turn = (Some(cx.now), count);
             self.most_in_a_turn.fetch_max(count, Ordering::Relaxed);
             self.meet(Met::Media(self.session));
+            if let Some(packet) = &mut self.pushes {
+                packet.seq += 1;
+                cx.act(Action::Push(Kind::Audio, packet.clone()));
+            }
         }
     }
 
@@ -145,7 +155,9 @@ impl Peer for Script {
         }
     }
 
-    fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
+    fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn replay(&mut self, _: &mut Context<'_>) {}
 
