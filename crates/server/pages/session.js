@@ -17,6 +17,7 @@ export const Ended = Object.freeze({
   BY_SERVER: 'by_server', // the server said goodbye
   LOST: 'lost', // the network went away
   NEVER: 'never', // HTTP worked and media never did
+  OUTGROWN: 'outgrown', // by this page, because a new one gets more of the stream
 });
 
 /**

@@ -59,6 +59,7 @@ export function endInWords(ended) {
     case Ended.NEVER:
       return 'The server answers, but media does not get through. A firewall may block its UDP port, '
         + 'or the server announces an address you cannot reach.';
+    case Ended.OUTGROWN: return 'This browser can play the picture now.';
     default: return 'The connection was lost.';
   }
 }

@@ -12,6 +12,7 @@
 
 import { Refused, streamOfPage } from './api.js';
 import { keep } from './keep.js';
+import { Ended } from './session.js';
 import { read, shown, shownRate } from './stats.js';
 import { $, codecsIn, element, endInWords, fill, inWords, tokenForm } from './ui.js';
 import { watch, whyNoVideo } from './whep.js';
@@ -20,6 +21,10 @@ import { watch, whyNoVideo } from './whep.js';
 const STALLED_MS = 2500;
 const READ_EVERY_MS = 1000;
 const HIDE_CONTROLS_MS = 3000;
+/** Nothing of the stream can be played: the next publisher may send something else. */
+const PASSING = [422];
+/** How often a page that plays the sound alone asks whether it could play the picture, too. */
+const ASK_AGAIN_MS = 10_000;
 
 const stream = streamOfPage();
 const video = $('video');
@@ -59,7 +64,7 @@ function paragraph(text) {
 function start() {
   control.abort();
   control = new AbortController();
-  keep((signal) => watch(`/whep/${stream}`, { onTrack: attach, signal }), hear, control.signal);
+  keep((signal) => watch(`/whep/${stream}`, { onTrack: attach, signal }), hear, control.signal, PASSING);
 }
 
 function attach(event) {
@@ -99,7 +104,7 @@ function hear(news) {
         become('waiting', 'waiting');
         say(paragraph(seen ? 'The stream has ended. It starts here by itself.' : inWords(news.error, 'watch')));
       } else {
-        become('retrying', 'reconnecting', 'warn');
+        become('retrying', PASSING.includes(news.error?.status) ? 'cannot play' : 'reconnecting', 'warn');
         const words = news.error ? inWords(news.error, 'watch') : endInWords(news.ended);
         say(paragraph(words), paragraph(`Trying again in ${seconds} s.`));
       }
@@ -117,12 +122,23 @@ function hear(news) {
   }
 }
 
-/** A stream may be without video, which is no news; or this browser cannot play it, which is. */
+/**
+ * A stream may be without video, which is no news; or this browser cannot play it, which is. A session without video stays
+ * so; when the publisher changes to what this browser can play, a new one gets the picture as well.
+ */
 async function explainNoPicture(of) {
-  const codecs = codecsIn(await whyNoVideo(`/whep/${stream}`, control.signal));
-  if (of !== session || codecs.length === 0) return;
-  remark = [paragraph(`This browser cannot play the picture of this stream (${codecs.join(', ')}).`)];
+  if (of !== session) return;
+  const why = await whyNoVideo(`/whep/${stream}`, control.signal);
+  if (of !== session) return;
+  if (why === '') {
+    of.close(Ended.OUTGROWN);
+    return;
+  }
+  const codecs = codecsIn(why ?? '');
+  if (codecs.length > 0) remark = [paragraph(`This browser cannot play the picture of this stream (${codecs.join(', ')}).`)];
+  if (remark.length === 0) return;
   if (face.state === 'playing') say(...remark);
+  setTimeout(() => explainNoPicture(of), ASK_AGAIN_MS);
 }
 
 async function look() {

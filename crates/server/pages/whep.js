@@ -18,7 +18,7 @@ export function watch(url, { onTrack, signal } = {}) {
 
 /**
  * Why a session at `url` got no video although one was offered: what the server says to an offer of video alone, such as
- * "the stream has no video"; '' if it does not say.
+ * "the stream has no video"; '' if it would get one now, undefined if the server does not say.
  */
 export async function whyNoVideo(url, signal) {
   const pc = connection();
@@ -26,11 +26,11 @@ export async function whyNoVideo(url, signal) {
   try {
     const session = await new Session(pc).open(url, { signal });
     session.close();
+    return '';
   } catch (error) {
     pc.close();
-    if (error.status === 422) return error.detail;
+    return error.status === 422 ? error.detail : undefined;
   }
-  return '';
 }
 
 /** Chrome plays Opus in one channel unless the offer says that two are wanted (RFC 7587 6.1). */
