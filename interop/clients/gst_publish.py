@@ -1,4 +1,4 @@
-"""Publishes moving test pictures and a tone with GStreamer's webrtcbin until SIGTERM."""
+"""Publishes moving test pictures and a tone, or no sound, with GStreamer's webrtcbin until SIGTERM."""
 
 from gst import Gst, Peer
 from whip import options
@@ -17,15 +17,22 @@ AUDIO = {
     "G722": ("audioconvert ! audioresample ! avenc_g722 ! rtpg722pay", 9),
 }
 
-choice = options(__doc__, video=list(VIDEO), audio=list(AUDIO))
-encode, payload = AUDIO[choice.audio]
+NONE = "none"
+
+choice = options(__doc__, video=list(VIDEO), audio=[*AUDIO, NONE])
+sound = ""
+if choice.audio != NONE:
+    encode, payload = AUDIO[choice.audio]
+    sound = f"""
+    audiotestsrc is-live=true wave=sine ! queue
+    ! {encode} ! application/x-rtp,media=audio,encoding-name={choice.audio},payload={payload} ! webrtc.
+    """
 peer = Peer(
     Gst.parse_launch(f"""
     webrtcbin name=webrtc bundle-policy=max-bundle
     videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! queue
     ! {VIDEO[choice.video]} ! application/x-rtp,media=video,encoding-name={choice.video},payload=96 ! webrtc.
-    audiotestsrc is-live=true wave=sine ! queue
-    ! {encode} ! application/x-rtp,media=audio,encoding-name={choice.audio},payload={payload} ! webrtc.
+    {sound}
     """),
     choice.url,
     choice.token,

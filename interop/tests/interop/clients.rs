@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const SIZE: &str = "320x240";
 
 /// Starts `clients/<script>.py` for a URL, with further options.
-fn client(script: &str, url: &str, options: &[&str]) -> Process {
+pub(crate) fn client(script: &str, url: &str, options: &[&str]) -> Process {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script).with_extension("py");
     Process::start(script, python().arg(path).arg(url).args(options))
 }

@@ -12,6 +12,7 @@ mod pages;
 mod partial;
 mod publishing;
 mod reconnecting;
+mod returning;
 mod session;
 mod tcp;
 mod watching;
