@@ -1,6 +1,6 @@
 //! Sessions from their 201 to their end, and the end of the server, as clients see them.
 
-use crate::kit::{FRAGMENT, SDP, Site, changed, offers};
+use crate::kit::{FRAGMENT, Live, SDP, Site, changed, offers};
 
 /// protocol.md 3.1 and 3.3: DELETE is 200, media ends with a DTLS close, the URL is a tombstone, the slot is free.
 #[test]
@@ -76,4 +76,28 @@ fn a_connected_session_lives_through_an_ice_restart() {
     site.ask("PATCH", publisher.url(), &[FRAGMENT, "If-Match: *"], fragment).is(204);
     site.ask("PATCH", publisher.url(), &[FRAGMENT, &tag], fragment).is(412);
     assert!(!publisher.is_closed() && site.stream("cam")["live"] == true);
+}
+
+/// protocol.md 3.2: viewers that come first are told to come again, unless the operator lets them wait.
+#[test]
+fn viewers_that_come_before_the_publisher_wait_where_they_may() {
+    let offer = offers::offer("chromium-156-viewer");
+    let refused = Site::configured("when_offline = 'reject'").post("/whep/cam", &offer).is(409);
+    assert!(refused.field("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{refused:?}");
+
+    let site = Site::configured("when_offline = 'wait'");
+    let viewer = Live::connect(&site, "/whep/cam", &offer);
+    site.ask("GET", viewer.url(), &[], "").is(204);
+    let listed = site.stream("cam");
+    assert_eq!((&listed["live"], &listed["publisher"]), (&false.into(), &serde_json::Value::Null), "{listed}");
+    // Through a proxy on this machine, from elsewhere: that somebody waits for a stream is not for everybody.
+    for target in ["/api/v1/streams", "/api/v1/streams/cam", "/api/v1/sessions"] {
+        let answer = site.ask("GET", target, &["X-Forwarded-For: 192.0.2.7"], "");
+        assert!([401, 403].contains(&answer.status), "{target}: {answer:?}");
+    }
+    // Somebody waiting does not hold the stream, and goes on when it begins.
+    let _publisher = site.live("cam", "chromium-156-publisher");
+    assert!(!viewer.is_closed());
+    site.ask("GET", viewer.url(), &[], "").is(204);
+    assert_eq!(site.stream("cam")["subscribers"].as_array().map(Vec::len), Some(1));
 }

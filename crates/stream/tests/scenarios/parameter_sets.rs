@@ -11,10 +11,19 @@ const IDR: &[u8] = &[0x65, 0x88, 0x84];
 const SECOND_SLICE: &[u8] = &[0x65, 0x40, 0x84];
 const P: &[u8] = &[0x41, 0x9a, 0x02];
 
+/// H.265: the sets, and the first slices of an IDR picture and of a P picture.
+const SETS_265: [&[u8]; 3] = [&[0x40, 0x01, 0x0c], &[0x42, 0x01, 0x01], &[0x44, 0x01, 0xc1]];
+const IDR_265: &[u8] = &[0x26, 0x01, 0xaf];
+const P_265: &[u8] = &[0x02, 0x01, 0xd0];
+
 fn published(format: &str) -> Scene {
+    published_in(Codec::H264, format)
+}
+
+fn published_in(codec: Codec, format: &str) -> Scene {
     let mut scene = Scene::empty();
-    let video = Some(Track { codec: Codec::H264, format: format.into() });
-    scene.stream.publish(scene.now, ALICE, Tracks { video, ..tracks(Codec::H264) });
+    let video = Some(Track { codec, format: format.into() });
+    scene.stream.publish(scene.now, ALICE, Tracks { video, ..tracks(codec) });
     scene
 }
 
@@ -76,6 +85,35 @@ fn nothing_starts_without_them() {
     assert!(scene.video(1, 0, IDR).is_empty());
     assert!(scene.video(2, 3000, PPS).is_empty());
     assert_eq!(starts(&scene.video(3, 6000, SPS)), [true]);
+}
+
+#[test]
+fn an_h265_idr_without_them_starts_with_all_three() {
+    let mut scene = published_in(Codec::H265, "");
+    let [vps, sps, pps] = SETS_265;
+    let before = [scene.video(1, 0, vps), scene.video(2, 0, sps), scene.video(3, 0, pps), scene.video(4, 0, IDR_265)];
+    assert_eq!(starts(&before.concat()), [true, false, false, false]);
+    scene.video(5, 3000, P_265);
+    let idr = scene.video(6, 6000, IDR_265);
+    assert_eq!(starts(&idr), [true, false]);
+    // RFC 7798 4.4.2: type 48, then each unit after its size.
+    let aggregated = SETS_265.iter().flat_map(|set| [&[0, 3], *set].concat());
+    assert_eq!(*idr[0].packet.payload, *[0x60, 0x01].into_iter().chain(aggregated).collect::<Vec<u8>>());
+    assert_eq!((idr[0].packet.time, idr[0].packet.marker), (idr[1].packet.time, false));
+    let mut late = subscription(Kind::Video);
+    let rest = scene.video(7, 9000, P_265);
+    assert_eq!(accept(&mut late, &[idr, rest].concat()), [1000, 1001, 1002]);
+}
+
+#[test]
+fn part_of_the_h265_sets_is_not_put_in() {
+    let mut scene = published_in(Codec::H265, "");
+    let [vps, sps, pps] = SETS_265;
+    assert!(scene.video(1, 0, IDR_265).is_empty());
+    assert_eq!(starts(&[scene.video(2, 3000, vps), scene.video(3, 3000, sps)].concat()), [true, false]);
+    assert_eq!(starts(&scene.video(4, 6000, IDR_265)), [false], "its picture parameter set is not known");
+    scene.video(5, 9000, pps);
+    assert_eq!(starts(&scene.video(6, 12_000, IDR_265)), [true, false]);
 }
 
 /// The format of the video, and whether all sets are known.
