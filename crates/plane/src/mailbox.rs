@@ -2,8 +2,9 @@
 //!
 //! Commands and bursts wait in one queue, datagrams and connections that another worker received in a second, so that a
 //! flood of strays cannot keep a command out. When the first is full the sender is told ([`Full`]): control answers 503, a
-//! worker drops the burst, counts it, and says so with the next that finds room. When the second is full the datagram is dropped, as a network would, and the
-//! connection closed. What must not be lost goes neither way: see [`notes`](crate::notes).
+//! worker drops the burst, counts it, and says so with the next that finds room. When the second is full the datagram is
+//! dropped, as a network would, and the connection closed. What must not be lost goes neither way: see
+//! [`notes`](crate::notes).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

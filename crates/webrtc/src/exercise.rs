@@ -1,5 +1,5 @@
 //! What fuzz targets and tests share: a live worker with sessions, in virtual time; anything comes in, in any order, and
-//! what must hold is asserted. [`worker`] is what strangers can do, [`media`] what a publisher and a viewer can who are
+//! what must hold is asserted. [`worker()`] is what strangers can do, [`media()`] what a publisher and a viewer can who are
 //! connected and seal what they say.
 
 mod media;

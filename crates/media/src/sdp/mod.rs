@@ -1,6 +1,6 @@
 //! SDP where it is no offer: what RTSP and plain RTP describe media with (RFC 8866, RFC 2326 C.1).
 //!
-//! [`write`] makes the text that a player of a running stream gets, [`read`] understands what a sender announces; both
+//! [`write()`] makes the text that a player of a running stream gets, [`read()`] understands what a sender announces; both
 //! speak in [`Section`]s. The grammar is `sdp-types`'; [`text`] has the bounds and the look-ups that offers of WebRTC,
 //! which are negotiated elsewhere, go by as well. Everything here is total over any text.
 

@@ -2,8 +2,9 @@
 //!
 //! The contract, in the order of a turn: any number of `publish`, `push`, `request_keyframe` … calls; then
 //! [`Stream::take_burst`] for what is to be forwarded and [`Stream::take_description`] for what players are to be told;
-//! then [`Stream::poll`] until it returns `None`; then [`Stream::deadline`] says when to poll again if nothing else happens before. Packets of anybody
-//! but the current publisher are ignored, so the order in which a replaced session ends does not matter.
+//! then [`Stream::poll`] until it returns `None`; then [`Stream::deadline`] says when to poll again if nothing else happens
+//! before. Packets of anybody but the current publisher are ignored, so the order in which a replaced session ends does not
+//! matter.
 //!
 //! A stream lives on one worker and is `!Sync` by use; what it hands out is shared.
 
