@@ -149,22 +149,21 @@ impl Plane {
     }
 
     /// Ends a session by its public name, whoever added it. Gives the stream it published or watched, and as what;
-    /// `None` when there is no such session.
+    /// `None` when there is no such session, or it is ending already.
     pub fn end_session(&self, session: SessionId, reason: CloseReason) -> Option<(Role, StreamKey)> {
         let Handle { worker, role, stream, ending } = self.shared.roster.find(session)?;
-        self.end(worker, session, &ending, reason);
-        Some((role, stream))
+        self.end(worker, session, &ending, reason).then_some((role, stream))
     }
 
     /// Ends a session, however far behind its worker is: it takes no notice of anything from then on. `ending` is what
-    /// the session was added with, or will be.
-    pub fn end(&self, worker: usize, session: SessionId, ending: &Ending, reason: CloseReason) {
+    /// the session was added with, or will be. False when somebody has ended it before.
+    pub fn end(&self, worker: usize, session: SessionId, ending: &Ending, reason: CloseReason) -> bool {
         // Told before it is noted: a session that is on its way sees the one or is found by the other.
-        if ending.order(reason)
-            && let Ok(mailbox) = self.mailbox(worker)
-        {
+        let first = ending.order(reason);
+        if first && let Ok(mailbox) = self.mailbox(worker) {
             mailbox.note(|noted| noted.endings.push(session));
         }
+        first
     }
 
     /// Tells a session something; nothing happens if it has ended meanwhile.
