@@ -115,9 +115,14 @@ fn gstreamer_plays_over_tcp_and_udp() {
     let url = gateway.rtsp("", "demo");
     for transport in ["tcp", "udp"] {
         let mut gst = Command::new("gst-launch-1.0");
-        gst.args(["-q", "rtspsrc", &format!("location={url}"), &format!("protocols={transport}"), "!"]);
-        gst.args(["rtph264depay", "!", "avdec_h264", "!", "fakesink", "num-buffers=60"]);
+        gst.args(["-v", "rtspsrc", &format!("location={url}"), &format!("protocols={transport}"), "!"]);
+        gst.args(["rtph264depay", "!", "avdec_h264", "!", "fakesink", "silent=false"]);
         let gst = Process::start("gst-launch-1.0", &gst);
-        assert_eq!(gst.end(PATIENCE).code(), Some(0), "{transport}: {}", gst.said());
+        // Ended by the test: where a pipeline ends by itself, GStreamer 1.22 now and then interrupts its own PAUSE and fails.
+        let mut pictures = 0;
+        gst.line(PATIENCE, "60 pictures", |line| {
+            pictures += usize::from(line.contains("last-message = chain"));
+            (pictures == 60).then_some(())
+        });
     }
 }
