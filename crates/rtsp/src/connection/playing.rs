@@ -158,7 +158,9 @@ impl Playing {
             let alive = Heard::now();
             let (shared, session, ending) = (Arc::clone(shared), self.session, ending.clone());
             let tasks = Arc::clone(&shared);
-            let silent = move || shared.plane.end(worker, session, &ending, CloseReason::Idle);
+            let silent = move || {
+                shared.plane.end(worker, session, &ending, CloseReason::Idle);
+            };
             let sockets = std::mem::take(&mut self.sockets);
             tasks.spawn(udp::run(sockets, chunks, gone, alive.clone(), silent));
             (heard, begin) = (Some(alive), Some(go));
