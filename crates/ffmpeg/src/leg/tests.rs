@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::UdpSocket;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use whipstitch_media::{Extensions, Packet};
 use whipstitch_plane::{Ending, IceRestart, Stepped};
@@ -107,9 +107,12 @@ impl Scene {
         let (queue, publisher) = (Arc::default(), Ending::default());
         let peer = Publisher { stream: stream.clone(), queue: Arc::clone(&queue) };
         worker.add(0, Box::new(peer), None, publisher.clone()).unwrap();
-        // Any block that is free at the moment; each test looks elsewhere.
-        let first = 30_000 + 16 * (std::process::id() % 500) as u16;
-        let block = Ports::new(first..=first + 2_000).unwrap().lease().unwrap();
+        // One for all tests of the process: what one leases no other gets.
+        static PORTS: LazyLock<Ports> = LazyLock::new(|| {
+            let first = 30_000 + 16 * (std::process::id() % 500) as u16;
+            Ports::new(first..=first + 2_000).unwrap()
+        });
+        let block = PORTS.lease().unwrap();
         let port = block.first();
         let config = sender_config();
         let ways = Ways::open(PerKind { audio: None, video: Some(port) }).unwrap();
