@@ -209,6 +209,17 @@ fn a_worker_that_has_ended_does_not_keep_the_others_from_stopping() {
     assert_eq!(closed.recv_timeout(SOON), Ok(Met::Closed), "the other one said goodbye");
 }
 
+/// A connection that session 1, on worker 0, has accepted a check over.
+fn checked(plane: &Plane, seen: &mpsc::Receiver<Met>) -> TcpStream {
+    let mut client = TcpStream::connect(plane.local_addrs()[0]).unwrap();
+    let mut check = Vec::new();
+    let username = format!("{}:any", ufrag(0, 1));
+    assert!(framing::frame(&stun::binding_request(&username, "any", true, 1, 1, [1; 12]), &mut check));
+    client.write_all(&check).unwrap();
+    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Stun));
+    client
+}
+
 /// A frame of nothing is two bytes long: a read brings thousands, of which one turn of the worker takes its share.
 #[test]
 fn a_connection_full_of_small_frames_leaves_time_for_others() {
@@ -217,12 +228,7 @@ fn a_connection_full_of_small_frames_leaves_time_for_others() {
     let (script, seen) = Script::new(1, Role::Subscriber);
     let most_in_a_turn = Arc::clone(&script.most_in_a_turn);
     add(&plane, 0, script);
-    let mut client = TcpStream::connect(plane.local_addrs()[0]).unwrap();
-    let mut check = Vec::new();
-    let username = format!("{}:any", ufrag(0, 1));
-    assert!(framing::frame(&stun::binding_request(&username, "any", true, 1, 1, [1; 12]), &mut check));
-    client.write_all(&check).unwrap();
-    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Stun));
+    let mut client = checked(&plane, &seen);
     client.write_all(&[0; 2 * FRAMES as usize]).unwrap();
     until(|| plane.measure().iter().any(|report| report.received.datagrams > FRAMES));
     let most = most_in_a_turn.load(Ordering::Relaxed);
@@ -235,12 +241,7 @@ fn a_frame_of_absurd_length_ends_its_connection_and_nothing_else_and_is_counted(
     let plane = plane(1);
     let (script, seen) = Script::new(1, Role::Subscriber);
     add(&plane, 0, script);
-    let mut client = TcpStream::connect(plane.local_addrs()[0]).unwrap();
-    let mut check = Vec::new();
-    let username = format!("{}:any", ufrag(0, 1));
-    assert!(framing::frame(&stun::binding_request(&username, "any", true, 1, 1, [1; 12]), &mut check));
-    client.write_all(&check).unwrap();
-    assert_eq!(seen.recv_timeout(SOON), Ok(Met::Stun));
+    let mut client = checked(&plane, &seen);
     let mut stranger = TcpStream::connect(plane.local_addrs()[0]).unwrap();
     for (connection, left) in [(&mut stranger, 1), (&mut client, 0)] {
         connection.write_all(&[0xff; 3]).unwrap();
