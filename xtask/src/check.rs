@@ -23,8 +23,11 @@ pub(crate) fn code(steps: &mut Steps) {
     steps.run("links", || links::hold(&root()));
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-Dwarnings"];
     steps.command("lints", 20, &cargo(&lints));
-    // Whoever reads these pages reads the code as well: private items are shown, and may be linked to.
+    // Whoever reads these pages reads the code as well: private items are shown, and may be linked to. With the example,
+    // the dependencies have the same features as for the lints, and are not looked at again.
+    let targets = ["--lib", "--examples", "--bin", "xtask", "--bin", "whipstitch-load", "--bin", "whipstitch-churn"];
     let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked", "--quiet"]);
+    docs.args(targets);
     docs.env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links");
     steps.command("documentation", 10, &docs);
 }
