@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use mio::Waker;
 use whipstitch_net::Path;
-use whipstitch_stream::{Burst, Forwarded, SessionId, StreamKey};
+use whipstitch_stream::{Burst, Clock, Forwarded, PerKind, SessionId, StreamKey};
 
 use crate::measure::WorkerReport;
 use crate::notes::{Ending, Noted, Notes};
@@ -41,8 +41,8 @@ pub(crate) enum Command {
     Peer { session: SessionId, command: PeerCommand },
     /// From the home of a stream: packets, and whether others before them found no room.
     Burst { stream: StreamKey, burst: Arc<Burst>, after_gap: bool },
-    /// From the home of a stream: its video since the last start, for those that join; asked for by a note.
-    Cache { stream: StreamKey, packets: Vec<Forwarded> },
+    /// From the home of a stream: what it has cached for those that join, and its clocks; asked for by a note.
+    Cache { stream: StreamKey, packets: Vec<Forwarded>, clocks: PerKind<Option<Clock>> },
     /// Tell about everything.
     Report(Box<dyn FnOnce(Report) + Send>),
     /// Tell what was counted.

@@ -198,6 +198,8 @@ pub enum PeerCommand {
     Pause,
     /// It goes on, at the next start.
     Resume,
+    /// A compound of RTCP has come from its player another way than through the worker's sockets.
+    Rtcp(Vec<u8>),
 }
 
 /// The credentials of an ICE restart. Secrets: never shown.

@@ -16,7 +16,7 @@ pub mod rtcp;
 pub mod sender;
 pub mod source;
 
-pub use reader::{Reader, Sink, Track};
+pub use reader::{Reader, Reported, Sink, Track};
 pub use receiver::Receiver;
 pub use reorder::Reorder;
 pub use sender::{Outgoing, Sender};

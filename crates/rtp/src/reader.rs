@@ -1,18 +1,21 @@
 //! What one player of a stream gets, whatever carries it there.
 //!
-//! Video begins with the replay of what joiners are given, or at the next start; audio at once. Both tracks are in order
+//! Video begins with the replay of what joiners are given, with the sound of the same time between its pictures, so that
+//! a recording begins with both; or, without a replay, at the next start, and audio at once. Both tracks are in order
 //! ([`Reorder`]): FFmpeg and its like see gaps, but never a step back. The first report goes before the first packet, so
 //! that both tracks are aligned from there on, and then about every second; reports of both tracks go together, because
 //! between two of them the publisher may have moved the wall-clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use whipstitch_media::Kind;
+use whipstitch_stream::cache::Cache;
 use whipstitch_stream::replay::Step;
 use whipstitch_stream::{Burst, Clock, Forwarded, History, PerKind, Replay};
 
 use crate::reorder::{Limits, Offered, Reorder};
-use crate::report::{MAX_COMPOUND, REPORT_INTERVAL};
+use crate::report::{MAX_COMPOUND, REPORT_INTERVAL, smooth};
+use crate::rtcp::{Compound, Message};
 use crate::sender::{Config, Outgoing, Sender};
 
 /// Where packets go.
@@ -34,7 +37,23 @@ pub struct Track {
     /// Its numbers and reports.
     pub sender: Sender,
     order: Reorder<Forwarded>,
+    /// A report of ours has gone.
     reported: bool,
+    /// One of the player's has come.
+    heard: bool,
+}
+
+/// What a player reports, all tracks together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reported {
+    /// The larger of the tracks' last fractions of lost packets, 0 to 1; `None` before a report.
+    pub loss: Option<f32>,
+    /// The larger of the tracks' last interarrival jitters, likewise.
+    pub jitter: Option<Duration>,
+    /// Smoothed round trip, once a report has answered one of ours.
+    pub rtt: Option<Duration>,
+    /// Packets the player missed since the beginning.
+    pub lost: u64,
 }
 
 /// One player of a stream. It lives as long as the player stays, through any number of publishers.
@@ -43,9 +62,12 @@ pub struct Reader {
     cname: String,
     tracks: PerKind<Option<Track>>,
     clocks: PerKind<Option<Clock>>,
-    /// While the player's video is not yet at the live edge.
+    /// While the player is not yet at the live edge.
     replay: Option<Replay>,
+    /// The number of the next sound of the replay; `None` when sound is live.
+    sound: Option<u64>,
     next_report: Option<Instant>,
+    rtt: Option<Duration>,
     /// It wants nothing for a while, or has left.
     paused: bool,
     closed: bool,
@@ -58,10 +80,11 @@ impl Reader {
         let mut by_kind: PerKind<Option<Track>> = PerKind::default();
         for config in tracks {
             let order = Reorder::new(Limits::default());
-            by_kind[config.kind] = Some(Track { sender: Sender::new(config), order, reported: false });
+            by_kind[config.kind] = Some(Track { sender: Sender::new(config), order, reported: false, heard: false });
         }
-        let (clocks, replay) = (PerKind::default(), None);
-        Reader { cname, tracks: by_kind, clocks, replay, next_report: None, paused: false, closed: false }
+        let (clocks, replay, sound) = (PerKind::default(), None, None);
+        let (next_report, rtt) = (None, None);
+        Reader { cname, tracks: by_kind, clocks, replay, sound, next_report, rtt, paused: false, closed: false }
     }
 
     /// One of its tracks.
@@ -69,26 +92,56 @@ impl Reader {
         self.tracks[kind].as_ref()
     }
 
-    /// The same, to note what the player reports.
-    pub fn track_mut(&mut self, kind: Kind) -> Option<&mut Track> {
-        self.tracks[kind].as_mut()
+    /// Takes a compound of the player: its reports of our tracks. All else in it means nothing here, and one that is
+    /// malformed nothing at all.
+    pub fn handle_rtcp(&mut self, now: Instant, compound: &mut [u8]) {
+        let Ok(compound) = Compound::parse(compound) else { return };
+        for message in compound.messages() {
+            let Message::Reports(reports) = message else { continue };
+            reports.for_each(|block| {
+                let own = self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut());
+                for track in own.filter(|track| track.sender.config().ssrc == block.ssrc()) {
+                    track.heard = true;
+                    let rate = track.sender.config().clock_rate;
+                    if let Some(rtt) = track.sender.reports.received(now, &block, rate) {
+                        self.rtt = Some(smooth(self.rtt, rtt));
+                    }
+                }
+            });
+        }
     }
 
-    /// What is known of the stream's clocks: those of its last burst, for a report before the next one comes.
-    pub fn set_clocks(&mut self, clocks: &PerKind<Option<Clock>>) {
+    /// What the player has reported.
+    pub fn reported(&self) -> Reported {
+        let mut all = Reported { rtt: self.rtt, ..Reported::default() };
+        let tracks = self.tracks.iter().filter_map(|(_, track)| track.as_ref());
+        for track in tracks.filter(|track| track.heard) {
+            let reception = track.sender.reports.reception;
+            all.loss = Some(all.loss.unwrap_or(0.0).max(reception.loss));
+            all.jitter = all.jitter.max(Some(reception.jitter));
+            all.lost += u64::try_from(reception.lost).unwrap_or(0);
+        }
+        all
+    }
+
+    fn set_clocks(&mut self, clocks: &PerKind<Option<Clock>>) {
         for (kind, clock) in clocks.iter() {
             self.clocks[kind] = clock.or(self.clocks[kind]);
         }
     }
 
-    /// Begins to replay the video since the last start, if `history`, which belongs to the stream, offers any and none was
-    /// sent yet. The rest follows with [`handle_timeout`](Self::handle_timeout).
+    /// Begins to replay the video since the last start, and its sound, if `history`, which belongs to the stream, offers any
+    /// and no video was sent yet. The rest follows with [`handle_timeout`](Self::handle_timeout).
     pub fn replay(&mut self, now: Instant, history: &History, sink: &mut impl Sink) {
         let Some(track) = &self.tracks.video else { return };
         if self.is_silent() || self.replay.is_some() || track.sender.subscription().newest().is_some() {
             return;
         }
         self.replay = history.cache().and_then(|cache| Replay::begin(now, cache));
+        let is_new = |track: &Track| track.sender.subscription().newest().is_none();
+        let has_sound = self.replay.is_some() && self.tracks.audio.as_ref().is_some_and(is_new);
+        self.sound = has_sound.then_some(0);
+        self.set_clocks(history.clocks());
         self.report_first(now, sink);
         self.catch_up(now, Some(history), sink);
     }
@@ -101,9 +154,12 @@ impl Reader {
         self.set_clocks(&burst.clocks);
         self.report_first(now, sink);
         for forwarded in &burst.packets {
-            let kind = forwarded.kind();
-            let is_replayed =
-                kind == Kind::Video && self.replay.as_ref().is_some_and(|replay| !replay.passed(forwarded.packet.seq));
+            let (kind, number) = (forwarded.kind(), forwarded.packet.seq);
+            // What comes while a replay goes on is in the cache as well, and comes from there.
+            let is_replayed = match kind {
+                Kind::Video => self.replay.as_ref().is_some_and(|replay| !replay.passed(number)),
+                Kind::Audio => self.sound.is_some_and(|next| number >= next),
+            };
             let Some(track) = self.tracks[kind].as_mut().filter(|_| !is_replayed) else { continue };
             track.take(now, forwarded, sink);
         }
@@ -136,7 +192,7 @@ impl Reader {
     /// The player wants nothing until [`resume`](Self::resume), or there is no way to it.
     pub fn pause(&mut self) {
         self.paused = true;
-        self.replay = None;
+        self.end_replay();
         self.skip();
     }
 
@@ -154,13 +210,7 @@ impl Reader {
     /// Packets of the stream are missing that nobody sends again: what comes next goes on without a gap in the numbers,
     /// audio at once, video at a start.
     pub fn skip(&mut self) {
-        for (_, track) in self.tracks.iter_mut() {
-            if let Some(track) = track {
-                track.sender.drop_to_start();
-                // They are not waited for.
-                track.order = Reorder::new(Limits::default());
-            }
-        }
+        self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut()).for_each(Track::drop_to_start);
     }
 
     /// Whether a video track waits for a packet a decoder can start at.
@@ -211,32 +261,56 @@ impl Reader {
     }
 
     fn catch_up(&mut self, now: Instant, history: Option<&History>, sink: &mut impl Sink) {
-        let (Some(replay), Some(track)) = (&mut self.replay, &mut self.tracks.video) else { return };
         let cache = history.and_then(History::cache);
         loop {
+            let (Some(replay), Some(video)) = (&mut self.replay, &mut self.tracks.video) else { return };
             if !sink.has_room(Kind::Video) {
                 // As much waits as the player may have waiting: the replay waits, too, but not for ever.
                 if !replay.pause(now) {
-                    track.sender.drop_to_start();
-                    self.replay = None;
+                    self.break_replay();
                 }
                 return;
             }
-            match cache.map_or(Step::Lost, |cache| replay.step(now, cache)) {
+            let step = cache.map_or(Step::Lost, |cache| replay.step(now, cache));
+            match step {
                 Step::Packet(forwarded) => {
-                    track.order.skip_to(forwarded.packet.seq.saturating_add(1));
-                    track.send(forwarded, sink);
+                    video.pass(forwarded, sink);
+                    self.catch_up_sound(forwarded.packet.arrived, cache, sink);
                 }
-                Step::Skip => track.sender.drop_to_start(),
+                Step::Skip => self.drop_to_start(),
                 Step::Wait => return,
-                Step::Live => break,
-                Step::Lost => {
-                    track.sender.drop_to_start();
-                    break;
+                Step::Live => {
+                    self.catch_up_sound(now, cache, sink);
+                    self.end_replay();
                 }
+                Step::Lost => self.break_replay(),
             }
         }
-        self.replay = None;
+    }
+
+    /// Sends the sound of the replay that came until `until`.
+    fn catch_up_sound(&mut self, until: Instant, cache: Option<&Cache>, sink: &mut impl Sink) {
+        let (Some(next), Some(audio), Some(cache)) = (&mut self.sound, &mut self.tracks.audio, cache) else { return };
+        for forwarded in cache.sound_from(*next).take_while(|kept| kept.packet.arrived <= until) {
+            *next = forwarded.packet.seq.saturating_add(1);
+            audio.pass(forwarded, sink);
+        }
+    }
+
+    /// Everything up to the next start is left out: video, and the sound that has not been replayed yet.
+    fn drop_to_start(&mut self) {
+        let replayed = [self.tracks.video.as_mut(), self.tracks.audio.as_mut().filter(|_| self.sound.is_some())];
+        replayed.into_iter().flatten().for_each(Track::drop_to_start);
+    }
+
+    /// The replay cannot go on.
+    fn break_replay(&mut self) {
+        self.drop_to_start();
+        self.end_replay();
+    }
+
+    fn end_replay(&mut self) {
+        (self.replay, self.sound) = (None, None);
     }
 }
 
@@ -247,6 +321,19 @@ impl Track {
             self.send(forwarded, sink);
         }
         self.drain(now, forwarded.kind(), sink);
+    }
+
+    /// What comes next goes on without a gap, video at a start.
+    fn drop_to_start(&mut self) {
+        self.sender.drop_to_start();
+        // What is missing is not waited for.
+        self.order = Reorder::new(Limits::default());
+    }
+
+    /// Sends a packet of a replay; live ones before it will not come.
+    fn pass(&mut self, forwarded: &Forwarded, sink: &mut impl Sink) {
+        self.order.skip_to(forwarded.packet.seq.saturating_add(1));
+        self.send(forwarded, sink);
     }
 
     fn drain(&mut self, now: Instant, kind: Kind, sink: &mut impl Sink) {

@@ -108,6 +108,11 @@ impl Reports {
     }
 }
 
+/// A round trip of which this was measured last: an eighth of each new measurement, as TCP has it (RFC 6298 2).
+pub fn smooth(rtt: Option<Duration>, measured: Duration) -> Duration {
+    rtt.map_or(measured, |rtt| (rtt * 7 + measured) / 8)
+}
+
 /// DLSR: units of 1/65536 s.
 fn fixed_16_16(units: u32) -> Duration {
     Duration::from_nanos((u64::from(units) * 1_000_000_000) >> 16)

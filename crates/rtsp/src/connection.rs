@@ -192,8 +192,9 @@ impl Connection {
         while self.pending.is_none() && !self.closing && self.out.waiting().len() < WRITE_AHEAD {
             match self.decoder.next() {
                 Ok(None) => break,
-                // Reports of readers: they show that somebody is there, which the connection does anyway.
-                Ok(Some(Item::Frame(..))) => {}
+                Ok(Some(Item::Frame(channel, bytes))) => {
+                    self.playing.values_mut().for_each(|playing| playing.hear(channel, &bytes));
+                }
                 Ok(Some(item)) => {
                     if let Some(step) = self.machine.handle(item) {
                         self.step(step);

@@ -15,6 +15,7 @@ mod queue;
 mod random;
 mod reader;
 mod reply;
+mod reports;
 mod server;
 mod target;
 mod transport;
@@ -23,4 +24,4 @@ mod wire;
 
 pub use access::{Access, Right, Verdict};
 pub use auth::Proof;
-pub use server::Server;
+pub use server::{CONNECTIONS, Server};

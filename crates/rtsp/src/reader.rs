@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use whipstitch_media::{Codec, Kind};
 use whipstitch_net::Path;
 use whipstitch_plane::{Action, Context, Counters, Delivery, Peer, PeerCommand, Phase, Role, SessionStats};
-use whipstitch_rtp::{Outgoing as Packet, Reader as Rtp, Sink, sender};
+use whipstitch_rtp::{Outgoing as Packet, Reader as Rtp, Reported, Sink, sender};
 use whipstitch_stream::directory::SubscriberSlot;
 use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
@@ -271,6 +271,7 @@ impl Peer for Reader {
                 self.rtp.resume();
                 cx.act(Action::RequestKeyframe);
             }
+            PeerCommand::Rtcp(mut compound) => self.rtp.handle_rtcp(cx.now, &mut compound),
             PeerCommand::IceRestart(_) => {}
         }
     }
@@ -289,7 +290,6 @@ impl Peer for Reader {
 
     fn replay(&mut self, cx: &mut Context<'_>) {
         let Some(history) = cx.history else { return };
-        self.rtp.set_clocks(history.clocks());
         self.way.replays = true;
         self.rtp.replay(cx.now, history, &mut self.way);
         self.way.replays = false;
@@ -325,6 +325,7 @@ impl Peer for Reader {
     }
 
     fn stats(&self, _: Instant) -> SessionStats {
+        let Reported { loss, jitter, rtt, .. } = self.rtp.reported();
         SessionStats {
             connected: Some(self.since),
             first_media: self.first_media,
@@ -332,13 +333,17 @@ impl Peer for Reader {
             transport: Some(self.transport),
             codecs: [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| self.codecs[kind]).collect(),
             bitrate: self.bitrate,
+            loss,
+            jitter,
+            rtt,
             counters: self.counters(),
             ..SessionStats::new(self.since)
         }
     }
 
     fn counters(&self) -> Counters {
-        let mut counters = Counters { skipped: self.way.skipped, ..Counters::default() };
+        let (skipped, lost) = (self.way.skipped, self.rtp.reported().lost);
+        let mut counters = Counters { skipped, lost, ..Counters::default() };
         for track in Kind::ALL.into_iter().filter_map(|kind| self.rtp.track(kind)) {
             let (packets, octets) = track.sender.sent();
             counters.packets += packets;

@@ -20,8 +20,8 @@ use crate::access::Access;
 use crate::connection;
 use crate::target::control;
 
-/// Connections at once; more are closed as they come. Each costs a descriptor and up to 2.3 MiB while it is stalled.
-const MAX_CONNECTIONS: usize = 2000;
+/// Connections at once unless the configuration says otherwise. Each costs a descriptor and up to 2.3 MiB while it is stalled.
+pub const CONNECTIONS: usize = 2000;
 
 /// How long a player of a stream that has just begun waits for the parameter sets (design.md 2.4).
 const DESCRIBE_WAIT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and begins to serve. Within a runtime.
+    /// Listens and begins to serve so many connections at once; more are closed as they come. Within a runtime.
     ///
     /// # Errors
     /// When the address cannot be had.
@@ -59,13 +59,14 @@ impl Server {
         plane: Plane,
         directory: Directory,
         access: Arc<dyn Access>,
+        connections: usize,
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
         let draining = AtomicBool::new(false);
         let shared = Arc::new(Shared { plane, directory, access, draining, tasks: Mutex::default() });
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), stopped));
+        let accepting = tokio::spawn(accept(listener, connections, Arc::clone(&shared), stopped));
         Ok(Server { shared, local, stop, accepting })
     }
 
@@ -92,8 +93,13 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(
+    listener: TcpListener,
+    connections: usize,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

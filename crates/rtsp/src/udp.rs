@@ -1,7 +1,7 @@
 //! A reader over UDP: the sockets of its session, and the task that owns them.
 //!
-//! The task lives as long as the session: until its reader on the worker is gone. What comes in is looked at only to see
-//! that somebody is still there.
+//! The task lives as long as the session: until its reader on the worker is gone. Of what comes in, reports go to the
+//! reader, and anything shows that somebody is still there.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,6 +19,7 @@ use whipstitch_media::Kind;
 use whipstitch_stream::PerKind;
 
 use crate::queue::{Chunk, frames};
+use crate::reports::Reports;
 
 /// How often a pair of ports is looked for: the next to an even one may be another program's.
 const TRIES: usize = 64;
@@ -101,18 +102,25 @@ pub(crate) async fn run(
     mut chunks: mpsc::Receiver<Chunk>,
     begin: oneshot::Receiver<()>,
     heard: Heard,
+    mut reports: Reports,
     silent: impl Fn(),
 ) {
     // Dropped when the connection was closed before: then it begins all the same, and ends for want of a reader.
     let _ = begin.await;
     let mut look = tokio::time::interval(LOOK);
+    let mut bytes = [0; 1500];
     loop {
         tokio::select! {
             chunk = chunks.recv() => match chunk {
                 Some(chunk) => send(&sockets, &chunk.frames).await,
                 None => break,
             },
-            () = hear(&sockets) => heard.touch(),
+            (kind, len) = hear(&sockets, &mut bytes) => {
+                heard.touch();
+                if let Some(kind) = kind {
+                    reports.pass(Instant::now().into_std(), kind, bytes.get(..len).unwrap_or_default());
+                }
+            },
             _ = look.tick() => if heard.silence() > SILENCE {
                 silent();
             },
@@ -130,16 +138,18 @@ async fn send(sockets: &PerKind<Option<Pair>>, chunk: &[u8]) {
     }
 }
 
-/// Waits for anything from the player itself: reports, or what it sends to open its NAT.
-async fn hear(sockets: &PerKind<Option<Pair>>) {
+/// Waits for anything from the player itself: a report of the track, and its length; or what is sent to open a NAT.
+async fn hear(sockets: &PerKind<Option<Pair>>, bytes: &mut [u8]) -> (Option<Kind>, usize) {
     poll_fn(|cx| {
-        for (_, pair) in sockets.iter() {
+        for (kind, pair) in sockets.iter() {
             let Some(Pair { rtp, rtcp, to }) = pair else { continue };
-            for (socket, to) in [(rtp, to.0), (rtcp, to.1)] {
-                let mut bytes = [0; 64];
+            for (socket, to, reported) in [(rtp, to.0, None), (rtcp, to.1, Some(kind))] {
                 loop {
-                    match socket.poll_recv_from(cx, &mut ReadBuf::new(&mut bytes)) {
-                        Poll::Ready(Ok(from)) if from.ip() == to.ip() => return Poll::Ready(()),
+                    let mut buffer = ReadBuf::new(bytes);
+                    match socket.poll_recv_from(cx, &mut buffer) {
+                        Poll::Ready(Ok(from)) if from.ip() == to.ip() => {
+                            return Poll::Ready((reported, buffer.filled().len()));
+                        }
                         Poll::Ready(_) => {}
                         Poll::Pending => break,
                     }
@@ -148,5 +158,5 @@ async fn hear(sockets: &PerKind<Option<Pair>>) {
         }
         Poll::Pending
     })
-    .await;
+    .await
 }

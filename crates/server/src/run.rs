@@ -175,7 +175,7 @@ async fn start_rtsp(config: &Config, gateway: &Gateway, policy: &Policy) -> Resu
     let Some(address) = config.rtsp else { return Ok(None) };
     let guard = Guard { policy: policy.clone(), stream_names: config.stream_names.clone() };
     let (plane, directory) = (gateway.plane().clone(), gateway.directory().clone());
-    let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard)).await;
+    let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard), config.limits.rtsp_connections).await;
     rtsp.map(Some).map_err(|source| StartError::Rtsp { address, source })
 }
 

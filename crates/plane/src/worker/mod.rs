@@ -310,7 +310,7 @@ impl Worker {
                     self.schedule_stream(index);
                 }
             }
-            Command::Cache { stream, packets } => self.take_cache(&stream, &packets),
+            Command::Cache { stream, packets, clocks } => self.take_cache(&stream, &packets, &clocks),
             Command::Report(reply) => reply(self.report()),
             Command::Measure(reply) => reply(self.measure()),
         }

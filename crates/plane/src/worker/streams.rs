@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use whipstitch_stream::stream::Output;
-use whipstitch_stream::{Burst, CloseReason, Forwarded, SessionId, StreamKey, Tracks};
+use whipstitch_stream::{Burst, Clock, CloseReason, Forwarded, PerKind, SessionId, StreamKey, Tracks};
 
 use super::{SHORTEST_WAIT, Worker};
 use crate::fanout::LocalStream;
@@ -71,15 +71,16 @@ impl Worker {
     pub(super) fn send_cache(&mut self, stream_key: &StreamKey, worker: usize) {
         let Some(stream) = self.streams.find(stream_key).and_then(|index| self.streams.get(index)) else { return };
         let Some(cache) = stream.history.cache().filter(|cache| cache.offer(self.now).is_some()) else { return };
-        let packets = cache.from(0).cloned().collect();
-        let _ = self.mailboxes[worker].send(Command::Cache { stream: stream_key.clone(), packets });
+        let (packets, clocks) = (cache.all().cloned().collect(), *stream.history.clocks());
+        let _ = self.mailboxes[worker].send(Command::Cache { stream: stream_key.clone(), packets, clocks });
     }
 
     /// The home's cache: all that came in bursts before it is in it, all that comes after it is not.
-    pub(super) fn take_cache(&mut self, stream_key: &StreamKey, packets: &[Forwarded]) {
+    pub(super) fn take_cache(&mut self, stream_key: &StreamKey, packets: &[Forwarded], clocks: &PerKind<Option<Clock>>) {
         let Some(index) = self.streams.find(stream_key) else { return };
         let Some(stream) = self.streams.get_mut(index) else { return };
         stream.fill_cache(self.now, packets);
+        stream.history.set_clocks(clocks);
         self.schedule_stream(index);
         for key in self.subscribers(index) {
             self.with(key, |peer, cx| peer.replay(cx));
@@ -91,7 +92,8 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(index) else { return };
         stream.history.fill_cache([]);
         for &worker in &stream.workers {
-            let command = Command::Cache { stream: stream.key.clone(), packets: Vec::new() };
+            let (packets, clocks) = (Vec::new(), PerKind::default());
+            let command = Command::Cache { stream: stream.key.clone(), packets, clocks };
             // Refused, it lives on until the new publisher's first packet.
             let _ = self.mailboxes[worker].send(command);
         }

@@ -149,7 +149,7 @@ fn who_joins_gets_the_video_since_the_last_start_and_then_what_is_live() {
     let packets: Vec<_> =
         packets.map(|(seq, start): (i64, _)| scene.packet(Kind::Video, seq.unsigned_abs(), start)).into();
     packets.iter().for_each(|packet| scene.history.insert(packet));
-    scene.reader.set_clocks(&scene.clocks);
+    scene.history.set_clocks(&scene.clocks);
     scene.reader.replay(scene.now, &scene.history, &mut scene.seen);
     let mut sent = std::mem::take(&mut scene.seen.sent);
     // Live packets meanwhile are in the cache, too, and come from there.
@@ -159,6 +159,70 @@ fn who_joins_gets_the_video_since_the_last_start_and_then_what_is_live() {
     }
     assert_eq!(sent, ["A", "V", "v100@30", "v101@40", "v103@60", "v104@70", "v105@80"]);
     assert_eq!(scene.video(&[5, 9]), ["v106@90"], "what the replay passed is too late");
+}
+
+/// Video from 3, which is a start, to 23, and sound from 5 to 24 between; then the reader joins. What it gets at once.
+fn joins_with_sound() -> (Scene, Vec<String>) {
+    let mut scene = Scene::new();
+    let pictures = (4..24).flat_map(|seq| [(Kind::Audio, seq + 1), (Kind::Video, seq)]);
+    for (kind, seq) in [(Kind::Audio, 4), (Kind::Video, 3)].into_iter().chain(pictures) {
+        let packet = scene.packet(kind, seq, seq == 3);
+        scene.history.insert(&packet);
+        scene.now += 20 * MS;
+    }
+    scene.history.set_clocks(&scene.clocks);
+    scene.reader.replay(scene.now, &scene.history, &mut scene.seen);
+    assert!(scene.reader.replay.is_some(), "it takes more than one slice");
+    let sent = std::mem::take(&mut scene.seen.sent);
+    (scene, sent)
+}
+
+#[test]
+fn who_joins_gets_the_sound_of_the_same_time() {
+    let (mut scene, mut sent) = joins_with_sound();
+    // Live packets meanwhile are in the cache, too, and come from there.
+    let live = [(Kind::Video, 24), (Kind::Audio, 25)].map(|(kind, seq)| scene.packet(kind, seq, false));
+    sent.extend(scene.burst(live.into()));
+    while scene.reader.replay.is_some() {
+        sent.extend(scene.next());
+    }
+    let sound: Vec<_> = sent.iter().filter(|one| one.starts_with('a')).cloned().collect();
+    assert_eq!(sound, (0..21).map(|n| format!("a{}@{}", 200 + n, 50 + 10 * n)).collect::<Vec<_>>());
+    let at = |one: &str| sent.iter().position(|other| other == one);
+    assert!(at("v100@30") < at("a200@50") && at("a200@50") < at("v102@50"), "between the pictures: {sent:?}");
+    let live = [(Kind::Audio, 24), (Kind::Audio, 26)].map(|(kind, seq)| scene.packet(kind, seq, false));
+    assert_eq!(scene.burst(live.into()), ["a221@260"], "once, and then live");
+}
+
+#[test]
+fn a_replay_that_breaks_off_leaves_no_gap_in_the_sound() {
+    let (mut scene, sent) = joins_with_sound();
+    let replayed = sent.iter().filter(|one| one.starts_with('a')).count();
+    scene.history.fill_cache([]);
+    assert_eq!(scene.next(), [""; 0]);
+    assert!(scene.reader.replay.is_none() && scene.reader.wants_keyframe());
+    let live = scene.packet(Kind::Audio, 50, false);
+    assert_eq!(scene.burst(vec![live]), [format!("a{}@500", 200 + replayed)]);
+}
+
+#[test]
+fn what_the_player_reports_is_told() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.reader.reported(), Reported::default());
+    scene.video(&[-1, 2]);
+    // Of SSRC 96, which is video: a quarter lost, 5 in all, a jitter of 900 ticks, of our report of 125 ms ago, held for none.
+    let ntp = Ntp(1 << 40).middle();
+    let words = [0x81c9_0007_u32, 7, 96, 64 << 24 | 5, 101, 900, ntp, 0];
+    let mut report: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    scene.reader.handle_rtcp(scene.now + 125 * MS, &mut report.clone());
+    let reported = Reported { loss: Some(0.25), jitter: Some(10 * MS), rtt: Some(125 * MS), lost: 5 };
+    assert_eq!(scene.reader.reported(), reported);
+    // Of a stranger's SSRC, and damaged.
+    report[11] = 95;
+    scene.reader.handle_rtcp(scene.now, &mut report.clone());
+    report[11] = 96;
+    scene.reader.handle_rtcp(scene.now, &mut report[..30]);
+    assert_eq!(scene.reader.reported(), reported);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::machine::{ChosenWay, First, SetUp};
 use crate::queue::{Outgoing, queue};
 use crate::random;
 use crate::reader::{Reader, ReaderConfig, TrackConfig};
+use crate::reports::Reports;
 use crate::server::Shared;
 use crate::udp::{self, Heard, Pair};
 
@@ -49,6 +50,8 @@ struct Running {
     heard: Option<Heard>,
     /// Over UDP: not told yet that it may begin.
     begin: Option<oneshot::Sender<()>>,
+    /// In the connection: the way of the player's reports.
+    reports: Option<Reports>,
 }
 
 /// What a reader will say of its first packets; `None` if it has said so long ago.
@@ -152,7 +155,8 @@ impl Playing {
         let reader = Box::new(Reader::new(Instant::now(), config));
         let added = shared.plane.add(worker, reader, None, ending.clone());
         added.map_err(|_| StatusCode::ServiceUnavailable)?;
-        let (mut heard, mut begin) = (None, None);
+        let reports = Reports::new(shared.plane.clone(), worker, self.session);
+        let (mut heard, mut begin, mut reported) = (None, None, None);
         if let Some(chunks) = udp {
             let (go, gone) = oneshot::channel();
             let alive = Heard::now();
@@ -162,10 +166,12 @@ impl Playing {
                 shared.plane.end(worker, session, &ending, CloseReason::Idle);
             };
             let sockets = std::mem::take(&mut self.sockets);
-            tasks.spawn(udp::run(sockets, chunks, gone, alive.clone(), silent));
+            tasks.spawn(udp::run(sockets, chunks, gone, alive.clone(), reports, silent));
             (heard, begin) = (Some(alive), Some(go));
+        } else {
+            reported = Some(reports);
         }
-        self.running = Some(Running { worker, ending, paused: false, heard, begin });
+        self.running = Some(Running { worker, ending, paused: false, heard, begin, reports: reported });
         Ok(Some(begins))
     }
 
@@ -181,6 +187,17 @@ impl Playing {
             running.paused = true;
             // A worker too far behind goes on, and the player throws away what it gets.
             let _ = shared.plane.tell(running.worker, self.session, PeerCommand::Pause);
+        }
+    }
+
+    /// What has come under a channel of the connection, which may be another session's.
+    pub(super) fn hear(&mut self, channel: u8, bytes: &[u8]) {
+        let Some(reports) = self.running.as_mut().and_then(|running| running.reports.as_mut()) else { return };
+        let is_rtcp = |plan: &Plan| matches!(plan.way, ChosenWay::Interleaved(_, rtcp) if rtcp == channel);
+        for (kind, plan) in self.tracks.iter() {
+            if plan.as_ref().is_some_and(is_rtcp) {
+                reports.pass(Instant::now(), kind, bytes);
+            }
         }
     }
 

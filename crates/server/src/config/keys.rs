@@ -217,6 +217,12 @@ pub(crate) static KEYS: &[Key] = &[
         set: |config, values| count(values).map(|most| config.limits.viewers_per_stream = most).map_err(single),
     },
     Key {
+        name: "max_rtsp_connections",
+        takes: Takes::Number("N"),
+        help: "RTSP connections at once [2000]",
+        set: |config, values| count(values).map(|most| config.limits.rtsp_connections = most).map_err(single),
+    },
+    Key {
         name: "max_half_open",
         takes: Takes::Number("N"),
         help: "sessions at once that are not connected yet [10000]",

@@ -17,6 +17,8 @@ pub struct Limits {
     pub viewers: usize,
     /// Viewers at once of one stream.
     pub viewers_per_stream: usize,
+    /// RTSP connections at once.
+    pub rtsp_connections: usize,
     /// Sessions at once that are answered and not through their handshake.
     pub half_open: HalfOpen,
     /// What a publisher may send.
@@ -37,6 +39,7 @@ impl Default for Limits {
             publishers: places.publishers,
             viewers: places.subscribers,
             viewers_per_stream: places.subscribers_per_stream,
+            rtsp_connections: whipstitch_rtsp::CONNECTIONS,
             half_open: HalfOpen::default(),
             publisher: stream::Rate::default(),
             requests: Rate { per_second: 100, burst: 3_000 },

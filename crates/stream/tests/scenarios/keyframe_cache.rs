@@ -33,6 +33,10 @@ impl Kept {
         self.history.cache().expect("one with a cache").from(0).map(|kept| kept.packet.seq).collect()
     }
 
+    fn sound(&self) -> Vec<u64> {
+        self.history.cache().expect("one with a cache").sound_from(0).map(|kept| kept.packet.seq).collect()
+    }
+
     /// The age of the start that is offered, in milliseconds.
     fn offer(&self) -> Option<u128> {
         self.history.cache()?.offer(self.scene.now).map(|age| age.as_millis())
@@ -61,11 +65,16 @@ fn each_start_begins_it_anew() {
     kept.video(11, 3000, DELTA);
     assert_eq!(kept.kept(), [start], "what is late belongs to the picture before");
     let audio = kept.scene.audio(1, 0);
-    kept.keep(audio);
-    assert_eq!(kept.kept(), [start], "audio needs no replay");
+    let sound = kept.keep(audio)[0];
+    assert_eq!((kept.kept(), kept.sound()), (vec![start], vec![sound]), "sound is kept beside the pictures");
+    let next = kept.video(14, 10_000, KEY)[0];
+    assert_eq!((kept.kept(), kept.sound()), (vec![next], vec![]), "and goes with them");
     kept.history.fill_cache([]);
-    kept.video(14, 12_000, DELTA);
+    kept.video(15, 12_000, DELTA);
+    let audio = kept.scene.audio(2, 960);
+    kept.keep(audio);
     assert_eq!((kept.kept(), kept.offer()), (vec![], None), "nothing decodes without its start");
+    assert!(kept.sound().is_empty());
 }
 
 #[test]
@@ -85,6 +94,18 @@ fn what_is_too_long_is_offered_no_more_but_kept_a_while_and_then_goes_as_a_whole
         kept.video(30, 3000, KEY);
         assert_eq!((kept.kept().len(), kept.offer()), (1, Some(0)));
     }
+}
+
+#[test]
+fn of_too_much_sound_the_newest_is_kept() {
+    let mut kept = Kept::new(cache::Limits::default());
+    kept.video(10, 0, KEY);
+    let mut last = 0;
+    for seq in 0..1100 {
+        let audio = kept.scene.audio(seq, 960 * seq);
+        last = kept.keep(audio)[0];
+    }
+    assert_eq!(kept.sound(), (last - 1023..=last).collect::<Vec<_>>());
 }
 
 #[test]

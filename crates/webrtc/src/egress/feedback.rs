@@ -3,11 +3,12 @@
 //! Nothing a viewer says reaches beyond its own session but a keyframe request, which the hub merges; nothing it says
 //! makes us remember without bound.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use whipstitch_media::Kind;
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
+use whipstitch_rtp::report::smooth;
 use whipstitch_rtp::rtcp::{Compound, Malformed, Message, Reports};
 use whipstitch_stream::History;
 
@@ -173,11 +174,6 @@ impl Egress {
 fn open<'a>(opener: &mut Opener, datagram: &'a mut [u8]) -> Result<Compound<'a>, Rejected> {
     let len = opener.open_rtcp(datagram)?;
     Ok(Compound::parse(datagram.get_mut(..len).ok_or(Malformed)?)?)
-}
-
-/// An eighth of each new measurement, as TCP has it (RFC 6298 2).
-fn smooth(rtt: Option<Duration>, measured: Duration) -> Duration {
-    rtt.map_or(measured, |rtt| (rtt * 7 + measured) / 8)
 }
 
 #[cfg(test)]
