@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use whipstitch_client::load::{self, LoadOptions};
+use whipstitch_client::reader::Way;
 
 /// Puts viewers on one stream and reports what reached them.
 #[derive(Parser)]
@@ -15,8 +16,17 @@ struct Arguments {
     #[arg(long)]
     whip: Option<String>,
     /// WHEP endpoint of the viewers.
-    #[arg(long)]
+    #[arg(long, default_value = "", required_unless_present_any = ["rtsp", "sdp"])]
     whep: String,
+    /// Viewers read over RTSP from this URL instead, in the connection or, with --udp, over UDP.
+    #[arg(long, conflicts_with = "sdp")]
+    rtsp: Option<String>,
+    /// Viewers read plain RTP on the ports that a GET of this URL leases.
+    #[arg(long)]
+    sdp: Option<String>,
+    /// Over UDP, with --rtsp.
+    #[arg(long, requires = "rtsp")]
+    udp: bool,
     /// Bearer token for both.
     #[arg(long, env = "WHIPSTITCH_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -60,7 +70,10 @@ struct Arguments {
 
 impl From<Arguments> for LoadOptions {
     fn from(arguments: Arguments) -> LoadOptions {
+        let rtsp = if arguments.udp { Way::Udp } else { Way::Tcp };
+        let by_rtsp = arguments.rtsp.map(|url| (rtsp, url));
         LoadOptions {
+            readers: by_rtsp.or(arguments.sdp.map(|url| (Way::Leased, url))),
             token: arguments.token,
             publishers: arguments.publishers,
             viewers: arguments.viewers,

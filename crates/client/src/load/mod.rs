@@ -10,6 +10,8 @@ mod counter;
 mod histogram;
 mod process;
 mod publisher;
+mod readers;
+mod reading;
 mod report;
 mod stamp;
 mod synthetic;
@@ -27,14 +29,16 @@ use tokio::{runtime, task};
 pub use churn::{ChurnOptions, ChurnReport, churn};
 pub use process::{Usage, usage};
 pub use publisher::{Published, Publisher};
+pub use readers::{ReadersOptions, ReadersReport, readers};
 pub use report::{LoadReport, Quantiles, ServerUse};
 
 use crate::error::Error;
+use crate::reader::Way;
 use crate::signalling::{self, Endpoint};
 use counter::Counter;
 use report::{Reading, Readings};
 use synthetic::Shape;
-use viewer::{Plan, Seen};
+use viewer::{By, Plan, Seen};
 
 /// From the publisher's first packet to the first POST of a viewer: a gateway counts a stream as live once media came.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -47,6 +51,8 @@ pub struct LoadOptions {
     pub whip_url: Option<String>,
     /// Where viewers watch.
     pub whep_url: String,
+    /// Viewers come without WebRTC, this way and to this URL; `whep_url`, `token` and `tcp` mean nothing to them then.
+    pub readers: Option<(Way, String)>,
     /// Sent as `Authorization: Bearer` by all.
     pub token: Option<String>,
     /// Publishers in all, 1 at least. The further ones publish to `whip_url` with `-2`, `-3` and so on at its end, and nobody
@@ -82,6 +88,7 @@ impl LoadOptions {
         LoadOptions {
             whip_url,
             whep_url: whep_url.into(),
+            readers: None,
             token: None,
             publishers: 1,
             viewers: 2,
@@ -117,7 +124,6 @@ impl LoadOptions {
 /// thread could not be started. Viewers that fail are counted, not errors.
 pub async fn run(options: LoadOptions) -> Result<LoadReport, Error> {
     let epoch = Instant::now();
-    let endpoint = Endpoint::new(signalling::client(), &options.whep_url, options.token.as_deref())?;
     let published = Arc::new(AtomicU64::new(0));
     let mut publishers = Vec::new();
     for number in 1..=options.publishers.max(1) {
@@ -131,14 +137,19 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, Error> {
     let packets = Arc::new(AtomicU64::new(0));
     // One for all: making them would be a good part of this process's work at a join.
     let certificate = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
+    let by = match &options.readers {
+        Some((way, url)) => By::Reading(*way, url.clone()),
+        None => {
+            let endpoint = Endpoint::new(signalling::client(), &options.whep_url, options.token.as_deref())?;
+            By::Whep { endpoint, certificate, tcp: options.tcp }
+        }
+    };
     let counter = Counter::start(options.viewers, packets.clone(), stopped.clone())?;
     let read = || read(&options, &packets, &published);
     let before = read()?;
     let start = Instant::now() + HEAD_START;
     let plans = (0..options.viewers).map(|index| Plan {
-        endpoint: endpoint.clone(),
-        certificate: certificate.clone(),
-        tcp: options.tcp,
+        by: by.clone(),
         begins: start + Duration::from_secs_f64(index as f64 / options.joins_per_second.max(0.01)),
         full: index < options.full_viewers,
         stamped: options.whip_url.is_some(),

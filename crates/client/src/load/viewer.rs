@@ -16,29 +16,37 @@ use whipstitch_media::sequence::Unwrap;
 
 use super::counter::{Counted, Counter};
 use super::histogram::Histogram;
+use super::reading;
 use super::stamp::Stamp;
 use super::tally::Tally;
 use crate::error::{CloseReason, Error};
 use crate::link::{Link, LinkEvent};
 use crate::peer::{Event, Offer, VideoFormat};
+use crate::reader::Way;
 use crate::session;
 use crate::signalling::{Endpoint, Session};
 use crate::whep::{Milestones, Packet, Watch};
 
 /// From POST to the first picture. Beyond this a person has left.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a viewer waits for the answer to its DELETE.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A second after its first picture a viewer is at the live edge: what it was given of the past has come.
 const CAUGHT_UP: Duration = Duration::from_secs(1);
 
+/// How a viewer comes to the stream.
+#[derive(Clone)]
+pub(crate) enum By {
+    /// `tcp`: whether the gateway is to be reached over TCP.
+    Whep { endpoint: Endpoint, certificate: Option<DtlsCert>, tcp: bool },
+    /// Without WebRTC, by this URL.
+    Reading(Way, String),
+}
+
 /// What a viewer is to do.
 pub(crate) struct Plan {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) certificate: Option<DtlsCert>,
-    /// Whether the gateway is to be reached over TCP.
-    pub(crate) tcp: bool,
+    pub(crate) by: By,
     /// When to post.
     pub(crate) begins: Instant,
     pub(crate) full: bool,
@@ -131,16 +139,30 @@ impl TrackSeen {
 }
 
 impl Seen {
-    fn track(&mut self, kind: Kind) -> &mut TrackSeen {
+    pub(super) fn track(&mut self, kind: Kind) -> &mut TrackSeen {
         match kind {
             Kind::Audio => &mut self.audio,
             Kind::Video => &mut self.video,
+        }
+    }
+
+    /// Takes note of a packet and, of full viewers, how long a picture took.
+    pub(super) fn take(&mut self, plan: &Plan, milestones: Milestones, packet: &Packet, arrived: Instant) {
+        let live = milestones.first_picture.is_some_and(|first| arrived >= first + CAUGHT_UP);
+        let stamp = self.track(packet.kind).packet(packet, plan.stamped, !live);
+        if let Some(stamp) = stamp.filter(|_| live && plan.full && packet.kind == Kind::Video && packet.marker) {
+            let sent = plan.epoch + Duration::from_micros(stamp.sent);
+            self.transit.record(arrived.saturating_duration_since(sent));
         }
     }
 }
 
 /// Lives the life of one viewer.
 pub(crate) async fn watch(plan: Plan) -> Seen {
+    let (endpoint, certificate, tcp) = match &plan.by {
+        By::Whep { endpoint, certificate, tcp } => (endpoint, certificate, *tcp),
+        By::Reading(way, url) => return reading::read(&plan, *way, url).await,
+    };
     let mut seen = Seen { full: plan.full, ..Seen::default() };
     let mut stop = plan.stop.clone();
     // A sender that is gone means that the run was abandoned.
@@ -150,7 +172,7 @@ pub(crate) async fn watch(plan: Plan) -> Seen {
     tokio::pin!(stopped);
     let joined = tokio::select! {
         () = &mut stopped => return seen,
-        joined = join(&plan) => joined,
+        joined = join(plan.begins, endpoint, certificate.clone(), tcp) => joined,
     };
     let (mut link, session, watch) = match joined {
         Ok(joined) => joined,
@@ -209,11 +231,16 @@ async fn count_heads(plan: &Plan, link: Link, seen: &mut Seen) -> Result<(), Err
     Ok(())
 }
 
-async fn join(plan: &Plan) -> Result<(Link, Session, Watch), Error> {
+async fn join(
+    begins: Instant,
+    endpoint: &Endpoint,
+    certificate: Option<DtlsCert>,
+    tcp: bool,
+) -> Result<(Link, Session, Watch), Error> {
     let video = vec![VideoFormat::H264_CONSTRAINED_BASELINE];
-    let offer = Offer { send: false, video, audio: true, rtx: true, tcp: plan.tcp };
-    tokio::time::sleep_until(plan.begins.into()).await;
-    let joining = session::join(&plan.endpoint, &offer, plan.certificate.clone()).await?;
+    let offer = Offer { send: false, video, audio: true, rtx: true, tcp };
+    tokio::time::sleep_until(begins.into()).await;
+    let joining = session::join(endpoint, &offer, certificate).await?;
     let (posted, answered) = (joining.posted, joining.answered);
     let (link, session) = joining.connect().await?;
     let watch = Watch::new(Milestones::new(posted, answered, Instant::now()));
@@ -248,13 +275,7 @@ async fn count(plan: &Plan, link: &mut Link, mut watch: Watch, seen: &mut Seen) 
                 seen.track(packet.kind).ssrc = Some(packet.ssrc);
                 let packet = watch.packet(arrived, packet);
                 seen.milestones = Some(watch.milestones);
-                let live = watch.milestones.first_picture.is_some_and(|first| arrived >= first + CAUGHT_UP);
-                let stamp = seen.track(packet.kind).packet(&packet, plan.stamped, !live);
-                if let Some(stamp) = stamp.filter(|_| live && plan.full && packet.kind == Kind::Video && packet.marker)
-                {
-                    let sent = plan.epoch + Duration::from_micros(stamp.sent);
-                    seen.transit.record(arrived.saturating_duration_since(sent));
-                }
+                seen.take(plan, watch.milestones, &packet, arrived);
                 if waiting && watch.milestones.first_picture.is_some() {
                     waiting = false;
                     let _ = plan.joined.send(()).await;
