@@ -25,7 +25,7 @@ const JOINS: [(&str, &str); 6] = [
 const PUBLISHERS: &str = "10";
 
 /// Parts of a run, by the names they are asked for.
-const PARTS: [&str; 5] = ["burst", "paced", "joins", "publishers", "curve"];
+const PARTS: [&str; 6] = ["burst", "paced", "joins", "publishers", "readers", "curve"];
 
 pub(crate) struct Options {
     viewers: u64,
@@ -120,7 +120,38 @@ pub(crate) fn run(options: Options) -> Outcome {
             found.rows.push(load);
         }
     }
+    if options.wants("readers") {
+        readers(&build, &options, &mut found)?;
+    }
     found.finish()
+}
+
+/// What a reader of RTSP, in its connection, and one of plain RTP cost beside a viewer of WebRTC.
+fn readers(build: &Build, options: &Options, found: &mut Found) -> Outcome {
+    println!("\nreaders    packets/s  CPU/packet  lost  here   first picture p50      p95  memory/reader");
+    for way in ["WebRTC", "RTSP", "RTP"] {
+        let gateway = build.gateway(&[]);
+        let mut wanted = options.load(options.viewers, false);
+        match way {
+            "RTSP" => wanted.extend(["--rtsp".to_owned(), gateway.rtsp("", "bench")]),
+            "RTP" => wanted.extend(["--sdp".to_owned(), gateway.url("/whip/bench/sdp")]),
+            _ => {}
+        }
+        let load = build.load(&gateway, "bench", &wanted, LIMIT)?;
+        let here = load.number("dropped_here")?;
+        println!(
+            "{way:<9} {:>10.0}  {:>7.2} µs  {:>4.0}  {here:>4.0}  {:>15.1} ms  {:>4.1} ms  {:>9} KiB",
+            load.number("packets_in_window")? / load.number("window_s")?,
+            load.number("server_cpu_per_packet_us")?,
+            (load.number("lost")? - here).max(0.0),
+            load.number("join_p50_ms")?,
+            load.number("join_p95_ms")?,
+            load.text("server_memory_per_viewer_kib"),
+        );
+        found.faults(&format!("readers, {way}"), &load);
+        found.rows.push(load);
+    }
+    Ok(())
 }
 
 /// Longest run of the parts of fixed length.

@@ -31,7 +31,7 @@ pub(crate) fn run(_: ()) -> Outcome {
     }
     steps.command("tests", 12, &tests(&["--", "--skip", BROWSERS, "--skip", CROWDS]));
     steps.command("browsers", 14, &tests(&["--test", "interop", "--", "--test-threads=1", BROWSERS]));
-    steps.command("crowds", 3, &tests(&["--test", "interop", "--", "--test-threads=1", CROWDS]));
+    steps.command("crowds", 7, &tests(&["--test", "interop", "--", "--test-threads=1", CROWDS]));
     steps.run("soak", || soak::short(()));
     steps.finish()
 }
