@@ -1,4 +1,4 @@
-"""Publishes moving test pictures and a tone with FFmpeg's own WHIP muxer until SIGTERM.
+"""Publishes moving test pictures and a tone with FFmpeg's own WHIP muxer until SIGTERM; a flash and a beep every second.
 
 The muxer does everything: HTTP, ICE, DTLS, SRTP. PyAV brings the libraries of FFmpeg 8; here is only what its command
 line would do with `-re -f lavfi … -c:v libx264 … -c:a libopus … -f whip`.
@@ -11,7 +11,11 @@ import time
 import av
 from whip import options
 
-SOURCE = "testsrc2=size=320x240:rate=30,format=yuv420p[out0];sine=frequency=440:sample_rate=48000[out1]"
+SOURCE = (
+    "testsrc2=size=320x240:rate=30,format=yuv420p,"
+    "drawbox=color=white:t=fill:enable='lt(mod(n,30),2)'[out0];"
+    "sine=frequency=440:beep_factor=4:sample_rate=48000[out1]"
+)
 VIDEO = {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "bf": "0", "g": "60"}
 
 

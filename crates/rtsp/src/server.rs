@@ -93,12 +93,7 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    connections: usize,
-    shared: Arc<Shared>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, connections: usize, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {

@@ -92,9 +92,8 @@ impl Connection {
     ) -> Result<Response<Vec<u8>>, Error> {
         self.cseq += 1;
         let parsed = Url::parse(uri).map_err(|error| Error::Url { url: uri.to_owned(), reason: error.to_string() })?;
-        let mut request = Request::builder(method, Version::V1_0)
-            .request_uri(parsed)
-            .header(headers::CSEQ, self.cseq.to_string());
+        let mut request =
+            Request::builder(method, Version::V1_0).request_uri(parsed).header(headers::CSEQ, self.cseq.to_string());
         if let Some(session) = &self.session {
             request = request.header(headers::SESSION, session.clone());
         }

@@ -76,7 +76,12 @@ impl Worker {
     }
 
     /// The home's cache: all that came in bursts before it is in it, all that comes after it is not.
-    pub(super) fn take_cache(&mut self, stream_key: &StreamKey, packets: &[Forwarded], clocks: &PerKind<Option<Clock>>) {
+    pub(super) fn take_cache(
+        &mut self,
+        stream_key: &StreamKey,
+        packets: &[Forwarded],
+        clocks: &PerKind<Option<Clock>>,
+    ) {
         let Some(index) = self.streams.find(stream_key) else { return };
         let Some(stream) = self.streams.get_mut(index) else { return };
         stream.fill_cache(self.now, packets);
