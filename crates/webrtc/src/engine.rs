@@ -15,6 +15,7 @@ mod inbound;
 mod layers;
 mod missing;
 mod receive;
+mod reordering;
 mod reporter;
 mod section;
 mod stand_in;
@@ -103,6 +104,8 @@ pub(crate) struct Engine {
     transport_cc: Option<u8>,
     /// Of a publisher that expects transport-wide feedback, and resends without RTX.
     stand_in: Option<Box<StandIn>>,
+    /// What the engine was given last came by RTX.
+    opens_rtx: bool,
     /// As the engine measures it.
     rtt: Option<Duration>,
     /// Requests for what is missing.
@@ -150,6 +153,7 @@ impl Engine {
             repaired_rid,
             transport_cc,
             stand_in: None,
+            opens_rtx: false,
             rtt: None,
             nacks: 0,
             authentic: false,

@@ -18,7 +18,7 @@ use whipstitch_stream::PerKind;
 
 use super::MAX_SSRCS;
 use super::header::RtpIdentity;
-use super::missing::Missing;
+use super::missing::{Came, Missing};
 use crate::egress::srtp::{Opener, WINDOW, Window};
 
 /// The engine takes what is at most this far behind the newest packet (its MAX_MISORDER).
@@ -65,6 +65,10 @@ pub(super) struct Noted {
     pub(super) time: u64,
     /// Its sender is asked for what is missing.
     pub(super) asks: bool,
+    /// It came by RTX.
+    pub(super) rtx: bool,
+    /// Its sender resends by RTX.
+    pub(super) resends_by_rtx: bool,
 }
 
 /// One SSRC, known from an authentic packet.
@@ -83,6 +87,8 @@ struct Media {
     pt: u8,
     /// RTP time of the newest packet, without its wraps.
     time: u64,
+    /// Resends come by RTX.
+    resends_by_rtx: bool,
 }
 
 pub(super) struct Inbound {
@@ -104,12 +110,14 @@ impl Inbound {
         let first = source.media.is_none();
         // The first of an SSRC was marked when it was opened.
         if source.seen.insert(noted.index) == Seen::Newest || first {
-            source.media = Some(Media { kind: noted.kind, pt: noted.pt, time: noted.time });
+            let &Noted { kind, pt, time, resends_by_rtx, .. } = noted;
+            source.media = Some(Media { kind, pt, time, resends_by_rtx });
             self.current[noted.kind] = Some(noted.ssrc);
         }
         if noted.asks {
             let begins = source.missing.is_none();
-            source.missing.get_or_insert_default().arrived(now, noted.index);
+            let came = Came::by(noted.rtx, noted.resends_by_rtx);
+            source.missing.get_or_insert_default().arrived(now, noted.index, came);
             if begins {
                 self.forget_missing_but(noted.kind, noted.ssrc);
             }
@@ -178,12 +186,13 @@ impl Inbound {
     ) -> Admission {
         let known = self.sources.iter_mut().find(|source| source.ssrc == rtp.ssrc);
         if let Some(source) = known.filter(|_| mapped) {
+            source.hear_again(now, &self.opener, rtp.seq, datagram);
             let late = source.media.filter(|_| source.behind(rtp.seq).is_some_and(|behind| behind > ENGINE_REACHES));
             let Some(media) = late else { return Admission::Engine };
             let opened = Opened::of(&self.opener, source.index(rtp.seq), datagram);
-            let packet = opened
-                .filter(|_| media.pt == rtp.pt)
-                .and_then(|opened| source.take_late(now, media, source.index(rtp.seq)?, datagram, opened.payload()));
+            let packet = opened.filter(|_| media.pt == rtp.pt).and_then(|opened| {
+                source.take_late(now, media, source.index(rtp.seq)?, false, datagram, opened.payload())
+            });
             let late = |packet| Admission::Late(Late { kind: media.kind, ssrc: rtp.ssrc, packet });
             return packet.map_or(Admission::Dropped, late);
         }
@@ -229,7 +238,7 @@ impl Inbound {
         }
         let late = main.media.and_then(|media| {
             main.behind(number)?;
-            main.take_late(now, media, main.index(number)?, datagram, payload)
+            main.take_late(now, media, main.index(number)?, true, datagram, payload)
         });
         late.map_or(Admission::Dropped, |packet| Admission::Late(Late { kind, ssrc: main.ssrc, packet }))
     }
@@ -276,8 +285,25 @@ impl Source {
         newest.checked_add_signed(i64::from(seq.wrapping_sub(newest as u16) as i16))
     }
 
-    /// The packet of this index, if it comes for the first time and is not only padding. `datagram` has its time and marker.
-    fn take_late(&mut self, now: Instant, media: Media, index: u64, datagram: &[u8], payload: &[u8]) -> Option<Packet> {
+    /// Notes that a packet comes again, if it matters and is authentic.
+    fn hear_again(&mut self, now: Instant, opener: &Opener, seq: u16, datagram: &[u8]) {
+        let (Some(index), Some(missing)) = (self.index(seq), &mut self.missing) else { return };
+        if missing.is_in_doubt(index) && Opened::of(opener, Some(index), datagram).is_some() {
+            missing.came_again(now, index);
+        }
+    }
+
+    /// The packet of this index, if it comes for the first time and is not only padding. `datagram` has its time and marker,
+    /// and is `rtx` or not.
+    fn take_late(
+        &mut self,
+        now: Instant,
+        media: Media,
+        index: u64,
+        rtx: bool,
+        datagram: &[u8],
+        payload: &[u8],
+    ) -> Option<Packet> {
         if self.seen.check(index) != Seen::Late || payload.is_empty() {
             return None;
         }
@@ -286,7 +312,7 @@ impl Source {
         let marker = datagram.get(1)? & 0x80 != 0;
         self.seen.insert(index);
         if let Some(missing) = &mut self.missing {
-            missing.arrived(now, index);
+            missing.arrived(now, index, Came::by(rtx, media.resends_by_rtx));
         }
         let payload: Arc<[u8]> = payload.into();
         Some(Packet { seq: index, time, marker, payload, extensions: Extensions::default(), arrived: now })

@@ -21,6 +21,7 @@ impl Engine {
         };
         let mapped = self.is_mapped(rtp.ssrc);
         let repairs = self.repairs(&rtp, datagram);
+        self.opens_rtx = repairs.is_some();
         let Some(inbound) = &mut self.inbound else {
             self.rejected += 1;
             return Ok(());
@@ -101,7 +102,8 @@ impl Engine {
         let (index, time) = (*packet.seq_no, packet.time.numer());
         // Of simulcast layers, only the one that is forwarded is repaired.
         let asks = section.nack && choice != Choice::LeaveOut;
-        let noted = Noted { ssrc, kind, pt: section.pt, index, time, asks };
+        let (rtx, resends_by_rtx) = (self.opens_rtx, section.rtx_pt.is_some());
+        let noted = Noted { ssrc, kind, pt: section.pt, index, time, asks, rtx, resends_by_rtx };
         let first = self.inbound.as_mut().is_some_and(|inbound| inbound.note(packet.timestamp, &noted));
         // The engine would ask as well, in a rhythm of its own.
         if first

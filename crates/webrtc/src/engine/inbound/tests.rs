@@ -44,9 +44,14 @@ impl Scene {
             let datagram = seal(sealer, index, PT, &[index as u8; 30]);
             assert!(matches!(self.admit(&datagram, true), Admission::Engine), "{index}");
             let (ssrc, time) = (sealer.ssrc(), index * 10);
-            self.inbound.note(self.now, &Noted { ssrc, kind: Kind::Video, pt: PT, index, time, asks: true });
+            self.inbound.note(self.now, &noted(ssrc, index, time));
         }
     }
+}
+
+/// A packet of a sender that resends what it is asked for by RTX.
+fn noted(ssrc: u32, index: u64, time: u64) -> Noted {
+    Noted { ssrc, kind: Kind::Video, pt: PT, index, time, asks: true, rtx: false, resends_by_rtx: true }
 }
 
 /// A packet at ten ticks a number.
@@ -186,7 +191,7 @@ fn of_sources_that_resend_what_is_missing_is_asked_for_until_it_comes_by_any_way
     let (mut sealer, mut repair) = (scene.sealer(5), scene.sealer(6));
     let late_one = seal(&mut Scene::new().sealer(5), 4100, PT, &[9; 30]);
     scene.told(&mut sealer, (4000..4500).filter(|index| ![4100, 4200, 4300].contains(index)));
-    let silent = Noted { ssrc: 5, kind: Kind::Video, pt: PT, index: 4500, time: 0, asks: false };
+    let silent = Noted { asks: false, ..noted(5, 4500, 0) };
     let asked = |scene: &mut Scene, millis| {
         let mut asked = Vec::new();
         scene.now += Duration::from_millis(millis);
@@ -223,4 +228,33 @@ fn what_is_missing_of_a_source_that_another_has_replaced_is_neither_asked_for_no
     }
     assert!(!asked.is_empty() && asked.iter().all(|asked| *asked == (7, vec![11])), "{asked:?}");
     assert_eq!(scene.inbound.take_given_up(Kind::Video), Some(11), "a number of the one that sends");
+}
+
+#[test]
+fn what_comes_again_under_its_own_number_was_asked_for_in_vain_if_it_is_authentic() {
+    for forge in [true, false] {
+        let mut scene = Scene::new();
+        let mut sealer = scene.sealer(5);
+        let mut tell = |scene: &mut Scene, index| {
+            let datagram = seal(&mut sealer, index, PT, &[index as u8; 30]);
+            assert!(matches!(scene.admit(&datagram, true), Admission::Engine));
+            scene.inbound.note(scene.now, &Noted { resends_by_rtx: false, ..noted(5, index, index * 10) });
+            datagram
+        };
+        let waits = |scene: &mut Scene| {
+            scene.inbound.poll_missing(scene.now, None, |_, _| {});
+            scene.inbound.deadline().expect("something is missing") - scene.now
+        };
+        [1, 3].into_iter().for_each(|index| drop(tell(&mut scene, index)));
+        assert_eq!(waits(&mut scene), Duration::from_millis(10));
+        scene.now += Duration::from_millis(10);
+        scene.inbound.poll_missing(scene.now, None, |ssrc, numbers| assert_eq!((ssrc, numbers), (5, &[2][..])));
+        scene.now += Duration::from_millis(9);
+        let mut again = tell(&mut scene, 2);
+        again[14] ^= u8::from(forge);
+        assert!(matches!(scene.admit(&again, true), Admission::Engine));
+        scene.now += Duration::from_millis(500);
+        tell(&mut scene, 5);
+        assert_eq!(waits(&mut scene), Duration::from_millis(if forge { 10 } else { 20 }));
+    }
 }
