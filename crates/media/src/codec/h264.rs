@@ -1,7 +1,7 @@
 //! H.264 (RFC 6184), packetization modes 0 and 1: single NAL units, STAP-A, FU-A.
 //!
-//! A decoder may start where a sequence parameter set comes, with the picture of the same RTP time; or at an IDR picture
-//! that comes without one, if the latest sets are put before it.
+//! A decoder may start where a sequence parameter set comes, with the picture of the same RTP time. Before an IDR picture
+//! that comes without one, or without a picture parameter set, the latest sets are to be put.
 
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ const FU_A: u8 = 28;
 
 /// STAP-A with the highest NRI, which parameter sets have anyway.
 const STAP_A_HEADER: u8 = 0x78;
+
+/// The kinds of parameter sets, as bits.
+const HAS_SPS: u8 = 1;
+const HAS_PPS: u8 = 2;
 
 /// The longest parameter set that is kept. Real ones have 10 to 60 bytes, with scaling lists up to 300.
 const MAX_SET: usize = 512;
@@ -160,7 +164,7 @@ impl H264 {
         if header & 0x80 != 0 {
             return None;
         }
-        let mut found = Units::default();
+        let mut found = Units { needs: HAS_SPS | HAS_PPS, ..Units::default() };
         match header & 0x1f {
             1..=23 => self.unit(payload, &mut found)?,
             STAP_A => {
@@ -189,8 +193,12 @@ impl H264 {
                 self.changed |= self.sets.insert(unit);
                 found.sps = true;
                 found.set = true;
+                found.brings |= HAS_SPS;
             }
-            PPS => self.changed |= self.sets.insert(unit),
+            PPS => {
+                self.changed |= self.sets.insert(unit);
+                found.brings |= HAS_PPS;
+            }
             IDR => {
                 found.key = true;
                 found.first_key |= begins_picture(body);
@@ -214,7 +222,9 @@ fn fragment(body: &[u8], found: &mut Units) -> Option<()> {
         SPS => {
             found.sps = begins;
             found.set = begins;
+            found.brings = found.needs;
         }
+        PPS => found.brings = found.needs,
         IDR => {
             found.key = true;
             found.first_key = begins && begins_picture(body);
@@ -421,6 +431,32 @@ mod tests {
             [(2, 0x88), (2, 0x40), (2, 0x88), (3, 0x88)].map(|(time, byte)| inspector.inspect(time, &[0x65, byte]));
         assert_eq!(found.map(|found| found.bare), [true, false, false, true]);
         assert!(found.iter().all(|found| found.keyframe && !found.start));
+    }
+
+    #[test]
+    fn an_idr_with_one_kind_of_sets_is_bare() {
+        let idr: &[u8] = &[0x65, 0x88, 0x84];
+        for (rule, packets, starts) in [
+            ("the start before it", vec![SPS_360.to_vec(), idr.to_vec()], vec![true, false]),
+            ("in one packet, the sets put in are the start", vec![stap(&[SPS_360, idr])], vec![true]),
+            ("a picture parameter set starts nothing", vec![PPS_0.to_vec(), idr.to_vec()], vec![false, false]),
+        ] {
+            let mut inspector = Inspector::new(Codec::H264);
+            inspector.inspect(1, SPS_360);
+            // As long as the other kind is not known, a decoder cannot start with both in one packet.
+            let both = inspector.inspect(2, &stap(&[SPS_360, idr]));
+            assert_eq!((both.start, both.bare, both.keyframe), (false, true, true));
+            inspector.inspect(3, PPS_0);
+            let found: Vec<_> = packets.iter().map(|packet| inspector.inspect(4, packet)).collect();
+            assert_eq!(found.iter().map(|found| found.start).collect::<Vec<_>>(), starts, "{rule}");
+            assert!(found.last().is_some_and(|last| last.bare), "{rule}");
+            assert!(!inspector.inspect(4, idr).bare, "{rule}: once");
+        }
+        let mut inspector = Inspector::new(Codec::H264);
+        [SPS_360, PPS_0].iter().for_each(|set| assert!(!inspector.inspect(1, set).bare));
+        // It may be another than the one known.
+        assert!(inspector.inspect(2, &[0x7c, 0x87, 0x42, 0xc0]).start);
+        assert!(!inspector.inspect(2, idr).bare);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! H.265 (RFC 7798) without DONL: single NAL units, aggregation packets, fragmentation units.
 //!
-//! A decoder may start where video or sequence parameter sets come, with the picture of the same RTP time; or at an IRAP
-//! picture that comes without them, if the latest sets are put before it.
+//! A decoder may start where video or sequence parameter sets come, with the picture of the same RTP time. Before an IRAP
+//! picture that comes without one of the three kinds, the latest sets are to be put.
 
 use std::sync::Arc;
 
@@ -147,7 +147,7 @@ impl H265 {
 
     fn find(&mut self, payload: &[u8]) -> Option<Units> {
         let (header, body) = payload.split_first_chunk::<2>()?;
-        let mut found = Units::default();
+        let mut found = Units { needs: bit(VPS) | bit(SPS) | bit(PPS), ..Units::default() };
         match kind(*header)? {
             AP => {
                 if body.is_empty() {
@@ -173,6 +173,7 @@ impl H265 {
                 self.changed |= self.sets.insert(unit);
                 found.set |= set != PPS;
                 found.sps |= set == SPS;
+                found.brings |= bit(set);
             }
             16..=21 => {
                 found.key = true;
@@ -194,7 +195,10 @@ fn fragment(body: &[u8], found: &mut Units) -> Option<()> {
     }
     match header & 0x3f {
         // Too long for one packet, and so for us; but a decoder may start with it.
-        VPS | SPS => found.set = begins,
+        set @ (VPS | SPS | PPS) => {
+            found.set = begins && set != PPS;
+            found.brings = found.needs;
+        }
         16..=21 => {
             found.key = true;
             found.first_key = begins && begins_picture(body);
@@ -203,6 +207,11 @@ fn fragment(body: &[u8], found: &mut Units) -> Option<()> {
         _ => {}
     }
     Some(())
+}
+
+/// A kind of parameter set as a bit.
+const fn bit(set: u8) -> u8 {
+    1 << (set - VPS)
 }
 
 /// The type of a NAL unit; `None` if the forbidden bit says that it is damaged (RFC 7798 1.1.4).
@@ -339,9 +348,14 @@ mod tests {
     #[test]
     fn one_start_for_each_time() {
         let mut inspector = Inspector::new(Codec::H265);
-        for (time, payload, start) in
-            [(1, VPS_0, true), (1, SPS_720, false), (1, PPS_0, false), (2, SPS_720, true), (2, VPS_0, false)]
-        {
+        for (time, payload, start) in [
+            (1, VPS_0, true),
+            (1, SPS_720, false),
+            (1, PPS_0, false),
+            (2, SPS_720, true),
+            (2, VPS_0, false),
+            (2, PPS_0, false),
+        ] {
             let found = inspector.inspect(time, payload);
             assert_eq!((found.start, found.bare), (start, false), "at {time}");
         }
@@ -349,6 +363,29 @@ mod tests {
         assert!(!inspector.inspect(2, &idr).bare, "its sets came with it");
         assert!(inspector.inspect(3, &idr).bare);
         assert!(!inspector.inspect(3, &idr).bare);
+    }
+
+    #[test]
+    fn a_key_picture_with_some_of_its_sets_is_bare() {
+        for (time, some) in [&[VPS_0][..], &[VPS_0, SPS_720], &[SPS_720, PPS_0], &[PPS_0]].into_iter().enumerate() {
+            for together in [false, true] {
+                let mut inspector = Inspector::new(Codec::H265);
+                [VPS_0, SPS_720, PPS_0].iter().for_each(|set| assert!(!inspector.inspect(0, set).bare));
+                let starts = some != [PPS_0];
+                let found = if together {
+                    let mut payload = AP_HEADER.to_vec();
+                    some.iter().chain([&&[0x26, 0x01, 0xaf][..]]).for_each(|unit| aggregate(&mut payload, unit));
+                    inspector.inspect(1, &payload)
+                } else {
+                    let first = inspector.inspect(1, some[0]);
+                    assert_eq!((first.start, first.bare), (starts, false), "{time}");
+                    some[1..].iter().for_each(|set| assert!(!inspector.inspect(1, set).start));
+                    inspector.inspect(1, &[0x26, 0x01, 0xaf])
+                };
+                assert_eq!((found.bare, found.start), (true, together && starts), "{time}");
+                assert!(!inspector.inspect(1, &[0x26, 0x01, 0xaf]).bare, "once");
+            }
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub struct Inspection {
     pub start: bool,
     /// The packet belongs to a key picture, as far as it shows: the start, or a slice of it.
     pub keyframe: bool,
-    /// A key picture begins here, but none of its packets so far brought the parameter sets it needs. A decoder may start
-    /// here if [`Inspector::parameter_sets`] are put in front, with the same RTP time. `start` is unset then.
+    /// A key picture begins here, but its packets so far, this one included, did not bring all the parameter sets it needs.
+    /// A decoder that starts at this RTP time needs [`Inspector::parameter_sets`] in front of this packet, with the same
+    /// time. Unless the time has had its start before, they are the start then, also instead of this packet.
     pub bare: bool,
     /// Width and height in pixels, when this payload tells.
     pub size: Option<(u16, u16)>,
@@ -139,6 +140,8 @@ impl Inspector {
 pub(super) struct Starts {
     times: [Option<u64>; 4],
     next: usize,
+    /// The kinds of parameter sets that came with the picture of this time: the one looked at last.
+    brought: (u64, u8),
 }
 
 impl Starts {
@@ -160,7 +163,7 @@ impl Starts {
     }
 
     /// What a packet of these units is: a start where parameter sets come that begin a picture; a bare key picture where
-    /// one begins without them. `known`: the latest sets can be put before it, and it is the start then. `size` is the
+    /// one begins without all of them. `known`: the latest sets can be put before it, and it has them then. `size` is the
     /// picture's, if the packet has it.
     pub(super) fn judge(
         &mut self,
@@ -169,18 +172,25 @@ impl Starts {
         known: impl FnOnce() -> bool,
         size: Option<(u16, u16)>,
     ) -> Inspection {
-        let start = units.set && self.begin(time);
-        let bare = !start && units.first_key && !self.contains(time);
-        if bare && known() {
+        let begins = units.set && self.begin(time);
+        let brought = units.brings | if self.brought.0 == time { self.brought.1 } else { 0 };
+        let bare = units.first_key && brought & units.needs != units.needs;
+        let known = bare && known();
+        self.brought = (time, if known { units.needs } else { brought });
+        if known {
             self.begin(time);
         }
-        Inspection { start, keyframe: start || units.key, bare, size, broken: false }
+        Inspection { start: begins && (known || !bare), keyframe: begins || units.key, bare, size, broken: false }
     }
 }
 
 /// What the NAL units of one packet are, H.264's and H.265's alike.
 #[derive(Default)]
 pub(super) struct Units {
+    /// The kinds of parameter sets that a decoder needs to start, a bit each.
+    pub(super) needs: u8,
+    /// Those that are in the packet; all, where one is fragmented, since it cannot be told from those known.
+    pub(super) brings: u8,
     /// A parameter set that a decoder may start with: sequence, and in H.265 video.
     pub(super) set: bool,
     /// A sequence parameter set, which has the picture's size.

@@ -42,6 +42,8 @@ pub(super) struct Source {
     time_offset: u64,
     /// The newest packet in order.
     newest: Option<Arrival>,
+    /// The RTP time of the latest start, and how many packets were lost by then.
+    started: Option<(u64, u64)>,
     /// A packet whose number was not believed: if its successor comes next, the sender has begun anew.
     suspect: Option<Packet>,
     stash: Vec<Packet>,
@@ -74,6 +76,7 @@ impl Source {
             points: Points::new(),
             time_offset: 0,
             newest: None,
+            started: None,
             suspect: None,
             stash: Vec::new(),
         }
@@ -110,7 +113,7 @@ impl Source {
         self.inspector = inspector(&self.track);
         self.report = None;
         self.arrivals = Arrivals::default();
-        self.newest = None;
+        (self.newest, self.started) = (None, None);
         self.suspect.take()
     }
 
@@ -181,6 +184,16 @@ impl Source {
         if let (Some(place), Some(successor)) = (self.points.map(seq), seq.checked_add(1)) {
             self.points.begin(successor, place);
         }
+    }
+
+    /// A decoder may start at this time; so many packets were lost by now.
+    pub(super) fn start(&mut self, time: u64, lost: u64) {
+        self.started = Some((time, lost));
+    }
+
+    /// How many packets were lost before the start of this time, if it has had it.
+    pub(super) fn lost_before(&self, time: u64) -> Option<u64> {
+        self.started.filter(|(started, _)| *started == time).map(|(_, lost)| lost)
     }
 
     /// Puts one place before the newest number, and gives it.

@@ -97,7 +97,7 @@ impl Timeline {
             self.tally.broken += 1;
             return Pushed::Dropped;
         }
-        let starts = found.start || found.bare && source.inspector.parameter_sets().is_some();
+        let starts = if found.bare { source.inspector.parameter_sets().is_some() } else { found.start };
         if !starts {
             source.stash(packet);
             return Pushed::Gated;
@@ -163,15 +163,23 @@ impl Timeline {
         let Some(source) = &mut self.source else { return Pushed::Dropped };
         let codec = source.codec();
         let new_frame = source.newest_time().is_none_or(|newest| packet.time > newest);
-        let mut pushed = if found.start { Pushed::Start } else { Pushed::Forwarded };
         let time = source.time(packet.time);
         source.mark(&packet);
+        let begun = source.lost_before(packet.time);
+        let mut put_in = None;
+        // What a picture that has begun lacks may be among what was lost since, and on its way.
         if found.bare
+            && begun.is_none_or(|lost| lost == self.tally.lost)
             && let Some(payload) = source.inspector.parameter_sets()
             && let Some(seq) = source.put_before(packet.seq)
         {
             let sets = Packet { seq, time, marker: false, payload, extensions: Extensions::default(), ..packet };
-            out.push(Forwarded { codec, packet: sets, start: true });
+            out.push(Forwarded { codec, packet: sets, start: *put_in.insert(begun.is_none()) });
+        }
+        let start = found.start && put_in.is_none();
+        let mut pushed = Pushed::Forwarded;
+        if start || put_in == Some(true) {
+            source.start(packet.time, self.tally.lost);
             pushed = Pushed::Start;
         }
         let Some(seq) = source.place(packet.seq) else { return Pushed::Dropped };
@@ -185,7 +193,7 @@ impl Timeline {
             }
         });
         self.tally.forwarded(&packet, found.size, new_frame, self.kind == Kind::Video && pushed == Pushed::Start);
-        out.push(Forwarded { codec, packet, start: found.start });
+        out.push(Forwarded { codec, packet, start });
         pushed
     }
 }

@@ -1,4 +1,4 @@
-//! An IDR picture that comes without its parameter sets gets the latest ones put in front.
+//! A key picture that comes without some or all of its parameter sets gets the latest ones put in front.
 
 use whipstitch_media::{Codec, Kind};
 use whipstitch_stream::{Forwarded, Track, Tracks};
@@ -85,6 +85,86 @@ fn nothing_starts_without_them() {
     assert!(scene.video(1, 0, IDR).is_empty());
     assert!(scene.video(2, 3000, PPS).is_empty());
     assert_eq!(starts(&scene.video(3, 6000, SPS)), [true]);
+}
+
+/// The kinds of NAL units a decoder gets, those of aggregation packets too.
+fn units(packets: &[Forwarded]) -> Vec<u8> {
+    let mut units = Vec::new();
+    for forwarded in packets {
+        let payload = &forwarded.packet.payload;
+        let (kind, header): (fn(u8) -> u8, _) = match forwarded.codec {
+            Codec::H264 => (|byte| byte & 0x1f, 1),
+            _ => (|byte| byte >> 1, 2),
+        };
+        if ![24, 48].contains(&kind(payload[0])) {
+            units.push(kind(payload[0]));
+            continue;
+        }
+        let mut rest = &payload[header..];
+        while let [high, low, unit @ ..] = rest {
+            units.push(kind(unit[0]));
+            rest = &unit[usize::from(u16::from_be_bytes([*high, *low]))..];
+        }
+    }
+    units
+}
+
+#[test]
+fn who_joins_at_a_repeated_sps_gets_the_pps_that_is_not_repeated() {
+    let mut scene = published("");
+    let before = [scene.video(1, 0, SPS), scene.video(2, 0, PPS), scene.video(3, 0, IDR), scene.video(4, 3000, P)];
+    let next = [scene.video(5, 6000, SPS), scene.video(6, 6000, IDR), scene.video(7, 6000, SECOND_SLICE)].concat();
+    let rest = scene.video(8, 9000, P);
+    assert_eq!(starts(&next), [true, false, false, false], "one start for the picture");
+    assert_eq!(units(&next), [7, 7, 8, 5, 5]);
+    assert!(next.iter().all(|forwarded| forwarded.packet.time == next[0].packet.time));
+    let mut late = subscription(Kind::Video);
+    assert_eq!(accept(&mut late, &[next.clone(), rest.clone()].concat()), (1000..1005).collect::<Vec<_>>());
+    let mut early = subscription(Kind::Video);
+    assert_eq!(accept(&mut early, &[before.concat(), next, rest].concat()), (1000..1009).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_sps_and_an_idr_in_one_packet_start_with_the_sets_put_in_front() {
+    let mut scene = published("");
+    let both = [&[0x78, 0, 10][..], SPS, &[0, 3], IDR].concat();
+    assert!(scene.video(1, 0, &both).is_empty(), "no decoder could start there");
+    scene.video(2, 3000, PPS);
+    let next = scene.video(3, 6000, &both);
+    assert_eq!((starts(&next), units(&next)), (vec![true, false], vec![7, 8, 7, 5]));
+}
+
+#[test]
+fn a_pps_that_may_be_on_its_way_is_waited_for() {
+    let mut scene = published("");
+    let mut packets = [scene.video(1, 0, SPS), scene.video(2, 0, PPS), scene.video(3, 0, IDR)].concat();
+    packets.extend(scene.video(4, 3000, SPS));
+    // 5 is lost, and comes late: another picture parameter set than the one known.
+    packets.extend(scene.video(6, 3000, IDR));
+    packets.extend(scene.video(5, 3000, &[0x68, 0xce, 0x3c, 0x81]));
+    assert_eq!(seqs(&packets), [0, 1, 2, 3, 5, 4].map(|offset| packets[0].packet.seq + offset));
+    // Of the next picture nothing is missing.
+    let next = [scene.video(7, 6000, SPS), scene.video(8, 6000, IDR)].concat();
+    assert_eq!(units(&next), [7, 7, 8, 5]);
+    assert_eq!(*next[1].packet.payload.last_chunk::<4>().expect("a set"), [0x68, 0xce, 0x3c, 0x81]);
+}
+
+#[test]
+fn who_joins_at_repeated_h265_sets_gets_all_three() {
+    let [vps, sps, pps] = SETS_265;
+    for some in [vec![vps, sps], vec![sps], vec![vps, pps], vec![sps, pps]] {
+        let mut scene = published_in(Codec::H265, "");
+        for (at, unit) in [vps, sps, pps, IDR_265].into_iter().enumerate() {
+            scene.video(at as u64, 0, unit);
+        }
+        let mut next = Vec::new();
+        for (at, unit) in some.iter().chain([&IDR_265]).enumerate() {
+            next.extend(scene.video(4 + at as u64, 3000, unit));
+        }
+        assert_eq!(starts(&next).iter().position(|start| *start), Some(0), "{some:02x?}");
+        assert_eq!(starts(&next).iter().filter(|start| **start).count(), 1, "{some:02x?}");
+        assert!(units(&next).ends_with(&[32, 33, 34, 19]), "{some:02x?}: {:?}", units(&next));
+    }
 }
 
 #[test]
