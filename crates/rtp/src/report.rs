@@ -6,7 +6,10 @@
 use std::time::{Duration, Instant};
 
 use rtcp_types::prelude::*;
-use rtcp_types::{Bye, Compound, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport};
+use rtcp_types::{
+    Bye, Compound, DelaySinceLastReceiverReport, DelaySinceLastReceiverReportBlock, ReportBlock, Sdes, SdesChunk,
+    SdesItem, SenderReport, Xr, XrBuilder,
+};
 use whipstitch_media::time::{self, Ntp};
 
 /// Time between sender reports, of audio and video alike: RFC 3550 6.2 asks for 5 s at most, and browsers measure the
@@ -17,8 +20,11 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// still makes sense.
 const REMEMBERED: usize = 4;
 
-/// Room for any compound of ours: SR 28, SDES 8 + 2 + 255 with padding, BYE 12.
-pub const MAX_COMPOUND: usize = 320;
+/// Receivers whose time is remembered until it is answered; of further ones it is not. A viewer is one for each track.
+const MAX_ASKING: usize = 4;
+
+/// Room for any compound of ours: SR 28, SDES 8 + 2 + 255 with padding, XR 12 + 4 * 12, BYE 12.
+pub const MAX_COMPOUND: usize = 384;
 
 /// Longer than any path: more is a broken clock at the other end.
 const MAX_RTT: Duration = Duration::from_secs(10);
@@ -39,10 +45,51 @@ pub struct Report<'a> {
     pub octets: u64,
 }
 
+/// Receivers that want to know the round trip, and when each asked (RFC 3611 4.4, 4.5). Who sends nothing can learn it in no
+/// other way; Chromium makes its jitter buffer long enough for repairs by it.
+#[derive(Debug, Default)]
+pub struct Asking(Vec<(u32, Ntp, Instant)>);
+
+impl Asking {
+    /// A receiver has told its time.
+    pub fn asked(&mut self, now: Instant, sender: u32, ntp: Ntp) {
+        self.0.retain(|(asking, ..)| *asking != sender);
+        if self.0.len() < MAX_ASKING {
+            self.0.push((sender, ntp, now));
+        }
+    }
+
+    /// All of them were answered.
+    pub fn answered(&mut self) {
+        self.0.clear();
+    }
+
+    /// The answers, if there are any to give.
+    fn answers(&self, now: Instant, ssrc: u32) -> Option<XrBuilder> {
+        let answer = |(sender, ntp, asked): &(u32, Ntp, Instant)| {
+            let held = to_16_16(now.saturating_duration_since(*asked));
+            let block = DelaySinceLastReceiverReportBlock::builder().ssrc(*sender).last_receiver_report(ntp.middle());
+            block.delay_since_last_receiver_report_timestamp(held)
+        };
+        let none = DelaySinceLastReceiverReport::builder();
+        let all = self.0.iter().map(answer).fold(none, |all, answer| all.add_block(answer));
+        (!self.0.is_empty()).then(|| Xr::builder().sender_ssrc(ssrc).add_block(all))
+    }
+}
+
 impl Report<'_> {
     /// Writes SR and SDES with the CNAME, and a BYE of `leaving` if there are any (RFC 3550 6.1, 6.4.1, 6.6). None if the
     /// buffer is shorter than `MAX_COMPOUND`.
     pub fn write(&self, leaving: &[u32], buffer: &mut [u8]) -> Option<usize> {
+        self.compound(None, leaving, buffer)
+    }
+
+    /// The same, with answers to who is `asking`, if anybody is (RFC 3611 4.5).
+    pub fn answer(&self, now: Instant, asking: &Asking, leaving: &[u32], buffer: &mut [u8]) -> Option<usize> {
+        self.compound(asking.answers(now, self.ssrc), leaving, buffer)
+    }
+
+    fn compound(&self, answers: Option<XrBuilder>, leaving: &[u32], buffer: &mut [u8]) -> Option<usize> {
         let report = SenderReport::builder(self.ssrc)
             .ntp_timestamp(self.ntp.0)
             .rtp_timestamp(self.time)
@@ -51,6 +98,9 @@ impl Report<'_> {
         let name = SdesItem::builder(SdesItem::CNAME, self.cname);
         let description = Sdes::builder().add_chunk(SdesChunk::builder(self.ssrc).add_item(name));
         let mut compound = Compound::builder().add_packet(report).add_packet(description);
+        if let Some(answers) = answers {
+            compound = compound.add_packet(answers);
+        }
         if !leaving.is_empty() {
             let bye = leaving.iter().fold(Bye::builder(), |bye, ssrc| bye.add_source(*ssrc));
             compound = compound.add_packet(bye);
@@ -111,6 +161,11 @@ impl Reports {
 /// A round trip of which this was measured last: an eighth of each new measurement, as TCP has it (RFC 6298 2).
 pub fn smooth(rtt: Option<Duration>, measured: Duration) -> Duration {
     rtt.map_or(measured, |rtt| (rtt * 7 + measured) / 8)
+}
+
+/// DLRR: units of 1/65536 s; more than 18 hours are 18 hours.
+fn to_16_16(time: Duration) -> u32 {
+    u32::try_from((time.as_nanos() << 16) / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
 /// DLSR: units of 1/65536 s.
@@ -179,6 +234,29 @@ mod tests {
         let cname = "c".repeat(255);
         let report = Report { ssrc: 1, cname: &cname, ntp: Ntp(1), time: 2, packets: 3, octets: 4 };
         let mut buffer = [0; MAX_COMPOUND];
-        assert!(report.write(&[1, 2], &mut buffer).is_some());
+        let (now, mut asking) = (Instant::now(), Asking::default());
+        (0..100).for_each(|sender| asking.asked(now, sender, Ntp(1)));
+        assert!(report.answer(now, &asking, &[1, 2], &mut buffer).is_some());
+    }
+
+    #[test]
+    fn who_asks_for_the_round_trip_is_told_how_long_the_answer_took() {
+        let (start, mut asking) = (Instant::now(), Asking::default());
+        let report = Report { ssrc: 1, cname: "c", ntp: Ntp(1), time: 2, packets: 3, octets: 4 };
+        let answers = |asking: &Asking, now| {
+            let mut buffer = [0; MAX_COMPOUND];
+            let len = report.answer(now, asking, &[], &mut buffer).expect("room");
+            let xr = crate::rtcp::packets(&buffer[..len]).find(|packet| packet[1] == 207)?.to_vec();
+            Some(xr[4..].chunks(4).map(|word| u32::from_be_bytes(word.try_into().expect("words"))).collect::<Vec<_>>())
+        };
+        assert_eq!(answers(&asking, start), None);
+        asking.asked(start, 7, Ntp(0x1111_2222_3333_4444));
+        asking.asked(start + 250 * MS, 8, Ntp(0x5555_6666_7777_8888));
+        // It asked again: only the last counts.
+        asking.asked(start + 500 * MS, 7, Ntp(0x1111_2223_3333_4444));
+        let expected = vec![1, 0x0500_0006, 8, 0x6666_7777, 49_152, 7, 0x2223_3333, 32_768];
+        assert_eq!(answers(&asking, start + 1000 * MS), Some(expected));
+        asking.answered();
+        assert_eq!(answers(&asking, start + 1000 * MS), None);
     }
 }

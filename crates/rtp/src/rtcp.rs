@@ -1,14 +1,15 @@
 //! RTCP compounds of strangers: read tolerantly, but whole or not at all.
 //!
 //! Framing is ours, because `rtcp-types` checks the version of the first packet only and leaves padding inside feedback;
-//! the packets themselves are its. A compound may be reduced-size (RFC 5506); unknown types, APP, XR and SDES are
-//! skipped by their length; what is broken anywhere is dropped whole, before any of it has an effect.
+//! the packets themselves are its. A compound may be reduced-size (RFC 5506); unknown types, APP, SDES and all of XR but a
+//! receiver's time are skipped by their length; what is broken anywhere is dropped whole, before any of it has an effect.
 
 use rtcp_types::prelude::*;
 use rtcp_types::{
-    Bye, FciFeedbackPacketType, Fir, Nack, PayloadFeedback, Pli, ReceiverReport, ReportBlock, RtcpParseError,
-    SenderReport, TransportFeedback,
+    Bye, FciFeedbackPacketType, Fir, Nack, PayloadFeedback, Pli, ReceiverReferenceTime, ReceiverReport, ReportBlock,
+    RtcpParseError, SenderReport, TransportFeedback, Xr,
 };
+use whipstitch_media::time::Ntp;
 
 /// The compound is not what RFC 3550 6.1 and RFC 4585 6.1 describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,13 @@ pub enum Message<'a> {
     Remb {
         /// In bits a second.
         bitrate: u64,
+    },
+    /// What time it is where nothing is sent: an answer tells that receiver the round trip (RFC 3611 4.4).
+    ReferenceTime {
+        /// Who asks.
+        sender: u32,
+        /// Its time.
+        ntp: Ntp,
     },
     /// The SSRCs in it are used no more (RFC 3550 6.6).
     Bye(Bye<'a>),
@@ -151,8 +159,16 @@ fn message(packet: &[u8]) -> Result<Option<Message<'_>>, Malformed> {
         Bye::PACKET_TYPE => Some(Message::Bye(Bye::parse(packet)?)),
         TransportFeedback::PACKET_TYPE => transport(TransportFeedback::parse(packet)?)?,
         PayloadFeedback::PACKET_TYPE => payload(PayloadFeedback::parse(packet)?)?,
+        Xr::PACKET_TYPE => reference_time(packet),
         _ => None,
     })
+}
+
+/// The first receiver's time among extended reports; what else they say, and whether they are whole, does not concern us.
+fn reference_time<'a>(packet: &[u8]) -> Option<Message<'a>> {
+    let reports = Xr::parse(packet).ok()?;
+    let time = reports.block_iter().find_map(|block| block.parse_into::<ReceiverReferenceTime<'_>>().ok());
+    time.map(|time| Message::ReferenceTime { sender: reports.sender_ssrc(), ntp: Ntp(time.ntp_timestamp()) })
 }
 
 fn transport(feedback: TransportFeedback<'_>) -> Result<Option<Message<'_>>, Malformed> {

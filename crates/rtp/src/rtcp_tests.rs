@@ -28,6 +28,7 @@ fn said(bytes: &[u8]) -> Result<Vec<String>, Malformed> {
                 format!("fir {sender} {entries:?}")
             }
             Message::Remb { bitrate } => format!("remb {bitrate}"),
+            Message::ReferenceTime { sender, ntp } => format!("{sender} has {:x}", ntp.0),
             Message::Bye(bye) => format!("bye of {:?}", bye.ssrcs().collect::<Vec<_>>()),
         })
         .collect())
@@ -55,6 +56,9 @@ fn each_kind_of_packet_is_understood() {
         // A mantissa of 0x30000, an exponent of 2; then the largest of both.
         (packet(0x8f, 206, &words(&[1, 0, 0x5245_4d42, 0x010b_0000, 7])), "remb 786432"),
         (packet(0x8f, 206, &words(&[1, 0, 0x5245_4d42, 0x01ff_ffff, 7])), "remb 18446744073709551615"),
+        (packet(0x80, 207, &words(&[5, 0x0400_0002, 1, 2])), "5 has 100000002"),
+        // Behind a DLRR block.
+        (packet(0x80, 207, &words(&[5, 0x0500_0003, 1, 2, 3, 0x0400_0002, 1, 2])), "5 has 100000002"),
         (packet(0x81, 203, &words(&[7])), "bye of [7]"),
         (packet(0x80, 203, &[]), "bye of []"),
     ] {
@@ -66,7 +70,10 @@ fn each_kind_of_packet_is_understood() {
 fn what_does_not_concern_us_is_skipped_by_its_length() {
     for skipped in [
         packet(0x80, 204, &words(&[1, 0x4e41_4d45, 5])),           // APP
-        packet(0x80, 207, &words(&[1, 0x0400_0002, 1, 2])),        // XR
+        packet(0x80, 207, &words(&[1, 0x0600_0002, 1, 2])),        // XR: a summary of statistics
+        packet(0x80, 207, &words(&[1, 0x0400_0001, 1])),           // XR: half a time
+        packet(0x80, 207, &words(&[1, 0x0400_0009, 1, 2])),        // XR that overruns
+        packet(0x80, 207, &words(&[1])),                           // XR of nothing
         packet(0x81, 202, &words(&[1, 0x0105_6162, 0x6364_6500])), // SDES
         packet(0x9f, 202, &[0xff; 8]),                             // SDES nobody can read
         packet(0x80, 192, &words(&[1])),                           // FIR of RFC 2032

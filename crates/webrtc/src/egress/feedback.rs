@@ -111,6 +111,7 @@ impl Egress {
                         feedback.keyframe |= self.take_fir(sender, entry.ssrc(), entry.sequence());
                     }
                 }
+                Message::ReferenceTime { sender, ntp } => self.asking.asked(now, sender, ntp),
                 Message::Remb { bitrate } => self.requests.estimate = Some(bitrate),
                 Message::Bye(_) => feedback.bye = true,
             }

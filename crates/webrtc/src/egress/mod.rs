@@ -31,7 +31,7 @@ use whipstitch_media::Kind;
 use whipstitch_net::Path;
 use whipstitch_net::batch::Batch;
 use whipstitch_net::outbox::Room;
-use whipstitch_rtp::report::{MAX_COMPOUND, REPORT_INTERVAL, Report};
+use whipstitch_rtp::report::{Asking, MAX_COMPOUND, REPORT_INTERVAL, Report};
 use whipstitch_stream::{Burst, Clock, History, PerKind, Replay};
 
 use congestion::Congestion;
@@ -48,6 +48,8 @@ pub struct Egress {
     replay: Option<Replay>,
     opener: Opener,
     requests: Requests,
+    /// Who wants to know the round trip.
+    asking: Asking,
     /// When the next reports are due; None before the first.
     next_report: Option<Instant>,
     /// From the first reports to the second: a random half of the interval, so that viewers who joined at the same
@@ -89,6 +91,7 @@ impl Egress {
             replay: None,
             opener,
             requests: Requests::default(),
+            asking: Asking::default(),
             next_report: None,
             second_report,
             congestion: Congestion::default(),
@@ -239,6 +242,7 @@ impl Egress {
     /// compares an old audio report with a new video report would tear the two apart.
     fn report(&mut self, now: Instant, path: Path, batch: &mut Batch) {
         self.compounds(now, path, false, batch);
+        self.asking.answered();
         let wait = if self.next_report.is_none() { self.second_report } else { REPORT_INTERVAL };
         self.next_report = Some(now + wait);
     }
@@ -260,7 +264,7 @@ impl Egress {
             };
             let leaving: Vec<u32> = if leaving { track.ssrcs().collect() } else { Vec::new() };
             let pushed = batch.push(path, MAX_COMPOUND + track.media().rtcp_overhead(), |buffer| {
-                let len = report.write(&leaving, buffer)?;
+                let len = report.answer(now, &self.asking, &leaving, buffer)?;
                 track.media().seal_rtcp(buffer, len).ok()
             });
             if pushed {

@@ -188,6 +188,30 @@ fn a_receiver_report_gives_round_trip_loss_and_jitter() {
 }
 
 #[test]
+fn a_viewer_that_tells_its_time_is_answered_with_the_next_reports_once() {
+    let mut scenario = Scenario::new(vec![audio(), video()]);
+    scenario.talk(50);
+    scenario.frame(1, 100, true);
+    // RFC 3611 4.4: a receiver reference time report.
+    scenario.say(&rtcp(0x80, 207, &[VIEWER_SSRC, 0x0400_0002, 0x1111_2222, 0x3333_4444]));
+    let answers = |scenario: &mut Scenario| {
+        let arrived = scenario.pass(1500 * MS);
+        let xr = |compound: &Vec<u8>| {
+            whipstitch_rtp::rtcp::packets(compound).find(|packet| packet[1] == 207).map(<[u8]>::to_vec)
+        };
+        arrived.rtcp.iter().filter_map(xr).collect::<Vec<_>>()
+    };
+    let answered = answers(&mut scenario);
+    assert_eq!(answered.len(), 2, "by both tracks: {answered:02x?}");
+    for (answer, ssrc) in answered.iter().zip([AUDIO_SSRC, VIDEO_SSRC]) {
+        let words: Vec<u32> = answer[4..].chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
+        assert_eq!(words[..4], [ssrc, 0x0500_0003, VIEWER_SSRC, 0x2222_3333]);
+        assert!(words[4] > 0 && words[4] <= 2 << 16, "held for {} / 65536 s", words[4]);
+    }
+    assert!(answers(&mut scenario).is_empty());
+}
+
+#[test]
 fn reports_about_others_and_forged_times_say_nothing() {
     let mut scenario = Scenario::new(vec![video()]);
     scenario.frame(1, 100, true);
