@@ -104,6 +104,8 @@ pub(crate) struct Engine {
     transport_cc: Option<u8>,
     /// Of a publisher that expects transport-wide feedback, and resends without RTX.
     stand_in: Option<Box<StandIn>>,
+    /// Of the packet that the engine was given last it has told nothing yet.
+    unjudged: bool,
     /// What the engine was given last came by RTX.
     opens_rtx: bool,
     /// As the engine measures it.
@@ -153,6 +155,7 @@ impl Engine {
             repaired_rid,
             transport_cc,
             stand_in: None,
+            unjudged: false,
             opens_rtx: false,
             rtt: None,
             nacks: 0,
@@ -191,8 +194,8 @@ impl Engine {
         self.guard(|rtc| rtc.handle_input(Input::Receive(now, receive)))
     }
 
-    /// Datagrams of media that nothing was made of: before the handshake, of an SSRC that is not known and not authentic,
-    /// of one SSRC too many, or too far off for anybody.
+    /// Datagrams of media that nothing was made of: before the handshake, not authentic, of one SSRC too many or of a payload
+    /// type that is not known, come before, or too far off for anybody.
     pub(crate) fn rejected(&self) -> u64 {
         self.rejected
     }
@@ -253,6 +256,12 @@ impl Engine {
             self.broken = true;
             EngineError(error)
         })
+    }
+
+    /// str0m itself, as long as there is any.
+    #[cfg(test)]
+    pub(crate) fn inner(&mut self) -> Option<&mut Rtc> {
+        self.rtc.as_deref_mut()
     }
 
     /// Drives the engine to the next thing it tells; datagrams go to `send`. `None` when nothing is left before

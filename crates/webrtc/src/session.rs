@@ -260,6 +260,7 @@ impl Session {
         if self.engine.take_authentic() {
             self.edge.heard(cx.now, path);
         }
+        self.engine.judge(datagram);
         if self.received.packets > before {
             self.received.bytes += datagram.len() as u64;
             self.received.rtx += u64::from(self.engine.is_rtx(datagram));

@@ -243,6 +243,13 @@ impl Inbound {
         late.map_or(Admission::Dropped, |packet| Admission::Late(Late { kind, ssrc: main.ssrc, packet }))
     }
 
+    /// Whether a packet of an SSRC that is known is authentic, and nothing but padding.
+    pub(super) fn is_padding(&self, rtp: &RtpIdentity, datagram: &[u8]) -> bool {
+        let source = self.sources.iter().find(|source| source.ssrc == rtp.ssrc);
+        let opened = source.and_then(|source| Opened::of(&self.opener, source.index(rtp.seq), datagram));
+        opened.is_some_and(|opened| opened.payload().is_empty())
+    }
+
     /// Whether an SRTCP datagram is the peer's, and comes for the first time.
     pub(super) fn is_authentic_rtcp(&mut self, datagram: &[u8]) -> bool {
         self.opener.open_rtcp(&mut datagram.to_vec()).is_ok()

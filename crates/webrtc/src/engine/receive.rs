@@ -50,7 +50,22 @@ impl Engine {
             Admission::Engine if !mapped => self.map_by_payload_type(&rtp),
             Admission::Engine => {}
         }
+        // What came by RTX is authentic by now, and may well repair what has come.
+        self.unjudged = repairs.is_none();
         self.handle_datagram(now, datagram)
+    }
+
+    /// Judges the datagram that the engine was given last, after it has told what it made of it. It says nothing of what it
+    /// drops: what is not authentic, of a payload type nobody agreed on, or a replay.
+    pub(crate) fn judge(&mut self, datagram: &[u8]) {
+        if !std::mem::take(&mut self.unjudged) {
+            return;
+        }
+        let inbound = self.inbound.as_ref().zip(rtp_identity(datagram));
+        // Padding, which is to probe for bandwidth, is told of by nobody.
+        if !inbound.is_some_and(|(inbound, rtp)| inbound.is_padding(&rtp, datagram)) {
+            self.rejected += 1;
+        }
     }
 
     /// Whose retransmission a packet is, if it is one. Of simulcast layers the engine knows those it has seen; the first
@@ -88,6 +103,7 @@ impl Engine {
     /// Takes what the engine made of a datagram.
     pub(super) fn packet(&mut self, packet: RtpPacket) {
         self.authentic = true;
+        self.unjudged = false;
         let (pt, ssrc) = (*packet.header.payload_type, *packet.header.ssrc);
         // An un-RTXed packet carries the main payload type again.
         let Some(section) = self.sections.iter_mut().find(|section| section.pt == pt || section.rtx_pt == Some(pt))

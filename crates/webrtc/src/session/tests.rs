@@ -2,8 +2,9 @@
 
 mod lean;
 mod repair;
+mod ssrcs;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ struct World {
     now: Instant,
     client: Rtc,
     session: Session,
+    /// What the client was answered.
+    answer: String,
     directory: Directory,
     batches: Batches,
     actions: Vec<Action>,
@@ -50,6 +53,8 @@ struct World {
     outgoing: VecDeque<Vec<u8>>,
     /// Every datagram the session has seen, to be replayed.
     wire: Vec<Vec<u8>>,
+    /// The SSRCs under which the session has sent RTP or RTCP.
+    spoken: HashSet<u32>,
     deaf: bool,
     /// What of the client's does not reach the session.
     lost: Loss,
@@ -58,6 +63,8 @@ struct World {
     held: VecDeque<(Instant, Vec<u8>)>,
     /// Requests that the client has heard.
     nacked: u64,
+    /// The round trip as the client measures it where it only receives.
+    rtt: Option<Duration>,
 }
 
 fn stream() -> StreamKey {
@@ -158,6 +165,7 @@ impl World {
             now,
             client,
             session: Session::new(now, registered(role), edge, engine, state),
+            answer,
             directory,
             batches: Batches::new(),
             actions: Vec::new(),
@@ -168,11 +176,13 @@ impl World {
             mids,
             outgoing: VecDeque::new(),
             wire: Vec::new(),
+            spoken: HashSet::new(),
             deaf: false,
             lost: Box::new(|_| false),
             slow: Duration::ZERO,
             held: VecDeque::new(),
             nacked: 0,
+            rtt: None,
         }
     }
 
@@ -201,6 +211,13 @@ impl World {
             self.batches.of(World::path()).datagrams().map(|(_, bytes)| bytes.to_vec()).collect();
         self.batches.of(World::path()).clear();
         for bytes in written {
+            // Neither header is encrypted.
+            let ssrc = match sort(&bytes) {
+                Sort::Rtp => bytes.get(8..12),
+                Sort::Rtcp => bytes.get(4..8),
+                _ => None,
+            };
+            self.spoken.extend(ssrc.map(|ssrc| u32::from_be_bytes(ssrc.try_into().expect("four bytes"))));
             if self.deaf {
                 continue;
             }
@@ -228,6 +245,7 @@ impl World {
                 Output::Event(Event::Connected) => self.connected = true,
                 Output::Event(Event::RtpPacket(packet)) => self.received.push(packet),
                 Output::Event(Event::MediaEgressStats(stats)) => self.nacked = self.nacked.max(stats.nacks),
+                Output::Event(Event::MediaIngressStats(stats)) => self.rtt = stats.rtt.or(self.rtt),
                 Output::Event(_) => {}
             }
         }
@@ -388,6 +406,41 @@ fn a_publisher_that_announces_no_ssrc_is_heard_whatever_strangers_send_in_its_na
 }
 
 #[test]
+fn what_the_engine_makes_nothing_of_is_counted() {
+    let mut world = World::new(Role::Publisher);
+    world.run(Duration::from_secs(1));
+    world.film(None, 1..50, 100);
+    assert_eq!(world.session.counted().rejected, 0);
+    let sent: Vec<Vec<u8>> = world.wire.iter().filter(|datagram| sort(datagram) == Sort::Rtp).cloned().collect();
+    let last = sent.last().unwrap();
+    let changed = |at: usize, by: u8| {
+        let mut forged = last.clone();
+        // One number on, which has not come.
+        forged[3] = forged[3].wrapping_add(1);
+        forged[at] ^= by;
+        forged
+    };
+    let before = world.session.edge.last_heard();
+    world.now += Duration::from_millis(1);
+    for (place, (rule, datagram)) in [
+        ("a bad tag under a known SSRC", changed(last.len() - 1, 1)),
+        ("another payload type", changed(1, 0x55)),
+        ("a replay of the newest", last.clone()),
+        ("a replay of an older one", sent[20].clone()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.datagram(datagram);
+        assert_eq!(world.session.counted().rejected, place as u64 + 1, "{rule}");
+    }
+    assert_eq!((world.pushed().len(), world.session.edge.last_heard()), (49, before), "and no sign of life");
+    // Authentic ones go on to count as nothing else.
+    world.film(None, 50..60, 100);
+    assert_eq!((world.pushed().len(), world.session.counted().rejected), (59, 4));
+}
+
+#[test]
 fn a_forged_packet_does_not_take_a_section_from_its_publisher() {
     let mut world = World::offering(Role::Publisher, None, |line| !line.starts_with("a=ssrc"));
     world.run(Duration::from_secs(1));
@@ -464,7 +517,7 @@ fn after_a_gap_of_ours_a_viewer_goes_on_at_a_start_with_the_next_number_and_asks
     let next = vec![forwarded(Kind::Audio, 9, true, now), forwarded(Kind::Video, 9, true, now)];
     assert!(!world.deliver(&burst(next)));
     world.run(Duration::from_millis(50));
-    for ssrc in world.received.iter().map(|packet| packet.header.ssrc).collect::<std::collections::HashSet<_>>() {
+    for ssrc in world.received.iter().map(|packet| packet.header.ssrc).collect::<HashSet<_>>() {
         let numbers = world.received.iter().filter(|packet| packet.header.ssrc == ssrc).map(|packet| *packet.seq_no);
         let numbers: Vec<u64> = numbers.collect();
         assert!(matches!(numbers[..], [first, second] if second == first + 1), "{numbers:?}");
@@ -536,6 +589,21 @@ fn a_lost_packet_is_sent_again_when_asked_for() {
     let mut payloads: Vec<u8> = world.received.iter().map(|packet| packet.payload[0]).collect();
     payloads.sort_unstable();
     assert_eq!(payloads, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_viewer_learns_the_round_trip() {
+    let mut world = World::new(Role::Subscriber);
+    world.slow = Duration::from_millis(200);
+    world.run(Duration::from_secs(1));
+    for seq in 0..100 {
+        let clock = Some(Clock { ntp: Ntp(1 << 40), time: 0, at: world.now });
+        let packets = vec![forwarded(Kind::Video, seq, seq == 0, world.now)];
+        world.deliver(&Burst { packets, clocks: PerKind { audio: None, video: clock } });
+        world.run(Duration::from_millis(100));
+    }
+    let rtt = world.rtt.expect("measured").as_millis();
+    assert!((195..230).contains(&rtt), "{rtt} ms");
 }
 
 #[test]
@@ -670,6 +738,29 @@ fn other_tracks_close_only_subscribers_that_they_do_not_fit() {
     let vp9 = Tracks { video: Some(Track { codec: Codec::Vp9, format: String::new() }), ..tracks() };
     world.with(|session, cx| session.tracks_changed(cx, &vp9));
     assert_eq!(world.closed(), Some(CloseReason::CodecChanged));
+}
+
+#[test]
+fn a_section_that_was_refused_stays_so_and_the_rest_goes_on_whoever_publishes() {
+    // The stream is H.264, and the viewer offers everything else.
+    let mut world = World::offering(Role::Subscriber, None, |line| !line.contains("H264"));
+    world.run(Duration::from_secs(1));
+    assert!(world.connected && world.answer.contains("m=video 0 "), "{}", world.answer);
+    let sound = |world: &mut World, seq| {
+        world.received.clear();
+        let video = Forwarded { codec: Codec::Vp8, ..forwarded(Kind::Video, seq, true, world.now) };
+        let packets = vec![video, forwarded(Kind::Audio, seq, true, world.now)];
+        assert!(!world.deliver(&burst(packets)), "it waits for no picture");
+        world.run(Duration::from_millis(20));
+        assert_eq!(world.received.len(), 1, "sound, and no picture");
+    };
+    sound(&mut world, 1);
+    let vp8 = Tracks { video: Some(Track { codec: Codec::Vp8, format: String::new() }), ..tracks() };
+    for published in [vp8, Tracks { video: None, ..tracks() }, tracks()] {
+        world.with(|session, cx| session.tracks_changed(cx, &published));
+        assert_eq!((world.closed(), world.session.told(world.now).codecs), (None, vec![Codec::Opus]));
+    }
+    sound(&mut world, 2);
 }
 
 #[test]

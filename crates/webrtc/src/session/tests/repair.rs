@@ -4,7 +4,7 @@ use super::*;
 
 impl World {
     /// Video of this layer at 8 Mbit/s, ten milliseconds of it at once.
-    fn film(&mut self, rid: Option<&str>, numbers: std::ops::Range<u64>, size: usize) {
+    pub(super) fn film(&mut self, rid: Option<&str>, numbers: std::ops::Range<u64>, size: usize) {
         let mid = self.mids[1];
         let numbers: Vec<u64> = numbers.collect();
         for numbers in numbers.chunks(8) {
