@@ -79,8 +79,9 @@ impl Repair {
 /// Buckets of a meter: one second of them, and the one being filled.
 const BUCKETS: usize = 9;
 
-/// What one bucket counts.
-const BUCKET: Duration = Duration::from_millis(125);
+/// What one bucket counts: an eighth of a second.
+const BUCKET_NANOS: u32 = 125_000_000;
+const BUCKETS_A_SECOND: u64 = 8;
 
 /// Bytes over the last second.
 struct Meter {
@@ -116,7 +117,9 @@ impl Meter {
     }
 
     fn number(&self, now: Instant) -> u64 {
-        (now.saturating_duration_since(self.start).as_millis() / BUCKET.as_millis()) as u64
+        // Whole seconds apart: a division of 128 bits would cost as much as all the rest of it.
+        let since = now.saturating_duration_since(self.start);
+        since.as_secs() * BUCKETS_A_SECOND + u64::from(since.subsec_nanos() / BUCKET_NANOS)
     }
 
     fn advance(&mut self, now: Instant) {

@@ -166,8 +166,7 @@ impl Track {
         let media = &mut self.media;
         let sent = push(path, len + media.tag_len(), batch, |buffer| {
             let at = header.write(buffer);
-            buffer[at..len].copy_from_slice(payload);
-            media.seal(rewritten.seq, buffer, at, len)
+            media.seal_from(rewritten.seq, buffer, at, payload)
         });
         match sent {
             Some(bytes) => {

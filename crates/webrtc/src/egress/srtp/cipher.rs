@@ -79,7 +79,8 @@ impl Cipher {
     }
 
     /// Protects the RTP packet in `buffer[..len]`, whose first `header` bytes stay readable; `index` is its sequence
-    /// number and roll-over counter in 48 bits. Returns the length with the tag.
+    /// number and roll-over counter in 48 bits. What stands behind the header, or `from`, which is as long and goes there.
+    /// Returns the length with the tag.
     pub(super) fn seal_rtp(
         &self,
         ssrc: u32,
@@ -87,14 +88,31 @@ impl Cipher {
         buffer: &mut [u8],
         header: usize,
         len: usize,
+        from: Option<&[u8]>,
     ) -> Result<usize, Broken> {
         let sealed = len + self.tag_len();
         let (clear, rest) = buffer.get_mut(..sealed).ok_or(Broken)?.split_at_mut_checked(header).ok_or(Broken)?;
         let (payload, tag) = rest.split_at_mut_checked(len.checked_sub(header).ok_or(Broken)?).ok_or(Broken)?;
+        if from.is_some_and(|from| from.len() != payload.len()) {
+            return Err(Broken);
+        }
         match self {
-            Cipher::Gcm { key, salt } => seal_gcm(key, gcm_nonce(salt, ssrc, index), &*clear, payload, tag)?,
+            Cipher::Gcm { key, salt } => {
+                let nonce = gcm_nonce(salt, ssrc, index);
+                match from {
+                    // Encrypted on its way: it is read and written once.
+                    Some(from) => {
+                        let sealed = key.seal_out_of_place_scatter(nonce, Aad::from(&*clear), from, payload, &[], tag);
+                        sealed.map_err(|_| Broken)?;
+                    }
+                    None => seal_gcm(key, nonce, &*clear, payload, tag)?,
+                }
+            }
             Cipher::CounterSha1(cipher) => {
                 let CounterSha1 { key, mac, salt } = &**cipher;
+                if let Some(from) = from {
+                    payload.copy_from_slice(from);
+                }
                 encrypt(key, counter_iv(salt, ssrc, index), payload)?;
                 copy_tag(&sign(mac, &[clear, payload, &roll_over(index)]), tag);
             }

@@ -65,8 +65,13 @@ fn rfc_7714_section_16_srtp() {
     ] {
         let (cipher, plain, protected) = (rfc_7714(key_len), bytes(RTP), bytes(protected));
         let mut packet = roomy(&plain);
-        let len = cipher.seal_rtp(RTP_SSRC, RTP_INDEX, &mut packet, 12, plain.len()).expect("there is room");
+        let len = cipher.seal_rtp(RTP_SSRC, RTP_INDEX, &mut packet, 12, plain.len(), None).expect("there is room");
         assert_eq!(packet[..len], protected, "AES-{}", 8 * key_len);
+
+        let (mut packet, payload) = (roomy(&plain[..12]), &plain[12..]);
+        packet.resize(protected.len(), 0xee);
+        let sealed = cipher.seal_rtp(RTP_SSRC, RTP_INDEX, &mut packet, 12, plain.len(), Some(payload));
+        assert_eq!((sealed, &packet), (Ok(protected.len()), &protected), "AES-{} of a payload elsewhere", 8 * key_len);
 
         let mut packet = protected.clone();
         let len = cipher.open_rtp(RTP_SSRC, RTP_INDEX, &mut packet, 12).expect("authentic");
@@ -136,7 +141,7 @@ fn every_bit_of_a_packet_its_ssrc_and_its_index_are_authenticated() {
     for cipher in ciphers() {
         let (ssrc, index) = (RTP_SSRC, 5 << 16 | 0xf17b);
         let mut packet = roomy(&bytes(RTP));
-        let len = cipher.seal_rtp(ssrc, index, &mut packet, 12, bytes(RTP).len()).expect("there is room");
+        let len = cipher.seal_rtp(ssrc, index, &mut packet, 12, bytes(RTP).len(), None).expect("there is room");
         for bit in 0..len * 8 {
             let mut forged = packet[..len].to_vec();
             forged[bit / 8] ^= 1 << (bit % 8);
@@ -168,8 +173,12 @@ fn buffers_without_room_and_stumps_are_errors() {
     for cipher in ciphers() {
         let mut packet = roomy(&bytes(RTP));
         let len = packet.len();
-        assert_eq!(cipher.seal_rtp(1, 1, &mut packet, 12, len - 9), Err(Broken));
-        assert_eq!(cipher.seal_rtp(1, 1, &mut packet, 12, 11), Err(Broken));
+        let long = vec![0; len];
+        for from in [None, Some(&long[..]), Some(&long[..20])] {
+            assert_eq!(cipher.seal_rtp(1, 1, &mut packet, 12, len - 9, from), Err(Broken));
+            assert_eq!(cipher.seal_rtp(1, 1, &mut packet, 12, 11, from), Err(Broken));
+        }
+        assert_eq!(cipher.seal_rtp(1, 1, &mut packet, 12, 31, Some(&long[..20])), Err(Broken), "one byte more");
         assert_eq!(cipher.seal_rtcp(1, 1, &mut packet, len - 13), Err(Broken));
         assert_eq!(cipher.seal_rtcp(1, 1, &mut packet, 7), Err(Broken));
         for len in 0..30 {

@@ -147,6 +147,28 @@ impl Sealer {
     /// number and roll-over counter), once. Writes sequence number and SSRC into the header. Returns the length with
     /// the tag. An index is used up even if an error follows.
     pub fn seal(&mut self, index: u64, buffer: &mut [u8], header: usize, len: usize) -> Result<usize, SealError> {
+        self.seal_new(index, buffer, header, len, None)
+    }
+
+    /// The same for a payload that is elsewhere: only its header is in the buffer, in the first `header` bytes.
+    pub fn seal_from(
+        &mut self,
+        index: u64,
+        buffer: &mut [u8],
+        header: usize,
+        payload: &[u8],
+    ) -> Result<usize, SealError> {
+        self.seal_new(index, buffer, header, header + payload.len(), Some(payload))
+    }
+
+    fn seal_new(
+        &mut self,
+        index: u64,
+        buffer: &mut [u8],
+        header: usize,
+        len: usize,
+        from: Option<&[u8]>,
+    ) -> Result<usize, SealError> {
         if index < self.first {
             return Err(SealError::BeforeFirst);
         }
@@ -158,7 +180,7 @@ impl Sealer {
             Seen::Duplicate => return Err(SealError::Repeated),
             Seen::TooOld => return Err(SealError::TooOld),
         }
-        let sealed = self.protect(index, buffer, header, len)?;
+        let sealed = self.protect(index, buffer, header, len, from)?;
         if self.remembers(index) {
             let place = self.place(index);
             self.sent[place] = fingerprint(&buffer[..sealed], len);
@@ -173,7 +195,7 @@ impl Sealer {
             return Err(SealError::NotSealed);
         }
         let before = self.sent[self.place(index)];
-        let sealed = self.protect(index, buffer, header, len)?;
+        let sealed = self.protect(index, buffer, header, len, None)?;
         if fingerprint(&buffer[..sealed], len) != before {
             buffer[..sealed].fill(0);
             return Err(SealError::Different);
@@ -191,14 +213,21 @@ impl Sealer {
         (index % self.sent.len() as u64) as usize
     }
 
-    fn protect(&self, index: u64, buffer: &mut [u8], header: usize, len: usize) -> Result<usize, SealError> {
+    fn protect(
+        &self,
+        index: u64,
+        buffer: &mut [u8],
+        header: usize,
+        len: usize,
+        from: Option<&[u8]>,
+    ) -> Result<usize, SealError> {
         if header < FIXED_HEADER || len > buffer.len() {
             return Err(SealError::NoRoom);
         }
         let fixed = buffer.first_chunk_mut::<FIXED_HEADER>().ok_or(SealError::NoRoom)?;
         fixed[2..4].copy_from_slice(&(index as u16).to_be_bytes());
         fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        Ok(self.ciphers.rtp.seal_rtp(self.ssrc, index, buffer, header, len)?)
+        Ok(self.ciphers.rtp.seal_rtp(self.ssrc, index, buffer, header, len, from)?)
     }
 
     /// Seals the RTCP compound in `buffer[..len]` with the next index. Writes the SSRC as the sender of its first packet.

@@ -91,6 +91,28 @@ fn header_and_nonce_cannot_disagree() {
 }
 
 #[test]
+fn a_payload_from_elsewhere_is_sealed_as_in_place_and_once() {
+    for profile in Profile::ALL {
+        for payload in [0, 1, 80, 1150] {
+            let mut sealers = [(); 2].map(|()| contexts(profile).0.sealer(7, 0, 64).expect("the first of its SSRC"));
+            let [in_place, elsewhere] = &mut sealers;
+            let header = [0x80, 96, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0];
+            let payload: Vec<u8> = (0..payload).map(|byte: u32| byte as u8).collect();
+            let mut expected = [&header[..], &payload, &[0; 16]].concat();
+            let len = in_place.seal(3, &mut expected, 12, 12 + payload.len()).expect("there is room");
+            let mut packet = [&header[..], &vec![0xee; payload.len() + 16]].concat();
+            assert_eq!(elsewhere.seal_from(3, &mut packet, 12, &payload), Ok(len), "{profile:?}");
+            assert_eq!(packet[..len], expected[..len], "{profile:?}");
+            assert_eq!(elsewhere.seal_from(3, &mut packet, 12, &payload), Err(SealError::Repeated));
+            // A resend is made in place, and is compared with what was sent.
+            let mut again = [&header[..], &payload, &[0; 16]].concat();
+            assert_eq!(elsewhere.seal_again(3, &mut again, 12, 12 + payload.len()), Ok(len), "{profile:?}");
+            assert_eq!(elsewhere.seal_from(4, &mut packet[..20], 12, &[0; 9]), Err(SealError::NoRoom));
+        }
+    }
+}
+
+#[test]
 fn sealed_again_is_byte_for_byte_what_was_sent_or_nothing() {
     for profile in Profile::ALL {
         let mut sealer = contexts(profile).0.sealer(7, 0, 1024).expect("the first of its SSRC");
