@@ -159,6 +159,8 @@ impl Worker {
     /// Notes which connections the poll has something to say of.
     pub(super) fn note_events(&mut self, events: &Events) {
         for event in events {
+            self.readable.v4 |= event.token() == Worker::V4;
+            self.readable.v6 |= event.token() == Worker::V6;
             let Some(number) = event.token().0.checked_sub(FIRST) else {
                 self.connections.accepting |= event.token().0 >= LISTENER;
                 continue;

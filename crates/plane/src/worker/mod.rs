@@ -94,10 +94,19 @@ enum Owner {
     Worker(usize),
 }
 
+/// Which of the sockets for datagrams may have something. They tell by edges: one that was found empty is not read again
+/// before there is word of it.
+#[derive(Clone, Copy)]
+struct Readable {
+    v4: bool,
+    v6: bool,
+}
+
 pub(crate) struct Worker {
     index: usize,
     poll: Poll,
     sockets: Sockets,
+    readable: Readable,
     connections: Connections,
     inbox: Inbox,
     mailboxes: Vec<Mailbox>,
@@ -148,6 +157,7 @@ impl Worker {
             index,
             poll,
             sockets,
+            readable: Readable { v4: true, v6: true },
             connections,
             inbox,
             mailboxes,
@@ -187,7 +197,6 @@ impl Worker {
             self.now = Instant::now();
             self.note_events(&events);
             more = self.take_mail();
-            // Edge-triggered: both are tried in every turn, an empty one costs one call.
             more |= self.receive(true, &mut buffer);
             more |= self.receive(false, &mut buffer);
             more |= self.serve_connections();

@@ -23,6 +23,9 @@ const MISPLACED_BYTES: usize = 2048;
 
 impl Worker {
     pub(super) fn receive(&mut self, v4: bool, buffer: &mut RecvBuffer) -> bool {
+        if !(if v4 { self.readable.v4 } else { self.readable.v6 }) {
+            return false;
+        }
         // A handle of its own: what a burst brings is sent through the same socket while the next is read.
         let Some(socket) = (if v4 { self.sockets.v4.clone() } else { self.sockets.v6.clone() }) else { return false };
         let mut more = true;
@@ -47,6 +50,7 @@ impl Worker {
                 Err(_) => continue,
             }
         }
+        *(if v4 { &mut self.readable.v4 } else { &mut self.readable.v6 }) = more;
         more
     }
 
