@@ -38,6 +38,8 @@ pub enum Way {
 /// One track of a description.
 struct Track {
     section: Section,
+    /// Whose packets they are, once known: a port may have been another's, and what is sent to that one still comes.
+    ssrc: Option<u32>,
     seq: Unwrap,
     time: Unwrap32,
 }
@@ -148,7 +150,7 @@ impl Reader {
     fn packet(&mut self, kind: Kind, bytes: &[u8]) -> Option<Packet> {
         let rtp = RtpPacket::parse(bytes).ok()?;
         let track = self.tracks.iter_mut().find(|track| track.section.codec.kind() == kind)?;
-        if rtp.payload_type() != track.section.pt {
+        if rtp.payload_type() != track.section.pt || *track.ssrc.get_or_insert(rtp.ssrc()) != rtp.ssrc() {
             return None;
         }
         let received = Received {
@@ -176,7 +178,7 @@ async fn play(way: Way, url: &str) -> Result<Reader, Error> {
     let begun = Instant::now();
     let mut connection = Connection::open(url).await?;
     let sections = connection.describe().await?;
-    let mut sockets = Sockets::default();
+    let (mut sockets, mut ssrcs) = (Sockets::default(), Vec::new());
     for (section, first) in sections.iter().zip((0..).step_by(2)) {
         let transport = if way == Way::Tcp {
             format!("RTP/AVP/TCP;unicast;interleaved={first}-{}", first + 1)
@@ -184,12 +186,14 @@ async fn play(way: Way, url: &str) -> Result<Reader, Error> {
             let (rtp, rtcp) = sockets.bind(section.codec.kind(), None).await?;
             format!("RTP/AVP;unicast;client_port={rtp}-{rtcp}")
         };
-        connection.set_up(section, &transport).await?;
+        let chosen = connection.set_up(section, &transport).await?;
+        let ssrc = chosen.split(';').find_map(|field| field.strip_prefix("ssrc="));
+        ssrcs.push(ssrc.and_then(|digits| u32::from_str_radix(digits, 16).ok()));
     }
     connection.play().await?;
     let source =
         if way == Way::Tcp { Source::Connection(connection) } else { Source::Sockets(sockets, Some(connection)) };
-    Ok(reader(source, sections, begun))
+    Ok(reader(source, sections.into_iter().zip(ssrcs), begun))
 }
 
 async fn lease(url: &str) -> Result<Reader, Error> {
@@ -206,13 +210,14 @@ async fn lease(url: &str) -> Result<Reader, Error> {
     for section in &sections {
         sockets.bind(section.codec.kind(), Some(section.port)).await?;
     }
+    let sections = sections.into_iter().map(|section| (section, None));
     Ok(reader(Source::Sockets(sockets, None), sections, begun))
 }
 
-fn reader(source: Source, sections: Vec<Section>, begun: Instant) -> Reader {
+fn reader(source: Source, sections: impl Iterator<Item = (Section, Option<u32>)>, begun: Instant) -> Reader {
     let now = Instant::now();
-    let tracks = sections.into_iter().map(|section| Track { section, seq: Unwrap::new(), time: Unwrap32::default() });
-    Reader { source, tracks: tracks.collect(), watch: Watch::new(Milestones::new(begun, now, now)) }
+    let track = |(section, ssrc)| Track { section, ssrc, seq: Unwrap::new(), time: Unwrap32::default() };
+    Reader { source, tracks: sections.map(track).collect(), watch: Watch::new(Milestones::new(begun, now, now)) }
 }
 
 fn described(url: &str, text: &str) -> Result<Vec<Section>, Error> {
