@@ -8,4 +8,5 @@ mod crowd;
 mod description;
 mod ffmpeg;
 mod load;
+mod readers;
 mod rtsp;
