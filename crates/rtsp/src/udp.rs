@@ -147,7 +147,7 @@ async fn hear(sockets: &PerKind<Option<Pair>>, bytes: &mut [u8]) -> (Option<Kind
                 loop {
                     let mut buffer = ReadBuf::new(bytes);
                     match socket.poll_recv_from(cx, &mut buffer) {
-                        Poll::Ready(Ok(from)) if from.ip() == to.ip() => {
+                        Poll::Ready(Ok(from)) if is_players(from, to) => {
                             return Poll::Ready((reported, buffer.filled().len()));
                         }
                         Poll::Ready(_) => {}
@@ -159,4 +159,29 @@ async fn hear(sockets: &PerKind<Option<Pair>>, bytes: &mut [u8]) -> (Option<Kind
         Poll::Pending
     })
     .await
+}
+
+/// Whether what comes from there is the player's. Behind a NAT it may have another port; on this machine there is none, and
+/// another port is another program's: of a dead player's session it may be ours, for a port that was the player's then is
+/// ours now. Two such sessions would keep each other alive.
+fn is_players(from: SocketAddr, to: SocketAddr) -> bool {
+    from.ip() == to.ip() && (from.port() == to.port() || !from.ip().to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_this_machine_a_player_is_known_by_its_port() {
+        for (from, to, expected) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000", true),
+            ("127.0.0.1:5002", "127.0.0.1:5000", false),
+            ("[::ffff:127.0.0.1]:5002", "[::ffff:127.0.0.1]:5000", false),
+            ("192.0.2.1:5002", "192.0.2.1:5000", true),
+            ("192.0.2.2:5000", "192.0.2.1:5000", false),
+        ] {
+            assert_eq!(is_players(from.parse().unwrap(), to.parse().unwrap()), expected, "{from} for {to}");
+        }
+    }
 }
