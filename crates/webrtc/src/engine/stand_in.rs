@@ -40,3 +40,39 @@ impl StandIn {
         Some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::rtp_identity;
+    use super::*;
+    use crate::egress::{Keys, Profile};
+
+    #[test]
+    fn what_takes_the_place_is_authentic_empty_and_has_the_number() {
+        let keys = |client| {
+            let profile = Profile::Aes128Gcm;
+            Keys::split(profile, &vec![5; profile.material_len()], client).expect("the right length")
+        };
+        // Ours, of which the publisher's are the other half.
+        let opener = keys(true).into_contexts().1;
+        let mut stand_in = StandIn::new(3, keys(true).as_the_peer()).expect("the first of its SSRC");
+        // A packet with two extensions of the one-byte form; of the wrong kind; and without.
+        let with = |id: u8| {
+            [&[0x90, 96, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 0xbe, 0xde, 0, 1, id << 4 | 1, 0x12, 0x34, 0][..], &[7; 30]]
+                .concat()
+        };
+        for (index, place) in [(0, 0x1234), (1, 0x1234)] {
+            let datagram = with(3);
+            let rtp = rtp_identity(&datagram).expect("RTP");
+            let mut made = stand_in.of(&rtp, &datagram).expect("it has a number");
+            let identity = rtp_identity(&made).expect("RTP");
+            assert_eq!((identity.ssrc, identity.pt, identity.seq), (PROBE, 96, index), "each has an index of its own");
+            assert_eq!(extension(&made, 3), Some(&u16::to_be_bytes(place)[..]));
+            let opened = opener.open_as(index.into(), &mut made).expect("authentic");
+            assert_eq!((opened.header, opened.len), (HEADER, HEADER));
+        }
+        for other in [with(4), [&[0x80, 96][..], &[0; 10], &[7; 30]].concat()] {
+            assert_eq!(stand_in.of(&rtp_identity(&other).expect("RTP"), &other), None);
+        }
+    }
+}
