@@ -3,9 +3,12 @@
 //! Each function here is the whole of one target in `fuzz/`; a test feeds it seeded inputs where no fuzzer is at hand.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use crate::codec::{Codec, Inspector};
+use crate::packet::{Extensions, Packet};
 use crate::sdp;
+use crate::split::{MAX_PAYLOAD, Splitter};
 
 /// Parameter sets that are put into a stream have to fit a packet.
 const MAX_SETS: usize = 1200;
@@ -54,5 +57,48 @@ pub fn announcement(data: &[u8]) {
         let header = sdp::Header { name: "fuzz", id: 1, version: 1, origin: address, connection: address, rtsp };
         let written = sdp::write(&header, &sections);
         assert_eq!(sdp::read(&written).as_ref(), Ok(&sections), "{written}");
+    }
+}
+
+/// Cuts a series of payloads to size. The first byte picks the codec; then each packet is one byte of flags (the low bit is
+/// the marker, the next moves the RTP time on, the next leaves a number out), two of length, and as many bytes, repeated to
+/// that length.
+///
+/// # Panics
+/// If numbers do not rise, a payload that could be cut stays too long, or what was whole is broken.
+pub fn split(now: Instant, data: &[u8]) {
+    let Some((&pick, mut rest)) = data.split_first() else { return };
+    let codec = Codec::ALL[usize::from(pick) % Codec::ALL.len()];
+    let (mut splitter, mut inspector) = (Splitter::new(codec), Inspector::new(codec));
+    let (mut seq, mut time, mut newest, mut taken, mut given) = (1, 1, 0, 0, 0);
+    while let [flags, high, low, after @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*high, *low]) % 4096);
+        let (head, after) = after.split_at_checked(len.min(16)).unwrap_or((after, &[]));
+        rest = after;
+        let payload: Vec<u8> = head.iter().chain(std::iter::repeat(&0x55)).take(len).copied().collect();
+        seq += 1 + u64::from(flags >> 2 & 1);
+        time += u64::from(flags >> 1 & 1);
+        // Of AV1 only the first OBU of a packet is looked at, and here each comes to be one.
+        let is_whole = codec != Codec::Av1 && !Inspector::new(codec).inspect(time, &payload).broken;
+        taken += len;
+        let packet = Packet {
+            seq,
+            time,
+            marker: flags & 1 != 0,
+            payload: payload.into(),
+            extensions: Extensions::default(),
+            arrived: now,
+        };
+        splitter.push(packet, |packet| {
+            assert!(packet.seq > newest, "{codec}: {} after {newest}", packet.seq);
+            newest = packet.seq;
+            given += packet.payload.len();
+            let found = inspector.inspect(packet.time, &packet.payload);
+            assert!(!is_whole || !found.broken, "{codec}: {:02x?}", packet.payload);
+            let may_be_long = matches!(codec, Codec::Opus | Codec::Vp9) || !is_whole;
+            assert!(may_be_long || packet.payload.len() <= MAX_PAYLOAD, "{codec}: {} bytes", packet.payload.len());
+        });
+        // Headers are repeated; nothing else is added.
+        assert!(given <= 4 * taken + MAX_PAYLOAD, "{codec}: {given} of {taken} bytes");
     }
 }

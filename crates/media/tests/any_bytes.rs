@@ -88,3 +88,20 @@ fn descriptions_survive_damage() {
         exercise::announcement(&data);
     }
 }
+
+#[test]
+fn payloads_of_any_length_are_cut_to_size() {
+    let mut random = Random(0xc07);
+    // Indicators and flags of fragments, aggregates and descriptors come often.
+    let heads = [0x7c, 0x78, 0x65, 0x41, 0x62, 0x60, 0x26, 0x10, 0x90, 0x00, 0x08, 0x8a, 0x0c, 0x50, 0x68, 0x90];
+    for _ in 0..4000 {
+        let mut data = vec![random.next() as u8];
+        for _ in 0..random.below(12) {
+            data.extend([random.next() as u8 & 7, random.below(8) as u8, random.next() as u8]);
+            data.push(heads[random.below(heads.len())]);
+            data.push([0x85, 0x05, 0x45, 0x93, 0x53, 0x13][random.below(6)]);
+            data.extend((0..14).map(|_| random.next() as u8));
+        }
+        exercise::split(std::time::Instant::now(), &data);
+    }
+}

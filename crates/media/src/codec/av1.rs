@@ -23,7 +23,7 @@ impl Av1 {
             return None;
         }
         let mut first = None;
-        for element in (Elements { rest, left: header >> 4 & 0x03, counted: header & 0x30 != 0 }) {
+        for element in elements(header, rest) {
             let element = element?;
             if first.is_none() && obu_type(element) != Some(TEMPORAL_DELIMITER) {
                 first = Some(element);
@@ -41,6 +41,11 @@ impl Av1 {
         let size = obu_body(first).and_then(picture_size);
         Some(Inspection { start, keyframe: opens, size, ..Inspection::default() })
     }
+}
+
+/// The OBU elements behind the aggregation header of a packet; `None` for one that overruns, after which there is no more.
+pub(crate) fn elements(header: u8, rest: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    Elements { rest, left: header >> 4 & 0x03, counted: header & 0x30 != 0 }
 }
 
 /// The OBU elements of a packet (4.3): each with its length before it, but the last without when they are counted.

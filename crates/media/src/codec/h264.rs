@@ -154,7 +154,7 @@ impl H264 {
     /// `None` for a payload that violates the format.
     pub(super) fn inspect(&mut self, time: u64, payload: &[u8]) -> Option<Inspection> {
         let found = self.find(payload)?;
-        let size = if found.sps { self.sets.size() } else { None };
+        let size = if found.sps || found.first_key { self.sets.size() } else { None };
         Some(self.starts.judge(time, &found, || self.sets.payload().is_some(), size))
     }
 

@@ -203,7 +203,7 @@ pub(super) struct Units {
 
 /// The elements of an aggregation packet: each a 16-bit size and as many bytes (RFC 6184 5.7.1, RFC 7798 4.4.2). `None`
 /// for an element that is empty or overruns, after which there is no more.
-pub(super) fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+pub(crate) fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;

@@ -6,14 +6,15 @@
 
 use std::fmt;
 
-mod av1;
+pub(crate) mod av1;
 mod bits;
 pub mod h264;
 pub mod h265;
 mod inspect;
-mod vp8;
-mod vp9;
+pub(crate) mod vp8;
+pub(crate) mod vp9;
 
+pub(crate) use inspect::aggregated;
 pub use inspect::{Inspection, Inspector};
 
 /// Audio or video: the two kinds of track.

@@ -11,8 +11,8 @@ pub(super) struct Vp8 {
 impl Vp8 {
     /// `None` for a payload that violates the format.
     pub(super) fn inspect(&mut self, time: u64, payload: &[u8]) -> Option<Inspection> {
-        let (&descriptor, rest) = payload.split_first()?;
-        let frame = rest.get(extension_length(descriptor, rest)?..)?;
+        let &descriptor = payload.first()?;
+        let frame = payload.get(descriptor_length(payload)?..)?;
         let &first = frame.first()?;
         // S set and partition 0: the packet begins the frame (4.2). P clear: it is a key frame (4.3).
         if descriptor & 0x17 != 0x10 || first & 1 != 0 {
@@ -31,16 +31,19 @@ impl Vp8 {
     }
 }
 
-/// Bytes of the descriptor after the first (RFC 7741 4.2).
-fn extension_length(descriptor: u8, rest: &[u8]) -> Option<usize> {
-    if descriptor & 0x80 == 0 {
-        return Some(0);
+/// S bit of the descriptor's first byte: a partition begins.
+pub(crate) const BEGINS_PARTITION: u8 = 0x10;
+
+/// Bytes of the descriptor (RFC 7741 4.2).
+pub(crate) fn descriptor_length(payload: &[u8]) -> Option<usize> {
+    if payload.first()? & 0x80 == 0 {
+        return Some(1);
     }
-    let flags = *rest.first()?;
-    let mut length = 1;
+    let flags = *payload.get(1)?;
+    let mut length = 2;
     if flags & 0x80 != 0 {
         // The M bit of the picture id says whether it has a second byte.
-        length += if rest.get(length)? & 0x80 != 0 { 2 } else { 1 };
+        length += if payload.get(length)? & 0x80 != 0 { 2 } else { 1 };
     }
     length += usize::from(flags & 0x40 != 0); // TL0PICIDX
     length += usize::from(flags & 0x30 != 0); // TID and KEYIDX share one

@@ -7,8 +7,9 @@ const PICTURE_ID: u8 = 0x80;
 const INTER_PREDICTED: u8 = 0x40;
 const LAYERS: u8 = 0x20;
 const FLEXIBLE: u8 = 0x10;
-const BEGINS_FRAME: u8 = 0x08;
-const SCALABILITY: u8 = 0x02;
+pub(crate) const BEGINS_FRAME: u8 = 0x08;
+pub(crate) const ENDS_FRAME: u8 = 0x04;
+pub(crate) const SCALABILITY: u8 = 0x02;
 
 /// Looks at the payloads of one track.
 #[derive(Debug, Default)]
@@ -19,32 +20,64 @@ pub(super) struct Vp9 {
 impl Vp9 {
     /// `None` for a payload that violates the format.
     pub(super) fn inspect(&mut self, time: u64, payload: &[u8]) -> Option<Inspection> {
-        let (&flags, mut rest) = payload.split_first()?;
-        let mut take = || {
-            let (&byte, after) = rest.split_first()?;
-            rest = after;
-            Some(byte)
-        };
-        if flags & PICTURE_ID != 0 && take()? & 0x80 != 0 {
-            take()?;
-        }
-        let mut spatial = 0;
-        if flags & LAYERS != 0 {
-            spatial = take()? >> 1 & 0x07;
-            if flags & FLEXIBLE == 0 {
-                take()?; // TL0PICIDX
-            }
-        }
-        if flags & FLEXIBLE != 0 && flags & INTER_PREDICTED != 0 {
-            reference_indices(&mut take)?;
-        }
-        let size = if flags & SCALABILITY != 0 { scalability_structure(&mut take)? } else { None };
+        let descriptor = Descriptor::read(payload)?;
+        let Descriptor { flags, spatial, size, .. } = descriptor;
         // What is left belongs to the frame, and there has to be some.
-        let frame = take()?;
+        let &frame = payload.get(descriptor.len)?;
         let begins_key = flags & (INTER_PREDICTED | BEGINS_FRAME) == BEGINS_FRAME && spatial == 0;
         let keyframe = begins_key && !tells_inter_frame(frame);
         let start = keyframe && self.starts.begin(time);
         Some(Inspection { start, keyframe, size, ..Inspection::default() })
+    }
+}
+
+/// What stands before the frame (4.2).
+pub(crate) struct Descriptor {
+    /// Its first byte.
+    pub(crate) flags: u8,
+    spatial: u8,
+    size: Option<(u16, u16)>,
+    /// Bytes before the scalability structure, which is its last part.
+    pub(crate) before_structure: usize,
+    /// All its bytes.
+    pub(crate) len: usize,
+}
+
+impl Descriptor {
+    /// `None` if the payload ends before it does.
+    pub(crate) fn read(payload: &[u8]) -> Option<Descriptor> {
+        let mut bytes = Bytes { payload, at: 0 };
+        let flags = bytes.take()?;
+        if flags & PICTURE_ID != 0 && bytes.take()? & 0x80 != 0 {
+            bytes.take()?;
+        }
+        let mut spatial = 0;
+        if flags & LAYERS != 0 {
+            spatial = bytes.take()? >> 1 & 0x07;
+            if flags & FLEXIBLE == 0 {
+                bytes.take()?; // TL0PICIDX
+            }
+        }
+        if flags & FLEXIBLE != 0 && flags & INTER_PREDICTED != 0 {
+            reference_indices(&mut bytes)?;
+        }
+        let before_structure = bytes.at;
+        let size = if flags & SCALABILITY != 0 { scalability_structure(&mut bytes)? } else { None };
+        Some(Descriptor { flags, spatial, size, before_structure, len: bytes.at })
+    }
+}
+
+/// A payload that is read byte after byte.
+struct Bytes<'a> {
+    payload: &'a [u8],
+    at: usize,
+}
+
+impl Bytes<'_> {
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.payload.get(self.at).copied()?;
+        self.at += 1;
+        Some(byte)
     }
 }
 
@@ -57,9 +90,9 @@ fn tells_inter_frame(byte: u8) -> bool {
 }
 
 /// Up to three P_DIFF, each with a bit for more (4.2).
-fn reference_indices(take: &mut impl FnMut() -> Option<u8>) -> Option<()> {
+fn reference_indices(bytes: &mut Bytes<'_>) -> Option<()> {
     for _ in 0..3 {
-        if take()? & 1 == 0 {
+        if bytes.take()? & 1 == 0 {
             return Some(());
         }
     }
@@ -67,21 +100,21 @@ fn reference_indices(take: &mut impl FnMut() -> Option<u8>) -> Option<()> {
 }
 
 /// The scalability structure (4.2.1); gives the size of the largest layer, if sizes are there.
-fn scalability_structure(take: &mut impl FnMut() -> Option<u8>) -> Option<Option<(u16, u16)>> {
-    let header = take()?;
+fn scalability_structure(bytes: &mut Bytes<'_>) -> Option<Option<(u16, u16)>> {
+    let header = bytes.take()?;
     let mut size = None;
     if header & 0x10 != 0 {
         for _ in 0..=header >> 5 {
-            let mut side = || Some(u16::from_be_bytes([take()?, take()?]));
+            let mut side = || Some(u16::from_be_bytes([bytes.take()?, bytes.take()?]));
             let layer = (side()?, side()?);
             size = size.max(Some(layer));
         }
     }
     if header & 0x08 != 0 {
-        for _ in 0..take()? {
+        for _ in 0..bytes.take()? {
             // Each picture of the group: TID, U, R references, then as many P_DIFF.
-            for _ in 0..take()? >> 2 & 0x03 {
-                take()?;
+            for _ in 0..bytes.take()? >> 2 & 0x03 {
+                bytes.take()?;
             }
         }
     }
