@@ -155,6 +155,7 @@ impl Peer for Leg {
         SessionStats {
             connected: self.first_media,
             first_media: self.first_media,
+            protocol: "rtp",
             transport: Some("rtp"),
             codecs: self.codecs.clone(),
             counters: self.counters(),

@@ -1,14 +1,14 @@
 //! What must reach a worker however far behind it is: the lane beside its mailbox that never refuses.
 //!
 //! A note says what is so from now on, so a later one about the same thing takes the place of an earlier one, and what
-//! waits is bounded by the things there are: each session is noted to end at most once ([`Ending`] sees to it), each
-//! stream has one note, each address one, [`MAX_ROUTES`] addresses at most. There is one lock, held for one map operation
+//! waits is bounded by the things there are: each session is noted to end at most once ([`Ending`] sees to it) and to be
+//! woken once, each stream has one note, each address one, [`MAX_ROUTES`] addresses at most. There is one lock, held for one map operation
 //! by who notes and for one swap by the worker, which looks at a flag only as long as nothing is noted.
 //!
 //! A worker takes its notes before each command, so nothing overtakes a note that was made before it: a burst of other
 //! tracks never comes before the word that they are others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -52,6 +52,8 @@ pub(crate) struct Noted {
     pub(crate) stop: bool,
     /// These sessions are to end.
     pub(crate) endings: Vec<SessionId>,
+    /// These have something in queues of their own.
+    pub(crate) wakes: HashSet<SessionId>,
     pub(crate) streams: HashMap<StreamKey, StreamNote>,
     pub(crate) routes: HashMap<SocketAddr, RouteNote>,
 }

@@ -171,6 +171,8 @@ pub enum Action {
     Retired(String),
     /// A publisher's media begins: these are its tracks.
     Publish(Tracks),
+    /// What follows of a publisher's track is of a sender that has begun anew.
+    Restarted(Kind),
     /// A packet of a publisher's track.
     Push(Kind, Packet),
     /// A publisher's sender report: the NTP time of an extended RTP time of the track.
@@ -200,6 +202,8 @@ pub enum PeerCommand {
     Resume,
     /// A compound of RTCP has come from its player another way than through the worker's sockets.
     Rtcp(Vec<u8>),
+    /// There is something for it in a queue of its own; see [`Plane::wake`](crate::Plane::wake).
+    Wake,
 }
 
 /// The credentials of an ICE restart. Secrets: never shown.

@@ -174,6 +174,15 @@ impl Plane {
         self.mailbox(worker)?.send(Command::Peer { session, command })
     }
 
+    /// Tells a session that there is something for it in a queue of its own ([`PeerCommand::Wake`]), however far behind its
+    /// worker is; nothing happens if it has ended meanwhile. Told again before it has heard, it hears once. A session that has
+    /// not come to its worker yet hears nothing: it looks when it has come.
+    pub fn wake(&self, worker: usize, session: SessionId) {
+        if let Ok(mailbox) = self.mailbox(worker) {
+            mailbox.note(|noted| _ = noted.wakes.insert(session));
+        }
+    }
+
     fn mailbox(&self, worker: usize) -> Result<&Mailbox, Full> {
         self.shared.mailboxes.get(worker).ok_or(Full)
     }

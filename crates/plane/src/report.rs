@@ -61,6 +61,8 @@ pub struct SessionStats {
     pub first_media: Option<Instant>,
     /// The bound address.
     pub remote: Option<SocketAddr>,
+    /// What it speaks: `webrtc`, `rtsp` or `rtp`, which is plain.
+    pub protocol: &'static str,
     /// What carries datagrams to and from there: `udp` or `tcp`.
     pub transport: Option<&'static str>,
     /// The SRTP protection profile, once agreed, by its name in RFC 5764 or 7714.
@@ -82,13 +84,14 @@ pub struct SessionStats {
 }
 
 impl SessionStats {
-    /// A session of which nothing but its beginning is known.
+    /// A session of WebRTC of which nothing but its beginning is known.
     pub fn new(since: Instant) -> SessionStats {
         SessionStats {
             since,
             connected: None,
             first_media: None,
             remote: None,
+            protocol: "webrtc",
             transport: None,
             srtp: None,
             user_agent: None,

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rtcp_types::ReceiverReport;
 use rtcp_types::prelude::*;
+use rtcp_types::{ReceiverReport, ReportBlockBuilder};
 use rtp_types::RtpPacket;
 use whipstitch_media::time::{Ntp, Unwrap32};
 use whipstitch_media::{Extensions, Packet};
@@ -81,6 +81,8 @@ pub struct Receiver {
     suspect: Option<Suspect>,
     /// A sender report that came before the first packet, as FFmpeg sends it: whose, and what it says.
     early: Option<(u32, Ntp, u32)>,
+    /// Packets lost of the senders before.
+    lost_before: u64,
     out: VecDeque<Output>,
 }
 
@@ -105,7 +107,7 @@ struct Suspect {
 impl Receiver {
     /// Nothing received.
     pub fn new(config: Config) -> Receiver {
-        Receiver { config, source: None, suspect: None, early: None, out: VecDeque::new() }
+        Receiver { config, source: None, suspect: None, early: None, lost_before: 0, out: VecDeque::new() }
     }
 
     /// Takes a packet; what comes of it is told by [`poll`](Self::poll).
@@ -143,7 +145,7 @@ impl Receiver {
         for message in compound.messages() {
             match message {
                 Message::Reports(Reports::Sender(report)) => {
-                    self.reported(now, report.ssrc(), Ntp(report.ntp_timestamp()), report.rtp_timestamp());
+                    self.heard_report(now, report.ssrc(), Ntp(report.ntp_timestamp()), report.rtp_timestamp());
                 }
                 Message::Bye(bye) => {
                     let leaves = |source: &&mut Source| !source.left && bye.ssrcs().any(|ssrc| ssrc == source.ssrc);
@@ -173,17 +175,33 @@ impl Receiver {
         Some(now.saturating_duration_since(self.source.as_ref()?.heard))
     }
 
-    /// Packets lost so far of the sender at hand; see RFC 3550 A.3.
+    /// Packets lost so far, of every sender there was; see RFC 3550 A.3.
     pub fn lost(&self) -> u64 {
-        self.source.as_ref().map_or(0, |source| source.arrivals.lost())
+        self.lost_before + self.source.as_ref().map_or(0, |source| source.arrivals.lost())
+    }
+
+    /// The sender at hand, unless it has left.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.source.as_ref().filter(|source| !source.left).map(|source| source.ssrc)
+    }
+
+    /// The share of packets lost by the last report about the sender at hand, 0 to 1, and the interarrival jitter; `None`
+    /// before it.
+    pub fn reported(&self) -> Option<(f32, Duration)> {
+        self.source.as_ref()?.arrivals.last_block()
     }
 
     /// Writes a receiver report from `ssrc` about the sender, as long as there is one (RFC 3550 6.4.2). `None` without one,
     /// or if the buffer is shorter than 32 bytes.
     pub fn report(&mut self, now: Instant, ssrc: u32, buffer: &mut [u8]) -> Option<usize> {
-        let source = self.source.as_mut().filter(|source| !source.left)?;
-        let block = source.arrivals.block(now, source.ssrc);
+        let block = self.block(now)?;
         ReceiverReport::builder(ssrc).add_report_block(block).write_into(buffer).ok()
+    }
+
+    /// What a report says of the sender, as long as there is one.
+    pub(crate) fn block(&mut self, now: Instant) -> Option<ReportBlockBuilder> {
+        let source = self.source.as_mut().filter(|source| !source.left)?;
+        Some(source.arrivals.block(now, source.ssrc))
     }
 
     /// The suspect before this packet, if the two are a sender that has begun anew.
@@ -197,6 +215,7 @@ impl Receiver {
     /// Gives out what the source held, and forgets it.
     fn restart(&mut self, now: Instant) {
         let Some(mut source) = self.source.take() else { return };
+        self.lost_before += source.arrivals.lost();
         let never = now + Duration::from_secs(60 * 60);
         self.out.extend(std::iter::from_fn(|| source.order.pop(never)).map(Output::Packet));
         self.out.push_back(Output::Restarted);
@@ -232,12 +251,12 @@ impl Receiver {
             Offered::Dropped => Err(Ignored::Repeated),
         };
         if let Some((_, ntp, time)) = self.early.take().filter(|(early, _, _)| *early == ssrc) {
-            self.reported(now, ssrc, ntp, time);
+            self.heard_report(now, ssrc, ntp, time);
         }
         taken
     }
 
-    fn reported(&mut self, now: Instant, ssrc: u32, ntp: Ntp, time: u32) {
+    fn heard_report(&mut self, now: Instant, ssrc: u32, ntp: Ntp, time: u32) {
         match self.source.as_mut().filter(|source| source.ssrc == ssrc) {
             Some(source) => {
                 source.arrivals.reported(now, ntp);

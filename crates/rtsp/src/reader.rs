@@ -272,7 +272,7 @@ impl Peer for Reader {
                 cx.act(Action::RequestKeyframe);
             }
             PeerCommand::Rtcp(mut compound) => self.rtp.handle_rtcp(cx.now, &mut compound),
-            PeerCommand::IceRestart(_) => {}
+            PeerCommand::IceRestart(_) | PeerCommand::Wake => {}
         }
     }
 
@@ -330,6 +330,7 @@ impl Peer for Reader {
             connected: Some(self.since),
             first_media: self.first_media,
             remote: Some(self.remote),
+            protocol: "rtsp",
             transport: Some(self.transport),
             codecs: [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| self.codecs[kind]).collect(),
             bitrate: self.bitrate,

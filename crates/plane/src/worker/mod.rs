@@ -33,7 +33,7 @@ use crate::fanout::Streams;
 use crate::mailbox::{Command, Inbox, Mailbox, Stray};
 use crate::measure::WorkerReport;
 use crate::notes::{Ending, MAX_ROUTES, Noted, RouteNote, StreamNote};
-use crate::peer::{Action, Batches, Peer};
+use crate::peer::{Action, Batches, Peer, PeerCommand};
 use crate::report::Role;
 use crate::roster::Entered;
 use crate::timers::Timers;
@@ -246,9 +246,15 @@ impl Worker {
     }
 
     fn take_notes(&mut self) {
-        let Some(Noted { stop, endings, streams, routes }) = self.inbox.notes.take() else { return };
+        let Some(Noted { stop, endings, wakes, streams, routes }) = self.inbox.notes.take() else { return };
         self.running &= !stop;
         self.endings.extend(endings);
+        for session in wakes {
+            // One that has not arrived looks for itself when it does.
+            if let Some(&key) = self.sessions.get(&session) {
+                self.with(key, |peer, cx| peer.handle_command(cx, PeerCommand::Wake));
+            }
+        }
         for (remote, note) in routes {
             match note {
                 RouteNote::To { worker, at } => {

@@ -153,6 +153,10 @@ impl Worker {
                     self.ufrags.remove(&ufrag);
                 }
                 Action::Publish(tracks) => self.publish(key, tracks),
+                Action::Restarted(kind) => {
+                    let (index, session) = (slot.stream, slot.session);
+                    self.feed(index, |hub, _| hub.restarted(session, kind));
+                }
                 Action::Push(kind, packet) => {
                     let (index, session) = (slot.stream, slot.session);
                     self.feed(index, |hub, now| hub.push(now, session, kind, packet));

@@ -138,3 +138,21 @@ fn a_home_that_is_held_up_learns_who_has_come() {
     drop(release);
     assert_eq!(seen.recv_timeout(SOON), Ok(Met::Tracks(vp8())));
 }
+
+#[test]
+fn a_session_is_woken_however_full_the_mailbox_is_and_once_however_often() {
+    let plane = plane(1);
+    let (script, seen) = Script::new(1, Role::Publisher);
+    add(&plane, 0, script);
+    let release = hold(&plane, 0);
+    fill(&plane, 0);
+    plane.wake(0, NOBODY);
+    for _ in 0..3 {
+        plane.wake(0, SessionId(1));
+    }
+    drop(release);
+    caught_up(&plane, 0);
+    plane.wake(0, SessionId(1));
+    plane.end_session(SessionId(1), CloseReason::ByRequest);
+    assert_eq!(seen.iter().collect::<Vec<_>>(), [Met::Woken, Met::Woken, Met::Closed]);
+}

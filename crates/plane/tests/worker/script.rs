@@ -22,6 +22,7 @@ pub(crate) enum Met {
     Media(SessionId),
     Tracks(Tracks),
     Restart,
+    Woken,
     Held,
     Asked,
     PathClosed,
@@ -150,8 +151,10 @@ impl Peer for Script {
     }
 
     fn handle_command(&mut self, _: &mut Context<'_>, command: PeerCommand) {
-        if let PeerCommand::IceRestart(_) = command {
-            self.meet(Met::Restart);
+        match command {
+            PeerCommand::IceRestart(_) => self.meet(Met::Restart),
+            PeerCommand::Wake => self.meet(Met::Woken),
+            PeerCommand::Pause | PeerCommand::Resume | PeerCommand::Rtcp(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a receiver reports of a sender: loss by numbers, jitter by times, when its last report came (RFC 3550 A.3, A.8).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtcp_types::{ReportBlock, ReportBlockBuilder};
 use whipstitch_media::sequence::Unwrap;
@@ -14,6 +14,8 @@ pub(super) struct Arrivals {
     received: u64,
     /// Expected and received when the last block was made.
     before: (u64, u64),
+    /// What the last block said was lost, in 256ths.
+    fraction: Option<u8>,
     /// In sixteenths of a tick.
     jitter: u64,
     last: Option<(Instant, u32)>,
@@ -22,8 +24,8 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     pub(super) fn new(clock_rate: u32) -> Self {
-        let (seq, jitter) = (Unwrap::new(), 0);
-        Self { clock_rate, seq, first: None, received: 0, before: (0, 0), jitter, last: None, report: None }
+        let (seq, before, jitter) = (Unwrap::new(), (0, 0), 0);
+        Self { clock_rate, seq, first: None, received: 0, before, fraction: None, jitter, last: None, report: None }
     }
 
     /// Counts a packet; gives its extended number.
@@ -59,6 +61,12 @@ impl Arrivals {
         self.first.zip(self.newest()).map_or(0, |(first, newest)| newest - first + 1)
     }
 
+    /// The share lost by the last block, 0 to 1, and the jitter; `None` before it.
+    pub(super) fn last_block(&self) -> Option<(f32, Duration)> {
+        let jitter = time::duration(self.jitter >> 4, self.clock_rate);
+        self.fraction.map(|fraction| (f32::from(fraction) / 256.0, jitter))
+    }
+
     /// The block of a report that is sent now.
     pub(super) fn block(&mut self, now: Instant, ssrc: u32) -> ReportBlockBuilder {
         let (expected, received) = (self.expected(), self.received);
@@ -66,6 +74,7 @@ impl Arrivals {
         let expected_since = expected.saturating_sub(expected_before);
         let lost_since = expected_since.saturating_sub(received.saturating_sub(received_before));
         let fraction = (lost_since * 256).checked_div(expected_since).unwrap_or(0).min(255) as u8;
+        self.fraction = Some(fraction);
         let (lsr, delay) = self.report.map_or((0, 0), |(ntp, at)| {
             // Units of 1/65536 s.
             (ntp.middle(), time::ticks(now.saturating_duration_since(at), 65_536) as u32)

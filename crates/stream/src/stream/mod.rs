@@ -201,6 +201,20 @@ impl Stream {
         self.idles = Some(now + self.config.ttl);
     }
 
+    /// What follows of one track of the publisher is of a sender that has begun anew: its numbers and times continue nothing.
+    /// As with another publisher the timeline goes on, video from its first start on; the other track is not touched.
+    pub fn restarted(&mut self, session: SessionId, kind: Kind) {
+        if !self.publishes(session) {
+            return;
+        }
+        self.timelines[kind].begin(self.tracks.get(kind));
+        if kind == Kind::Video {
+            self.pacer = Pacer::new();
+            self.gate_told = false;
+            self.started = None;
+        }
+    }
+
     /// Takes a packet of a publisher, numbered in the publisher's own extended numbers and times.
     pub fn push(&mut self, now: Instant, session: SessionId, kind: Kind, packet: Packet) {
         let Some(publisher) = self.publisher.as_mut().filter(|publisher| publisher.session == session) else {

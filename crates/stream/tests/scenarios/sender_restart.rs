@@ -2,7 +2,7 @@
 
 use whipstitch_media::Kind;
 
-use crate::kit::{ALICE, DELTA, KEY, Scene, accept, only, seqs, subscription};
+use crate::kit::{ALICE, BOB, DELTA, KEY, Scene, accept, only, seqs, subscription};
 
 #[test]
 fn one_absurd_number_does_not_stop_the_stream() {
@@ -57,4 +57,21 @@ fn far_behind_is_a_new_beginning_only_after_a_second_of_silence() {
     scene.wait(1000);
     assert!(scene.audio(100, 0).is_empty());
     assert_eq!(seqs(&scene.audio(101, 960)), [last.packet.seq + 1, last.packet.seq + 2]);
+}
+
+#[test]
+fn a_publisher_that_says_which_track_begins_anew_is_believed_at_once() {
+    let mut scene = Scene::published();
+    let (last, sound) = (only(scene.video(10, 0, KEY)), only(scene.audio(10, 0)));
+    scene.outputs();
+    scene.wait(500);
+    scene.stream.restarted(BOB, Kind::Video);
+    assert_eq!(only(scene.video(11, 3000, DELTA)).packet.seq, last.packet.seq + 1, "not if another says so");
+    scene.stream.restarted(ALICE, Kind::Video);
+    // Numbers that might continue what was, and do not.
+    assert!(scene.video(13, 900_000, DELTA).is_empty());
+    assert!(!scene.outputs().is_empty(), "a keyframe is asked for");
+    let first = only(scene.video(14, 903_000, KEY));
+    assert_eq!(first.packet.seq, last.packet.seq + 2, "without a gap");
+    assert_eq!(only(scene.audio(11, 960)).packet.seq, sound.packet.seq + 1, "the other track is not touched");
 }

@@ -84,7 +84,7 @@ impl Peer for Session {
         match command {
             PeerCommand::IceRestart(restart) => self.restart(cx, restart),
             // For sessions of other protocols.
-            PeerCommand::Pause | PeerCommand::Resume | PeerCommand::Rtcp(_) => {}
+            PeerCommand::Pause | PeerCommand::Resume | PeerCommand::Rtcp(_) | PeerCommand::Wake => {}
         }
     }
 
