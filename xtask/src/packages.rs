@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 
 /// Package, and what it is for.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 22] = [
     ("build-essential", "the C compiler and make for the crypto libraries"),
     ("perl", "the build of the vendored OpenSSL"),
     ("pkg-config", "finds libsrtp"),
@@ -27,6 +27,7 @@ const PACKAGES: [(&str, &str); 21] = [
     ("gstreamer1.0-libav", "GStreamer's decoders"),
     ("gstreamer1.0-nice", "GStreamer's ICE"),
     ("gstreamer1.0-tools", "gst-launch-1.0, which reads RTSP"),
+    ("gstreamer1.0-rtsp", "rtspclientsink, which sends it"),
     ("nftables", "blocks UDP in tests"),
 ];
 

@@ -1,5 +1,7 @@
 //! The fuzz targets' entry functions over seeded inputs: no panic, whatever comes.
 
+#![allow(clippy::disallowed_methods, reason = "virtual time begins at some instant")]
+
 use whipstitch_media::exercise;
 
 /// xorshift64*: small, and the same on every machine.

@@ -2,9 +2,11 @@
 //!
 //! A task owns the socket. It reads requests for the [`Machine`], finds the answers to what that asks, and writes responses
 //! and, for readers in the connection, what their workers have put into the queue. It reads no further while a request
-//! waits for its answer or a response finds no room, so a client that asks and does not listen waits for itself.
+//! waits for its answer or a response finds no room, so a client that asks and does not listen waits for itself; nor while
+//! what it sends as a publisher finds no room on the way to its worker.
 
 mod playing;
+mod recording;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,7 +25,8 @@ use whipstitch_media::Kind;
 use whipstitch_stream::{CloseReason, StreamKey};
 
 use self::playing::Playing;
-use crate::machine::{Answer, ChosenWay, Effect, Facts, Machine, Question, SetUp, Step};
+use self::recording::Recording;
+use crate::machine::{Announcement, Answer, Begins, ChosenWay, Effect, Facts, Machine, Question, Refusal, SetUp, Step};
 use crate::queue::{Chunk, Outgoing, queue};
 use crate::random;
 use crate::server::Shared;
@@ -59,6 +62,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
         decoder: Decoder::default(),
         pending: None,
         playing: HashMap::new(),
+        recording: None,
         media: Arc::new(media),
         ends,
         out: Out::default(),
@@ -77,6 +81,8 @@ struct Connection {
     pending: Option<(Pending, After)>,
     /// The sessions, by their ids.
     playing: HashMap<String, Playing>,
+    /// What the client sends, or is about to.
+    recording: Option<Recording>,
     /// Where readers in the connection put their packets.
     media: Arc<Outgoing>,
     /// Readers that are gone say so here.
@@ -147,7 +153,8 @@ impl Connection {
             }
             let room = self.out.waiting().len() < WRITE_AHEAD;
             let asks = self.pending.is_some();
-            let may_read = !asks && room && !self.closing;
+            let backed_up = self.recording.as_ref().is_some_and(Recording::is_backed_up);
+            let may_read = !asks && room && !self.closing && !backed_up;
             // A response is written before the media it speaks of.
             let may_send = room && !matches!(self.pending, Some((_, After::Begin(_))));
             tokio::select! {
@@ -162,6 +169,7 @@ impl Connection {
                     Ok(0) | Err(_) => break,
                     Ok(len) => self.out.wrote(len),
                 },
+                () = room_for(&self.recording), if backed_up => {}
                 answer = answer(&mut self.pending), if asks => self.answered(answer),
                 Some(chunk) = chunks.recv(), if may_send => {
                     self.out.put(&chunk.frames);
@@ -185,6 +193,9 @@ impl Connection {
         for (_, playing) in self.playing.drain() {
             playing.left_alone(&self.shared, reason);
         }
+        if let Some(recording) = self.recording.take() {
+            recording.end(&self.shared, reason);
+        }
     }
 
     /// Does what the client asks for, as far as one thing after the other can be done now.
@@ -192,8 +203,11 @@ impl Connection {
         while self.pending.is_none() && !self.closing && self.out.waiting().len() < WRITE_AHEAD {
             match self.decoder.next() {
                 Ok(None) => break,
-                Ok(Some(Item::Frame(channel, bytes))) => {
-                    self.playing.values_mut().for_each(|playing| playing.hear(channel, &bytes));
+                Ok(Some(Item::Frame(channel, packet))) => {
+                    self.playing.values_mut().for_each(|playing| playing.hear(channel, &packet));
+                    if let Some(recording) = &mut self.recording {
+                        recording.take(channel, &packet);
+                    }
                 }
                 Ok(Some(item)) => {
                     if let Some(step) = self.machine.handle(item) {
@@ -206,6 +220,9 @@ impl Connection {
                     self.closing = true;
                 }
             }
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.hand_on(&self.shared);
         }
     }
 
@@ -236,6 +253,9 @@ impl Connection {
                 if let Some(playing) = self.playing.remove(&id) {
                     playing.end(&self.shared, CloseReason::ByRequest);
                 }
+                if let Some(recording) = self.recording.take_if(|recording| recording.id == id) {
+                    recording.end(&self.shared, CloseReason::ByRequest);
+                }
             }
         }
     }
@@ -261,6 +281,14 @@ impl Connection {
                 };
                 (Box::pin(async move { Answer::Playing(playing::begun(begun).await) }), After::Begin(session))
             }
+            Question::Announce(announcement) => {
+                let announced = self.announce(announcement);
+                (Box::pin(std::future::ready(Answer::Announced(announced))), After::Nothing)
+            }
+            Question::Record(recording) => {
+                let begun = self.record(&recording);
+                (Box::pin(std::future::ready(Answer::Recording(begun))), After::Nothing)
+            }
         };
         self.pending = Some((pending, after));
     }
@@ -283,6 +311,24 @@ impl Connection {
         Ok(set_up)
     }
 
+    fn announce(&mut self, announcement: Announcement) -> Result<String, Refusal> {
+        // The place of what was announced before is given back first: it may be the same.
+        if let Some(before) = self.recording.take() {
+            before.end(&self.shared, CloseReason::ByRequest);
+        }
+        let recording = Recording::announce(&self.shared, announcement)?;
+        Ok(self.recording.insert(recording).id.clone())
+    }
+
+    fn record(&mut self, begins: &Begins) -> Result<(), Refusal> {
+        let way = (Arc::clone(&self.media), self.ends.clone());
+        let recording = self.recording.take_if(|recording| recording.id == begins.session);
+        let mut recording = recording.ok_or(StatusCode::SessionNotFound)?;
+        recording.begin(&self.shared, &begins.tracks, self.peer, way)?;
+        self.recording = Some(recording);
+        Ok(())
+    }
+
     fn answered(&mut self, answer: Answer) {
         let Some((_, after)) = self.pending.take() else { return };
         let reply = self.machine.answered(answer);
@@ -298,19 +344,30 @@ impl Connection {
     /// end of the connection.
     fn gone(&mut self, id: &str) {
         self.machine.forget(id);
-        if self.playing.remove(id).is_some() && self.playing.is_empty() {
+        let recorded = self.recording.take_if(|recording| recording.id == id).is_some();
+        let played = self.playing.remove(id).is_some();
+        if (played || recorded) && self.playing.is_empty() && self.recording.is_none() {
             self.closing = true;
         }
     }
 
     /// Whether the client is gone, as far as can be told.
     fn is_over(&self) -> Option<CloseReason> {
-        if self.out.stuck.is_some_and(|since| since.elapsed() >= STALLED) {
+        // A publisher may read nothing of what it is told.
+        if self.recording.is_none() && self.out.stuck.is_some_and(|since| since.elapsed() >= STALLED) {
             return Some(CloseReason::Idle);
         }
         // Whose packets are taken is there.
         let taking = self.playing.values().any(Playing::is_interleaved);
         (!taking && self.heard.elapsed() > udp::SILENCE).then_some(CloseReason::Idle)
+    }
+}
+
+/// Waits for room for what the client sends.
+async fn room_for(recording: &Option<Recording>) {
+    match recording {
+        Some(recording) => recording.room().await,
+        None => std::future::pending().await,
     }
 }
 

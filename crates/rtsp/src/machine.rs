@@ -14,9 +14,14 @@ use whipstitch_stream::StreamKey;
 use crate::access::{Access, Right, Verdict};
 use crate::auth::{self, Credential};
 use crate::reply::{HTTP, Reply};
-use crate::target::{self, Target, Track};
-use crate::transport::{self, Unsuitable, Way};
+use crate::target::{self, Target};
 use crate::wire::{Item, Request, Violation};
+
+use self::record::Announced;
+pub(crate) use self::record::{Announcement, Begins, Refusal};
+
+mod record;
+mod set_up;
 
 /// Sessions of one connection: FFmpeg has two when it changes from UDP to TCP.
 const MAX_SESSIONS: usize = 4;
@@ -25,7 +30,7 @@ const MAX_SESSIONS: usize = 4;
 pub(crate) const TIMEOUT_S: u64 = 60;
 
 /// In the order of RFC 2326 10. What stands here is known; what of it is not built is answered 405.
-const ALLOWED: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN";
+const ALLOWED: &str = "OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN, RECORD";
 
 /// What is known of a connection.
 pub(crate) struct Facts {
@@ -39,6 +44,8 @@ pub(crate) struct Facts {
 pub(crate) struct Machine {
     facts: Facts,
     sessions: Vec<Session>,
+    /// What the client is to send: one stream of a connection.
+    announced: Option<Announced>,
     asked: Option<Asked>,
 }
 
@@ -46,6 +53,7 @@ pub(crate) struct Machine {
 struct Session {
     id: String,
     stream: StreamKey,
+    /// Media flows: to the client, or from it in the session that it has announced.
     playing: bool,
     tracks: Vec<Prepared>,
 }
@@ -77,6 +85,8 @@ enum Waiting {
     Described { base: String },
     SetUp { session: Option<String>, stream: StreamKey, uri: String, way: ChosenWay },
     Playing { session: String },
+    Announced(Announced),
+    Recording { session: String },
 }
 
 /// What to do with a request.
@@ -110,6 +120,10 @@ pub(crate) enum Question {
     SetUp { session: Option<String>, stream: StreamKey, track: Option<Kind>, way: ChosenWay },
     /// With which packets does it begin?
     Play { session: String },
+    /// May the client send this stream?
+    Announce(Announcement),
+    /// Will you take what it sends from now on?
+    Record(Begins),
 }
 
 /// What was found.
@@ -121,6 +135,10 @@ pub(crate) enum Answer {
     SetUp(Result<SetUp, StatusCode>),
     /// It plays, and these are the first packets, as far as known; or why not.
     Playing(Result<Vec<First>, StatusCode>),
+    /// The stream is the client's to send, in the session with this id; or why not.
+    Announced(Result<String, Refusal>),
+    /// What it sends is taken; or why not.
+    Recording(Result<(), Refusal>),
 }
 
 /// A track that was set up.
@@ -144,7 +162,7 @@ pub(crate) struct First {
 
 impl Machine {
     pub(crate) fn new(facts: Facts) -> Machine {
-        Machine { facts, sessions: Vec::new(), asked: None }
+        Machine { facts, sessions: Vec::new(), announced: None, asked: None }
     }
 
     /// What cannot be understood.
@@ -179,7 +197,9 @@ impl Machine {
             Method::Pause => self.pause(request),
             Method::GetParameter => self.parameter(request),
             Method::Teardown => self.tear_down(request),
-            Method::SetParameter | Method::Announce | Method::Record => {
+            Method::Announce => self.announce(request),
+            Method::Record => self.record(request),
+            Method::SetParameter => {
                 let reply = Reply::new(StatusCode::MethodNotAllowed, Some(&request.cseq));
                 Step::Reply(reply.header(headers::ALLOW, ALLOWED).empty())
             }
@@ -208,80 +228,14 @@ impl Machine {
         self.ask(request, Waiting::Described { base }, Question::Describe { stream })
     }
 
-    fn set_up(&mut self, request: &Request) -> Step {
-        let Target { stream, track } = match self.target(request, Right::Play) {
-            Ok(target) => target,
-            Err(step) => return step,
-        };
-        let session = match session_id(request) {
-            None => None,
-            Some(id) => match self.find(id) {
-                None => return refuse(request, StatusCode::SessionNotFound),
-                Some(session) if session.playing => return refuse(request, StatusCode::MethodNotValidInThisState),
-                // One session is one stream (aggregate control).
-                Some(session) if session.stream != stream => {
-                    return refuse(request, StatusCode::AggregateOperationNotAllowed);
-                }
-                Some(_) => Some(id.to_owned()),
-            },
-        };
-        if session.is_none() && self.sessions.len() >= MAX_SESSIONS {
-            return refuse(request, StatusCode::NotEnoughBandwidth);
-        }
-        let track = match track {
-            Track::All => None,
-            Track::Of(kind) => Some(kind),
-            Track::Unknown => return refuse(request, StatusCode::NotFound),
-        };
-        let offered = request.header(&headers::TRANSPORT).unwrap_or_default();
-        let way = match transport::choose(offered, self.facts.peer.ip(), false) {
-            Ok(way) => way,
-            Err(Unsuitable::Transport) => return refuse(request, StatusCode::UnsupportedTransport),
-            Err(Unsuitable::Destination) => return refuse(request, StatusCode::Forbidden),
-        };
-        let Some(way) = self.place(way, session.as_deref(), track) else {
-            return refuse(request, StatusCode::UnsupportedTransport);
-        };
-        let uri = request.uri().unwrap_or_default().to_owned();
-        let question = Question::SetUp { session: session.clone(), stream: stream.clone(), track, way };
-        self.ask(request, Waiting::SetUp { session, stream, uri, way }, question)
-    }
-
-    /// The channels or ports a track gets; `None` if they are another track's, or it would go another way than the rest of
-    /// its session.
-    fn place(&self, way: Way, session: Option<&str>, track: Option<Kind>) -> Option<ChosenWay> {
-        let own = |prepared: &Prepared, id: &str| Some(id) == session && Some(prepared.kind) == track;
-        let others = || {
-            let all = self.sessions.iter().flat_map(|session| session.tracks.iter().map(|track| (&*session.id, track)));
-            all.filter(|(id, prepared)| !own(prepared, id))
-        };
-        let is_udp = |way: &ChosenWay| matches!(way, ChosenWay::Udp(..));
-        let way = match way {
-            Way::Udp(rtp, rtcp) => ChosenWay::Udp(rtp, rtcp),
-            Way::Interleaved(wanted) => {
-                let taken = |channel: u8| {
-                    others().any(|(_, other)| {
-                        matches!(other.way, ChosenWay::Interleaved(rtp, rtcp) if channel == rtp || channel == rtcp)
-                    })
-                };
-                let free = |pair: &(u8, u8)| !taken(pair.0) && !taken(pair.1);
-                let mut ours = (0..=127).map(|n| (2 * n, 2 * n + 1));
-                let (rtp, rtcp) = match wanted {
-                    Some(pair) => Some(pair).filter(free)?,
-                    None => ours.find(free)?,
-                };
-                ChosenWay::Interleaved(rtp, rtcp)
-            }
-        };
-        let mut siblings = others().filter(|(id, _)| Some(*id) == session);
-        siblings.all(|(_, sibling)| is_udp(&sibling.way) == is_udp(&way)).then_some(way)
-    }
-
     fn play(&mut self, request: &Request) -> Step {
         let Some(session) = session_id(request).and_then(|id| self.find(id)) else {
             return refuse(request, StatusCode::SessionNotFound);
         };
         let id = session.id.clone();
+        if self.sends(&id) {
+            return refuse(request, StatusCode::MethodNotValidInThisState);
+        }
         if session.playing {
             let reply = ok(request).header(headers::SESSION, told(&id)).empty();
             return Step::Do(Effect::Touch(id), reply);
@@ -325,6 +279,7 @@ impl Machine {
     /// The session has ended by itself: from now on it is unknown.
     pub(crate) fn forget(&mut self, id: &str) {
         self.sessions.retain(|session| session.id != id);
+        self.announced.take_if(|announced| announced.session == id);
     }
 
     /// The answer to what was asked last.
@@ -339,7 +294,7 @@ impl Machine {
             }
             (Waiting::SetUp { session, stream, uri, way }, Answer::SetUp(Ok(set_up))) => {
                 let reply = ok().header(headers::SESSION, told(&set_up.session));
-                let reply = reply.header(headers::TRANSPORT, transport(way, &set_up)).empty();
+                let reply = reply.header(headers::TRANSPORT, set_up::transport(way, &set_up)).empty();
                 if session.is_none() {
                     let (id, tracks) = (set_up.session.clone(), Vec::new());
                     self.sessions.push(Session { id, stream, playing: false, tracks });
@@ -360,6 +315,20 @@ impl Machine {
                 }
                 reply.empty()
             }
+            (Waiting::Announced(announced), Answer::Announced(Ok(session))) => {
+                self.announced = Some(Announced { session, ..announced });
+                ok().empty()
+            }
+            (Waiting::Recording { session }, Answer::Recording(Ok(()))) => {
+                let Some(session) = self.find_mut(&session) else { return refused(StatusCode::SessionNotFound) };
+                session.playing = true;
+                ok().header(headers::SESSION, told(&session.id)).empty()
+            }
+            (Waiting::Recording { session }, Answer::Recording(Err(refusal))) => {
+                self.forget(&session);
+                refusal.written(&cseq)
+            }
+            (_, Answer::Announced(Err(refusal)) | Answer::Recording(Err(refusal))) => refusal.written(&cseq),
             (_, Answer::Described(Err(status)) | Answer::SetUp(Err(status)) | Answer::Playing(Err(status))) => {
                 refused(status)
             }
@@ -430,19 +399,6 @@ fn session_id(request: &Request) -> Option<&str> {
 fn accepts_sdp(field: &str) -> bool {
     let mut types = field.split(',').filter_map(|range| range.split(';').next()).map(str::trim);
     types.any(|range| ["application/sdp", "application/*", "*/*"].iter().any(|sdp| range.eq_ignore_ascii_case(sdp)))
-}
-
-fn transport(way: ChosenWay, set_up: &SetUp) -> String {
-    let ssrc = set_up.ssrc;
-    match (way, set_up.ports) {
-        (ChosenWay::Udp(rtp, rtcp), Some((our_rtp, our_rtcp))) => {
-            format!("RTP/AVP;unicast;client_port={rtp}-{rtcp};server_port={our_rtp}-{our_rtcp};ssrc={ssrc:08X}")
-        }
-        (ChosenWay::Udp(rtp, rtcp), None) => format!("RTP/AVP;unicast;client_port={rtp}-{rtcp};ssrc={ssrc:08X}"),
-        (ChosenWay::Interleaved(rtp, rtcp), _) => {
-            format!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp};ssrc={ssrc:08X}")
-        }
-    }
 }
 
 #[cfg(test)]

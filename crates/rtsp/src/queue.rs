@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
+use whipstitch_media::Kind;
 
 /// 4 s of 4 Mbit/s: a reader that writes files may be kept by its disk for so long and loses nothing.
 pub(crate) const MAX_WAITING: usize = 2 << 20;
@@ -64,6 +65,20 @@ impl Drop for Chunk {
     }
 }
 
+/// The channel numbers of a track inside of us: of RTP and RTCP.
+pub(crate) const fn channels(kind: Kind) -> (u8, u8) {
+    match kind {
+        Kind::Video => (0, 1),
+        Kind::Audio => (2, 3),
+    }
+}
+
+/// What such a channel carries, and whether it is RTCP.
+pub(crate) fn carried(channel: u8) -> (Kind, bool) {
+    let kind = if channel < channels(Kind::Audio).0 { Kind::Video } else { Kind::Audio };
+    (kind, channel % 2 == 1)
+}
+
 /// The frames of a chunk: channel and packet.
 pub(crate) fn frames(mut chunk: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
@@ -106,6 +121,14 @@ mod tests {
         assert!(!outgoing.put(vec![0]));
         drop(chunks);
         assert_eq!(outgoing.waiting(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn channels_say_what_they_carry() {
+        for kind in Kind::ALL {
+            let (rtp, rtcp) = channels(kind);
+            assert_eq!((carried(rtp), carried(rtcp)), ((kind, false), (kind, true)));
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use rtsp_types::headers::{self, HeaderName};
 use rtsp_types::{Response, StatusCode, Version};
 
+/// Letters of a reason.
+const MAX_REASON: usize = 200;
+
 /// A response in the making.
 pub(crate) struct Reply {
     response: rtsp_types::ResponseBuilder,
@@ -16,6 +19,14 @@ impl Reply {
             response = response.header(headers::CSEQ, cseq);
         }
         Reply { response }
+    }
+
+    /// Other words than the status' own, for the people who see them: FFmpeg and GStreamer show them.
+    pub(crate) fn reason(self, words: &str) -> Reply {
+        // RFC 2326 7.1.1: text without CR and LF. FFmpeg keeps 256 bytes of the line.
+        let plain = |letter: char| if letter == ' ' || letter.is_ascii_graphic() { letter } else { '?' };
+        let words: String = words.chars().map(plain).take(MAX_REASON).collect();
+        Reply { response: self.response.reason_phrase(words) }
     }
 
     pub(crate) fn header(self, name: HeaderName, value: impl Into<String>) -> Reply {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use whipstitch_media::Kind;
 use whipstitch_stream::PerKind;
 
-use crate::queue::{Chunk, frames};
+use crate::queue::{Chunk, carried, frames};
 use crate::reports::Reports;
 
 /// How often a pair of ports is looked for: the next to an even one may be another program's.
@@ -62,14 +62,6 @@ impl Pair {
     /// Our ports.
     pub(crate) fn ports(&self) -> io::Result<(u16, u16)> {
         Ok((self.rtp.local_addr()?.port(), self.rtcp.local_addr()?.port()))
-    }
-}
-
-/// The channel numbers inside of a session over UDP.
-pub(crate) const fn channels(kind: Kind) -> (u8, u8) {
-    match kind {
-        Kind::Video => (0, 1),
-        Kind::Audio => (2, 3),
     }
 }
 
@@ -130,9 +122,9 @@ pub(crate) async fn run(
 
 async fn send(sockets: &PerKind<Option<Pair>>, chunk: &[u8]) {
     for (channel, packet) in frames(chunk) {
-        let kind = if channel < channels(Kind::Audio).0 { Kind::Video } else { Kind::Audio };
+        let (kind, is_rtcp) = carried(channel);
         let Some(Pair { rtp, rtcp, to }) = &sockets[kind] else { continue };
-        let (socket, to) = if channel % 2 == 0 { (rtp, to.0) } else { (rtcp, to.1) };
+        let (socket, to) = if is_rtcp { (rtcp, to.1) } else { (rtp, to.0) };
         // Errors are those of the player's end (RFC 1122 4.1.3.3), which may come back.
         let _ = socket.send_to(packet, to).await;
     }

@@ -97,6 +97,7 @@ function hear(news) {
       frames = { count: 0, at: performance.now() };
       remark = [];
       if (!session.has('video')) explainNoPicture(session);
+      explainNoSound(session);
       break;
     case 'pause': {
       const seconds = Math.ceil(news.seconds);
@@ -139,6 +140,15 @@ async function explainNoPicture(of) {
   if (remark.length === 0) return;
   if (face.state === 'playing') say(...remark);
   setTimeout(() => explainNoPicture(of), ASK_AGAIN_MS);
+}
+
+/** A stream may be without sound, which is no news; or browsers have no such codec, as with AAC: then the answer says so. */
+function explainNoSound(of) {
+  const why = of.refusal('audio') ?? '';
+  const codecs = codecsIn(why);
+  $('silent').hidden = codecs.length === 0;
+  $('silent').textContent = `no sound: browsers cannot play ${codecs.join(', ')}`;
+  $('silent').title = why;
 }
 
 async function look() {

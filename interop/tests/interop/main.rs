@@ -10,3 +10,4 @@ mod ffmpeg;
 mod load;
 mod readers;
 mod rtsp;
+mod sending;

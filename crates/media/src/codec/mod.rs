@@ -110,6 +110,11 @@ impl Codec {
         Codec::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
     }
 
+    /// Whether WebRTC has it, and so viewers in browsers.
+    pub const fn is_in_webrtc(self) -> bool {
+        !matches!(self, Codec::Aac { .. })
+    }
+
     /// Audio or video.
     pub const fn kind(self) -> Kind {
         match self {

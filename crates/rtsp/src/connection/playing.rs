@@ -12,7 +12,7 @@ use whipstitch_stream::directory::SubscriberSlot;
 use whipstitch_stream::{CloseReason, PerKind, SessionId, StreamKey};
 
 use crate::machine::{ChosenWay, First, SetUp};
-use crate::queue::{Outgoing, queue};
+use crate::queue::{Outgoing, channels, queue};
 use crate::random;
 use crate::reader::{Reader, ReaderConfig, TrackConfig};
 use crate::reports::Reports;
@@ -231,7 +231,7 @@ impl Plan {
     fn config(self, kind: Kind) -> TrackConfig {
         let channels = match self.way {
             ChosenWay::Interleaved(rtp, rtcp) => (rtp, rtcp),
-            ChosenWay::Udp(..) => udp::channels(kind),
+            ChosenWay::Udp(..) => channels(kind),
         };
         TrackConfig { codec: self.codec, pt: sdp::payload_type(self.codec), ssrc: self.ssrc, channels }
     }

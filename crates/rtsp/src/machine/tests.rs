@@ -23,29 +23,42 @@ impl Access for Rules {
 
 /// A connection from this machine, of a client that numbers its requests, and the answers a server gives that has every
 /// stream with both tracks.
-struct Scene {
-    machine: Machine,
+pub(super) struct Scene {
+    pub(super) machine: Machine,
     cseq: u32,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
+    /// What a client was allowed to send, or begins to.
+    pub(super) asked: Vec<Question>,
+    /// Why it may not.
+    pub(super) refusal: Option<Refusal>,
     sessions: u32,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub(super) fn new() -> Scene {
         let facts = Facts { peer: "127.0.0.1:1000".parse().unwrap(), nonce: "n".into(), access: Arc::new(Rules) };
-        Scene { machine: Machine::new(facts), cseq: 0, effects: Vec::new(), sessions: 0 }
+        Scene {
+            machine: Machine::new(facts),
+            cseq: 0,
+            effects: Vec::new(),
+            asked: Vec::new(),
+            refusal: None,
+            sessions: 0,
+        }
     }
 
     fn step(&mut self, line: &str, fields: &str) -> Step {
+        let (fields, body) = fields.split_once("\r\n\r\n").map_or((fields, ""), |(fields, body)| (fields, body));
+        let blank = if fields.is_empty() || fields.ends_with("\r\n") { "" } else { "\r\n" };
         self.cseq += 1;
         let mut decoder = Decoder::default();
-        decoder.push(format!("{line} RTSP/1.0\r\nCSeq: {}\r\n{fields}\r\n", self.cseq).as_bytes());
+        decoder.push(format!("{line} RTSP/1.0\r\nCSeq: {}\r\n{fields}{blank}\r\n{body}", self.cseq).as_bytes());
         let item = decoder.next().unwrap().expect("a whole request");
         self.machine.handle(item).expect("a request")
     }
 
     /// The response: everything behind `RTSP/1.0 `, its lines with `|` between.
-    fn send(&mut self, line: &str, fields: &str) -> String {
+    pub(super) fn send(&mut self, line: &str, fields: &str) -> String {
         let reply = match self.step(line, fields) {
             Step::Reply(reply) => reply,
             Step::Do(effect, reply) => {
@@ -62,7 +75,7 @@ impl Scene {
         text.strip_prefix("RTSP/1.0 ").expect("a status line").replace("\r\n", "|")
     }
 
-    fn status(&mut self, line: &str, fields: &str) -> u16 {
+    pub(super) fn status(&mut self, line: &str, fields: &str) -> u16 {
         self.send(line, fields).get(..3).and_then(|status| status.parse().ok()).expect("a status")
     }
 
@@ -80,11 +93,20 @@ impl Scene {
                 Answer::SetUp(Ok(SetUp { session, kind, ssrc: 0xABCD, ports }))
             }
             Question::Play { .. } => Answer::Playing(Ok(vec![First { kind: Kind::Video, seq: 7, time: 90 }])),
+            question @ Question::Announce(_) => {
+                self.asked.push(question);
+                self.sessions += 1;
+                Answer::Announced(self.refusal.take().map_or(Ok(format!("s{}", self.sessions)), Err))
+            }
+            question @ Question::Record(_) => {
+                self.asked.push(question);
+                Answer::Recording(self.refusal.take().map_or(Ok(()), Err))
+            }
         }
     }
 
     /// Sets both tracks up in the connection and plays.
-    fn playing() -> Scene {
+    pub(super) fn playing() -> Scene {
         let mut scene = Scene::new();
         scene.send("SETUP rtsp://h/live/open/trackID=0", TCP);
         scene.send("SETUP rtsp://h/live/open/trackID=1", "Transport: RTP/AVP/TCP;interleaved=2-3\r\nSession: s1\r\n");
@@ -102,7 +124,10 @@ fn options_tell_what_there_is_and_keep_a_session_alive() {
     let mut scene = Scene::playing();
     for line in ["OPTIONS *", "OPTIONS rtsp://h/live/shut", "OPTIONS rtsp://h/"] {
         let reply = scene.send(line, "");
-        assert!(reply.contains("Public: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN|"), "{reply}");
+        assert!(
+            reply.contains("Public: OPTIONS, DESCRIBE, ANNOUNCE, SETUP, PLAY, PAUSE, GET_PARAMETER, TEARDOWN, RECORD|"),
+            "{reply}"
+        );
     }
     scene.send("OPTIONS *", "Session: s2\r\n");
     assert!(scene.effects.is_empty());
@@ -154,8 +179,6 @@ fn every_request_has_its_status() {
         ("GET_PARAMETER rtsp://h/live/open", S1, 454),
         ("GET_PARAMETER rtsp://h/live/open", "", 200),
         ("SET_PARAMETER rtsp://h/live/open", "", 405),
-        ("ANNOUNCE rtsp://h/live/open", "", 405),
-        ("RECORD rtsp://h/live/open", S1, 405),
         ("REDIRECT rtsp://h/live/open", "", 501),
         ("FLY rtsp://h/live/open", "", 501),
     ] {

@@ -114,6 +114,8 @@ struct Session {
     /// Address and port of the client's media, once known.
     #[schema(value_type = Option<String>)]
     remote: Option<SocketAddr>,
+    /// What it speaks: `webrtc`, `rtsp` or `rtp` (plain).
+    protocol: &'static str,
     /// What carries it: `udp` or `tcp`.
     transport: Option<&'static str>,
     /// The SRTP protection profile, by its name in RFC 5764 or 7714.
@@ -153,6 +155,8 @@ struct Session {
 #[derive(Serialize, ToSchema)]
 struct Track {
     codec: &'static str,
+    /// Why WHEP viewers do not get this track, where no browser has its codec.
+    unplayable: Option<&'static str>,
     /// Pixels, once known; video only.
     width: Option<u16>,
     height: Option<u16>,
@@ -173,6 +177,9 @@ struct Track {
     /// Whether the publisher sends B-frames, which browsers play jerkily.
     b_frames: bool,
 }
+
+/// What is said of a codec that WebRTC does not have, which is AAC.
+const UNPLAYABLE: &str = "no browser takes AAC over WebRTC; RTSP players do; publish Opus";
 
 /// The same moment on both clocks.
 #[derive(Clone, Copy)]
@@ -261,6 +268,7 @@ fn session(report: &SessionReport, now: Now) -> Session {
         first_media_at: stats.first_media.map(|at| now.wall_of(at)),
         first_media_ms: stats.first_media.map(|at| millis(at.saturating_duration_since(stats.since))),
         remote: stats.remote,
+        protocol: stats.protocol,
         transport: stats.transport,
         srtp: stats.srtp,
         user_agent: stats.user_agent.clone(),
@@ -295,6 +303,7 @@ fn bitrate(video: &Option<Track>, audio: &Option<Track>) -> Option<u64> {
 fn track(stats: &TrackStats) -> Track {
     Track {
         codec: stats.codec.name(),
+        unplayable: (!stats.codec.is_in_webrtc()).then_some(UNPLAYABLE),
         width: stats.size.map(|size| size.0),
         height: stats.size.map(|size| size.1),
         fps: (stats.fps * 10.0).round() / 10.0,

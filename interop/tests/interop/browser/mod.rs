@@ -13,6 +13,7 @@ mod partial;
 mod publishing;
 mod reconnecting;
 mod returning;
+mod sent;
 mod session;
 mod tcp;
 mod watching;

@@ -157,6 +157,7 @@ async fn sessions_are_listed_by_stream_and_age_with_all_that_is_known() {
     assert!((29..60).contains(&age.as_secs()), "{since}");
     let video = serde_json::json!({
         "codec": "H264",
+        "unplayable": null,
         "width": 1280,
         "height": 720,
         "fps": 29.9,
@@ -171,6 +172,7 @@ async fn sessions_are_listed_by_stream_and_age_with_all_that_is_known() {
     });
     let audio = serde_json::json!({
         "codec": "opus",
+        "unplayable": null,
         "width": null,
         "height": null,
         "fps": 50.0,
@@ -194,6 +196,7 @@ async fn sessions_are_listed_by_stream_and_age_with_all_that_is_known() {
         "first_media_at": later(since, 2),
         "first_media_ms": 2000.0,
         "remote": "192.0.2.7:5000",
+        "protocol": "webrtc",
         "transport": "udp",
         "srtp": "SRTP_AEAD_AES_128_GCM",
         "user_agent": "OBS",
