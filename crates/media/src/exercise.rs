@@ -102,3 +102,28 @@ pub fn split(now: Instant, data: &[u8]) {
         assert!(given <= 4 * taken + MAX_PAYLOAD, "{codec}: {given} of {taken} bytes");
     }
 }
+
+/// Reads an offer of plain RTP; what it is answered must be SDP with as many sections, each taken or rejected, and must read
+/// back as what was taken.
+///
+/// # Panics
+/// If it does not.
+pub fn plain_offer(data: &[u8]) {
+    let Ok(Some(offer)) = sdp::plain::Offer::read(&String::from_utf8_lossy(data)) else { return };
+    let taken: Vec<sdp::Section> = offer.sections().cloned().collect();
+    assert!((1..=2).contains(&taken.len()), "{taken:?}");
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let header = sdp::Header { name: "fuzz", id: 1, version: 1, origin: address, connection: address, rtsp: false };
+    let port = |kind| if kind == crate::Kind::Video { 10_000 } else { 10_002 };
+    let written = offer.answer(&header, port);
+    let answer = sdp_types::Session::parse(written.as_bytes()).expect("the answer is SDP");
+    let accepted: Vec<_> = answer.medias.iter().filter(|media| media.port != 0).collect();
+    assert_eq!(accepted.len(), taken.len(), "{written}");
+    for (media, section) in accepted.into_iter().zip(taken) {
+        let alone = sdp_types::Session { medias: vec![media.clone()], ..answer.clone() };
+        let mut text = Vec::new();
+        alone.write(&mut text).expect("memory takes any number of bytes");
+        let expected = sdp::Section { port: port(section.codec.kind()), control: None, ..section };
+        assert_eq!(sdp::read(&String::from_utf8_lossy(&text)), Ok(vec![expected]), "{written}");
+    }
+}

@@ -73,7 +73,15 @@ fn codecs_survive_damaged_streams() {
 #[test]
 fn descriptions_survive_damage() {
     let seed = include_bytes!("fixtures/announce.sdp");
-    exercise::announcement(seed);
+    damaged(seed, exercise::announcement);
+    // Its ports are 0: in an offer nobody wants that, unless all are.
+    damaged(seed, exercise::plain_offer);
+    let offer = String::from_utf8_lossy(seed).replace("m=video 0", "m=video 5004").replace("RTP/AVP ", "RTP/AVPF ");
+    damaged(offer.as_bytes(), exercise::plain_offer);
+}
+
+fn damaged(seed: &[u8], exercise: fn(&[u8])) {
+    exercise(seed);
     let mut random = Random(0xace);
     for _ in 0..20_000 {
         let mut data = seed.to_vec();
@@ -87,7 +95,7 @@ fn descriptions_survive_damage() {
                 _ => data.truncate(at.max(40)),
             }
         }
-        exercise::announcement(&data);
+        exercise(&data);
     }
 }
 

@@ -1,9 +1,10 @@
 //! SDP where it is no offer: what RTSP and plain RTP describe media with (RFC 8866, RFC 2326 C.1).
 //!
 //! [`write()`] makes the text that a player of a running stream gets, [`read()`] understands what a sender announces; both
-//! speak in [`Section`]s. The grammar is `sdp-types`'; [`text`] has the bounds and the look-ups that offers of WebRTC,
+//! speak in [`Section`]s. [`plain::Offer`] is for who brings an offer of plain RTP. The grammar is `sdp-types`'; [`text`] has the bounds and the look-ups that offers of WebRTC,
 //! which are negotiated elsewhere, go by as well. Everything here is total over any text.
 
+pub mod plain;
 mod read;
 pub mod text;
 mod write;

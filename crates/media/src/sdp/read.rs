@@ -46,7 +46,8 @@ pub fn read(sdp: &str) -> Result<Vec<Section>, Error> {
     Ok(sections)
 }
 
-fn section(media: &Media) -> Result<Section, Error> {
+/// One section, which has to be of audio or video.
+pub(super) fn section(media: &Media) -> Result<Section, Error> {
     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == media.media).ok_or_else(|| {
         let media = text::shown(&media.media);
         Error::Unusable(format!("the SDP has a section of {media}; announce audio and video only"))

@@ -26,6 +26,11 @@ pub struct Header<'a> {
 
 /// Writes a description. Its profile is RTP/AVP: with AVPF FFmpeg would send its feedback to itself.
 pub fn write(header: &Header<'_>, sections: &[Section]) -> String {
+    text(header, sections.iter().map(media).collect())
+}
+
+/// The same of sections that are written already.
+pub(super) fn text(header: &Header<'_>, medias: Vec<Media>) -> String {
     let name = if header.name.is_empty() { "-" } else { header.name };
     let mut session = Session::new(Origin::with_ip_addr(header.id, header.version, header.origin), name);
     session.connection = Some(Connection::from_ip_addr(header.connection));
@@ -33,13 +38,13 @@ pub fn write(header: &Header<'_>, sections: &[Section]) -> String {
         session.attributes.push(Attribute::with_value("control", "*"));
         session.attributes.push(Attribute::with_value("range", "npt=now-"));
     }
-    session.medias = sections.iter().map(media).collect();
+    session.medias = medias;
     let mut text = Vec::new();
     session.write(&mut text).expect("memory takes any number of bytes");
     String::from_utf8(text).expect("it is made of strings")
 }
 
-fn media(section: &Section) -> Media {
+pub(super) fn media(section: &Section) -> Media {
     let Section { codec, pt, .. } = section;
     let mut map = RtpMap::new(*pt, codec.name(), codec.clock_rate());
     map.encoding_params = match codec {
