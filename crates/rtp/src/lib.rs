@@ -23,4 +23,4 @@ pub use reader::{Reader, Reported, Sink, Track};
 pub use receiver::Receiver;
 pub use reorder::Reorder;
 pub use sender::{Outgoing, Sender};
-pub use source::Lock;
+pub use source::{Intake, Lock, Taken};
