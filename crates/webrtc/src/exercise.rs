@@ -127,10 +127,7 @@ impl Host {
             stream: stream.clone(),
             worker: 0,
             ending: ending.clone(),
-            etag: random::resource(),
-            remote: remote.clone(),
-            candidates: Vec::new(),
-            tagged_mid: None,
+            ice: None,
         });
         let half_open = self.waiting.reserve(address(0).ip());
         let stream = stream.clone();

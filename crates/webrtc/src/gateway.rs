@@ -21,12 +21,13 @@ use whipstitch_stream::stats::StreamStats;
 use whipstitch_stream::{CloseReason, SessionId, StreamKey};
 
 pub use self::asked::{
-    Accepted, Counts, GatewayConfig, GatewayError, Join, Measured, NotFound, Refusal, StreamReport, WhenOffline,
+    Accepted, Counts, GatewayConfig, GatewayError, Join, Measured, NotFound, Refusal, SessionUrl, StreamReport,
+    WhenOffline,
 };
 pub use self::half_open::{HalfOpen, limited_address};
 pub(crate) use self::half_open::{Place, Waiting};
 pub use self::patch::{PatchRefusal, Patched};
-pub(crate) use self::register::{Entry, Register, Registration};
+pub(crate) use self::register::{Entry, Ice, Register, Registration};
 use crate::dtls::Identity;
 use crate::egress::{ExtensionIds, TrackConfig};
 use crate::engine::Engine;
@@ -209,10 +210,12 @@ impl Gateway {
             stream: new.join.stream.clone(),
             worker: new.worker,
             ending: ending.clone(),
-            etag: etag.clone(),
-            remote: remote.clone(),
-            candidates: new.join.candidates.to_vec(),
-            tagged_mid: new.tagged_mid.map(str::to_owned),
+            ice: Some(Ice {
+                etag: etag.clone(),
+                remote: remote.clone(),
+                candidates: new.join.candidates.to_vec(),
+                tagged_mid: new.tagged_mid.map(str::to_owned),
+            }),
         });
         let edge = Edge::new(now, credentials.clone(), remote);
         let identified = Identified {
@@ -229,6 +232,22 @@ impl Gateway {
             Refusal::Busy { retry_after: RETRY_AFTER }
         })?;
         Ok(Accepted { session: new.session, resource, etag: format!("\"{etag}\""), answer })
+    }
+
+    /// Gives a session of another protocol a URL of its own, as sessions of WebRTC have. It is good for DELETE, until what
+    /// comes with it is dropped; then it is a tombstone.
+    pub fn give_url(
+        &self,
+        (session, worker): (SessionId, usize),
+        role: Role,
+        stream: &StreamKey,
+        ending: &Ending,
+    ) -> (SessionUrl, Box<dyn Send>) {
+        let (resource, etag) = (random::resource(), random::resource());
+        let (stream, ending) = (stream.clone(), ending.clone());
+        let entry = Entry { resource: resource.clone(), session, role, stream, worker, ending, ice: None };
+        let registration = self.shared.register.insert(entry);
+        (SessionUrl { resource, etag: format!("\"{etag}\"") }, Box::new(registration))
     }
 
     /// Ends a session by its URL. A session that has just ended counts as ended now.

@@ -82,6 +82,15 @@ pub struct Accepted {
     pub answer: String,
 }
 
+/// The URL of a session of another protocol: what the 201 needs of it.
+#[derive(Debug)]
+pub struct SessionUrl {
+    /// Its secret last part.
+    pub resource: String,
+    /// The session's entity tag, quoted.
+    pub etag: String,
+}
+
 /// Why an offer was not accepted. Which status that is, HTTP decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use whipstitch_plane::{IceRestart, PeerCommand, Role};
-use whipstitch_stream::StreamKey;
+use whipstitch_stream::{SessionId, StreamKey};
 
 use super::Gateway;
-use super::register::Entry;
+use super::register::{Entry, Ice};
 use crate::negotiate::{Credentials, OfferError, parse_fragment, write_fragment};
 use crate::random;
 
@@ -29,6 +29,8 @@ pub enum Patched {
 pub enum PatchRefusal {
     /// No such session, or it has ended.
     NotFound,
+    /// The session has no ICE (RFC 9725 4.3).
+    NoIce,
     /// No `If-Match`.
     PreconditionRequired,
     /// `If-Match` names another generation.
@@ -67,25 +69,27 @@ impl Gateway {
         fragment: &str,
     ) -> Result<Patched, PatchRefusal> {
         let entry = self.shared.register.find(role, stream, resource).flatten().ok_or(PatchRefusal::NotFound)?;
+        let ice = entry.ice.ok_or(PatchRefusal::NoIce)?;
         // The lenient switch is for clients that trickle without; a restart by one of them could be a late repetition.
         let may_restart = if_match.is_some();
         let if_match = match if_match {
             None if self.shared.lenient_precondition => "*",
             if_match => if_match.ok_or(PatchRefusal::PreconditionRequired)?,
         };
-        if !matches(if_match, &entry.etag) {
+        if !matches(if_match, &ice.etag) {
             return Err(PatchRefusal::PreconditionFailed);
         }
         let fragment = parse_fragment(fragment)?;
         // Overlapping restarts take turns under the register's lock; a tag that lost the race is dead.
         let decided = self.shared.register.update(resource, |live| {
-            if !matches(if_match, &live.etag) {
+            let Entry { worker, session, ice: Some(ice), .. } = live else { return Err(PatchRefusal::NoIce) };
+            if !matches(if_match, &ice.etag) {
                 return Err(PatchRefusal::PreconditionFailed);
             }
-            match changed(&live.remote, &fragment.credentials) {
+            match changed(&ice.remote, &fragment.credentials) {
                 (false, false) => Ok(Patched::Trickled),
                 (true, true) if !may_restart => Err(PatchRefusal::PreconditionRequired),
-                (true, true) => self.restart(live, fragment.credentials.clone()),
+                (true, true) => self.restart((*worker, *session), ice, fragment.credentials.clone()),
                 _ => Err(PatchRefusal::Syntax(
                     "only one of ice-ufrag and ice-pwd changed; a restart changes both (RFC 8839 4.4.1.1.1)".into(),
                 )),
@@ -94,18 +98,23 @@ impl Gateway {
         decided.ok_or(PatchRefusal::NotFound)?
     }
 
-    fn restart(&self, live: &mut Entry, remote: Credentials) -> Result<Patched, PatchRefusal> {
-        let local = random::credentials(live.worker);
+    fn restart(
+        &self,
+        (worker, session): (usize, SessionId),
+        ice: &mut Ice,
+        remote: Credentials,
+    ) -> Result<Patched, PatchRefusal> {
+        let local = random::credentials(worker);
         let restart = IceRestart {
             local: (local.ufrag.clone(), local.pwd.clone()),
             remote: (remote.ufrag.clone(), remote.pwd.clone()),
         };
-        let told = self.shared.plane.tell(live.worker, live.session, PeerCommand::IceRestart(restart));
+        let told = self.shared.plane.tell(worker, session, PeerCommand::IceRestart(restart));
         told.map_err(|_| PatchRefusal::Busy { retry_after: super::RETRY_AFTER })?;
-        live.remote = remote;
-        live.etag = random::resource();
-        let fragment = write_fragment(&local, live.tagged_mid.as_deref(), &live.candidates);
-        Ok(Patched::Restarted { etag: format!("\"{}\"", live.etag), fragment })
+        ice.remote = remote;
+        ice.etag = random::resource();
+        let fragment = write_fragment(&local, ice.tagged_mid.as_deref(), &ice.candidates);
+        Ok(Patched::Restarted { etag: format!("\"{}\"", ice.etag), fragment })
     }
 }
 

@@ -26,6 +26,13 @@ pub(crate) struct Entry {
     pub(crate) worker: usize,
     /// How it is ended from outside.
     pub(crate) ending: Ending,
+    /// `None` of a session of another protocol, which has nothing to be changed by a PATCH.
+    pub(crate) ice: Option<Ice>,
+}
+
+/// What a PATCH changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Ice {
     /// Without its quotes; one per ICE generation.
     pub(crate) etag: String,
     /// The peer's credentials of the current generation.
@@ -155,10 +162,7 @@ mod tests {
             stream: stream(),
             worker: 1,
             ending: Ending::default(),
-            etag: "tag".into(),
-            remote: Credentials { ufrag: "ufrag".into(), pwd: "0123456789012345678901".into() },
-            candidates: Vec::new(),
-            tagged_mid: None,
+            ice: None,
         }
     }
 

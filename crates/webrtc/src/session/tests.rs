@@ -95,10 +95,7 @@ fn registered(role: Role) -> Identified {
         stream: stream(),
         worker: 0,
         ending: Ending::default(),
-        etag: "tag".into(),
-        remote: Credentials { ufrag: "any".into(), pwd: "any".into() },
-        candidates: Vec::new(),
-        tagged_mid: None,
+        ice: None,
     });
     Identified {
         session: SessionId(1),
