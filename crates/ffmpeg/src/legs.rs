@@ -12,6 +12,7 @@ use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey};
 
 use crate::leg::Leg;
 use crate::ports::Ports;
+use crate::random;
 use crate::ways::Ways;
 
 /// How long parameter sets are waited for (design.md 2.4): FFmpeg would wait as long for them itself.
@@ -72,20 +73,20 @@ impl Legs {
     }
 
     fn begin(&self, stream: &StreamKey, description: &Description) -> Result<String, Refused> {
-        let session = SessionId(random());
+        let session = SessionId(random::u64());
         let slot = self.directory.reserve_subscriber(stream, session).map_err(|_| Refused::Full)?;
         let block = self.ports.lease().ok_or(Refused::NoPorts)?;
-        let sections = sections(description, block.first());
+        let sections = sections(description, |kind| block.port(kind));
         let port =
             |kind: Kind| sections.iter().find(|section| section.codec.kind() == kind).map(|section| section.port);
         let ways = Ways::open(PerKind::from_fn(port)).map_err(|_| Refused::Full)?;
-        let cname = format!("{:016x}", random());
+        let cname = format!("{:016x}", random::u64());
         let reader = Reader::new(cname, sections.iter().map(sender));
         let codecs: Vec<Codec> = sections.iter().map(|section| section.codec).collect();
         let header = Header {
             name: stream.as_str(),
             // 63 bits: some readers take a signed number.
-            id: random() >> 1,
+            id: random::u64() >> 1,
             version: description.version,
             origin: LOOPBACK,
             connection: LOOPBACK,
@@ -101,17 +102,16 @@ impl Legs {
 }
 
 /// Video first: FFmpeg numbers its streams in this order.
-fn sections(description: &Description, first_port: u16) -> Vec<Section> {
-    let ports = [(Kind::Video, first_port), (Kind::Audio, first_port + 2)];
-    let sections = ports.into_iter().filter_map(|(kind, port)| {
+fn sections(description: &Description, port: impl Fn(Kind) -> u16) -> Vec<Section> {
+    let sections = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| {
         let track = description.tracks.get(kind)?;
-        Some(Section { port, ..Section::of(track.codec, &track.format) })
+        Some(Section { port: port(kind), ..Section::of(track.codec, &track.format) })
     });
     sections.collect()
 }
 
 fn sender(section: &Section) -> sender::Config {
-    let random = random();
+    let random = random::u64();
     sender::Config {
         kind: section.codec.kind(),
         clock_rate: section.codec.clock_rate(),
@@ -120,12 +120,4 @@ fn sender(section: &Section) -> sender::Config {
         first_seq: (random >> 32) as u16,
         time_offset: (random >> 20) as u32,
     }
-}
-
-/// # Panics
-/// When the system has no randomness to give: then nothing here is safe to go on.
-fn random() -> u64 {
-    let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system's random generator works");
-    u64::from_be_bytes(bytes)
 }

@@ -1,10 +1,16 @@
-//! Floor 3: what FFmpeg needs that is not RTSP. A [`Legs`] hands running streams to programs on this machine as plain RTP:
-//! each asks for an SDP, which leases it ports of its own.
+//! Floor 3: what FFmpeg needs that is not RTSP: plain RTP, both ways. A [`Legs`] hands running streams to programs on this
+//! machine: each asks for an SDP, which leases it ports of its own. An [`Inputs`] takes streams from who sends them to ports
+//! that it leases or has been told.
 
+mod inlet;
+mod inputs;
 mod leg;
 mod legs;
 mod ports;
+mod random;
+mod sockets;
 mod ways;
 
+pub use inputs::{Client, Configured, Inlet, Input, Inputs, LEAST_PORT, Refused as InputRefused, Wanted};
 pub use legs::{Legs, Refused};
 pub use ports::{Ports, TooFew};

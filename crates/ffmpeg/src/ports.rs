@@ -1,15 +1,18 @@
-//! UDP ports of this machine that others are told to bind: one allocator for the whole process.
+//! UDP ports of plain RTP, those that others are told to bind and those that we bind: one allocator for the whole process.
 //!
-//! FFmpeg binds the port of each section and the next (RTCP), so ports come in blocks of four that begin even: video RTP
-//! and RTCP, audio RTP and RTCP. A block is leased to one at a time, is looked at before it is promised, since other
-//! programs take ports as well, and rests for a while when it is given back, so that nothing that is still on its way
-//! reaches the next one. Bounded by the range; when nothing is left, there is nothing.
+//! RTCP has the port after that of RTP, so ports come in blocks of four that begin even: video RTP and RTCP, audio RTP and
+//! RTCP. A block is leased to one at a time, is looked at before it is promised, since other programs take ports as well,
+//! and rests for a while when it is given back, so that nothing that is still on its way reaches the next one. Bounded by
+//! the range; when nothing is left, there is nothing. Ports that somebody else has chosen are claimed here, so that nobody
+//! gets them a second time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use whipstitch_media::Kind;
 
 /// Ports of a block.
 const BLOCK: u16 = 4;
@@ -38,7 +41,20 @@ pub(crate) struct Block {
     blocks: Arc<Mutex<Blocks>>,
 }
 
+/// Ports that somebody else has chosen. They are given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    ports: Vec<u16>,
+    blocks: Arc<Mutex<Blocks>>,
+}
+
 impl Ports {
+    /// No ports to lease; there may be claims all the same.
+    pub fn none() -> Ports {
+        let blocks = Blocks { first: 2, count: 0, next: 0, taken: HashMap::new(), claimed: BTreeSet::new() };
+        Ports { blocks: Arc::new(Mutex::new(blocks)) }
+    }
+
     /// The ports of this range.
     ///
     /// # Errors
@@ -52,12 +68,41 @@ impl Ports {
         let first = lock(&self.blocks).take(Instant::now(), is_free)?;
         Some(Block { first, blocks: Arc::clone(&self.blocks) })
     }
+
+    /// Whether there are any to lease, now or later.
+    pub fn can_lease(&self) -> bool {
+        lock(&self.blocks).count > 0
+    }
+
+    /// How many ports are leased or claimed.
+    pub fn in_use(&self) -> usize {
+        lock(&self.blocks).in_use()
+    }
+
+    /// These very ports, whether or not they lie in the range; `None` if one of them is leased or claimed.
+    pub(crate) fn claim(&self, ports: &[u16]) -> Option<Claim> {
+        lock(&self.blocks).claim(ports).then(|| Claim { ports: ports.to_vec(), blocks: Arc::clone(&self.blocks) })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock(&self.blocks).disclaim(&self.ports);
+    }
 }
 
 impl Block {
     /// Its first port, which is even.
     pub(crate) fn first(&self) -> u16 {
         self.first
+    }
+
+    /// Its port for RTP of this kind: video comes first.
+    pub(crate) fn port(&self, kind: Kind) -> u16 {
+        match kind {
+            Kind::Video => self.first,
+            Kind::Audio => self.first + 2,
+        }
     }
 }
 
@@ -86,6 +131,8 @@ struct Blocks {
     next: u16,
     /// By number; `None` is leased, else when it has rested.
     taken: HashMap<u16, Option<Instant>>,
+    /// Ports that somebody else has chosen.
+    claimed: BTreeSet<u16>,
 }
 
 impl Blocks {
@@ -97,7 +144,7 @@ impl Blocks {
         if count == 0 {
             return Err(TooFew { first, last });
         }
-        Ok(Blocks { first: even as u16, count: count as u16, next: 0, taken: HashMap::new() })
+        Ok(Blocks { first: even as u16, count: count as u16, next: 0, taken: HashMap::new(), claimed: BTreeSet::new() })
     }
 
     fn take(&mut self, now: Instant, mut is_free: impl FnMut(u16) -> bool) -> Option<u16> {
@@ -106,7 +153,9 @@ impl Blocks {
             let number = (u32::from(self.next) + u32::from(step)) % u32::from(self.count);
             let number = number as u16;
             let port = self.first + number * BLOCK;
-            if !self.taken.contains_key(&number) && (port..=port + (BLOCK - 1)).all(&mut is_free) {
+            let mut ports = port..=port + (BLOCK - 1);
+            let is_nobodys = !self.taken.contains_key(&number) && self.claimed.range(ports.clone()).next().is_none();
+            if is_nobodys && ports.all(&mut is_free) {
                 self.taken.insert(number, None);
                 self.next = (number + 1) % self.count;
                 return Some(port);
@@ -117,6 +166,28 @@ impl Blocks {
 
     fn give_back(&mut self, now: Instant, port: u16) {
         self.taken.insert((port - self.first) / BLOCK, Some(now + REST));
+    }
+
+    /// False, and nothing is claimed, if one of the ports is leased or claimed.
+    fn claim(&mut self, ports: &[u16]) -> bool {
+        let is_leased = |port: &u16| {
+            let number = port.checked_sub(self.first).map(|offset| offset / BLOCK);
+            number.is_some_and(|number| matches!(self.taken.get(&number), Some(None)))
+        };
+        if ports.iter().any(|port| is_leased(port) || self.claimed.contains(port)) {
+            return false;
+        }
+        self.claimed.extend(ports);
+        true
+    }
+
+    fn disclaim(&mut self, ports: &[u16]) {
+        self.claimed.retain(|port| !ports.contains(port));
+    }
+
+    fn in_use(&self) -> usize {
+        let leased = self.taken.values().filter(|rests| rests.is_none()).count();
+        leased * usize::from(BLOCK) + self.claimed.len()
     }
 }
 
@@ -163,6 +234,22 @@ mod tests {
         assert_eq!(blocks.take(now, |_| true), None, "all are taken or rest");
         assert_eq!(blocks.take(now + REST - Duration::from_millis(1), |_| true), None);
         assert_eq!(blocks.take(now + REST, |_| true), Some(100));
+    }
+
+    #[test]
+    fn ports_that_were_chosen_are_nobody_elses_and_what_is_taken_is_counted() {
+        let (mut blocks, now) = (Blocks::new(100..=111).unwrap(), Instant::now());
+        assert_eq!(blocks.take(now, |_| true), Some(100));
+        assert!(!blocks.claim(&[90, 102]), "102 is leased");
+        assert_eq!(blocks.in_use(), 4);
+        assert!(blocks.claim(&[90, 91, 108]) && !blocks.claim(&[108]) && blocks.claim(&[65_535]));
+        assert_eq!(blocks.in_use(), 8);
+        assert_eq!((blocks.take(now, |_| true), blocks.take(now, |_| true)), (Some(104), None), "108 is claimed");
+        blocks.disclaim(&[90, 91, 108]);
+        assert_eq!((blocks.take(now, |_| true), blocks.in_use()), (Some(108), 13));
+        blocks.give_back(now, 100);
+        assert!(blocks.claim(&[100]), "what rests may be claimed: who chose it knows");
+        assert_eq!(blocks.in_use(), 10);
     }
 
     #[test]

@@ -4,6 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use whipstitch_ffmpeg::Input;
+use whipstitch_media::Kind;
+
 use crate::config::Config;
 
 /// What the lines are made of.
@@ -22,6 +25,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) admin: Option<&'a Result<PathBuf, String>>,
     /// The stream a built-in source publishes.
     pub(crate) demo: Option<&'a str>,
+    /// Where streams of the configuration are taken as plain RTP.
+    pub(crate) inputs: Vec<&'a Input>,
 }
 
 /// The lines.
@@ -31,6 +36,12 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
         lines.extend(facts.rtc.iter().map(|address| format!("listening on rtc {transport} {address}")));
     }
     lines.extend(facts.rtsp.map(|address| format!("listening on rtsp tcp {address}")));
+    for input in &facts.inputs {
+        lines.extend([Kind::Video, Kind::Audio].into_iter().filter_map(|kind| {
+            let address = SocketAddr::new(input.local, input.tracks[kind]?.port);
+            Some(format!("listening on rtp udp for {kind} of {} {address}", input.stream))
+        }));
+    }
     let here = format!("http://{}", local(facts.http));
     lines.push("STREAM in the URLs below: a name of your choice".to_owned());
     if facts.config.needs_token() {
@@ -138,6 +149,7 @@ mod tests {
             machine: &["192.168.1.5".parse().unwrap()],
             admin,
             demo,
+            inputs: Vec::new(),
         };
         lines(&facts).join("\n")
     }

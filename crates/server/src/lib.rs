@@ -17,6 +17,7 @@ pub mod ice_servers;
 pub mod logging;
 pub mod media;
 pub mod patterns;
+pub mod plain;
 mod proxies;
 pub mod rates;
 mod rtsp;

@@ -52,7 +52,11 @@ fn load(arguments: &Arguments) -> Result<Config, Vec<Mistake>> {
         return config::resolve(arguments, &environment, None);
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => config::resolve(arguments, &environment, Some(File { path: &path, text: &text })),
+        Ok(text) => {
+            let mut config = config::resolve(arguments, &environment, Some(File { path: &path, text: &text }))?;
+            config.load()?;
+            Ok(config)
+        }
         Err(error) => {
             // What else is wrong is said in the same run.
             let mut mistakes = config::resolve(arguments, &environment, None).err().unwrap_or_default();

@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use whipstitch_ffmpeg::{Legs, Ports};
+use whipstitch_ffmpeg::{Configured, InputRefused, Inputs, Legs, Ports, Wanted};
 use whipstitch_plane as plane;
 use whipstitch_rtsp::Server as Rtsp;
+use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory;
 use whipstitch_stream::stream::Config as StreamConfig;
 use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
@@ -24,11 +25,12 @@ use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
 use crate::access::Policy;
 use crate::announce;
 use crate::candidates::{self, Announcer};
-use crate::config::Config;
+use crate::config::{Config, RtpInput};
 use crate::credentials;
 use crate::http::connection::Bounds;
 use crate::http::cors::Origins;
 use crate::http::{self, Settings, State};
+use crate::plain::Plain;
 use crate::proxies::Trusted;
 use crate::rtsp::Guard;
 
@@ -57,6 +59,14 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// Ports of an input cannot be had.
+    #[error("rtp_input of {stream}: {source}")]
+    RtpInput {
+        /// The stream it feeds.
+        stream: StreamKey,
+        /// Why.
+        source: InputRefused,
     },
     /// Media cannot listen there, or not start at all.
     #[error("--rtc {address}: {source}{}", media_hint(source))]
@@ -88,6 +98,7 @@ pub struct Server {
     admin: Option<Result<PathBuf, String>>,
     gateway: Gateway,
     rtsp: Option<Rtsp>,
+    inputs: Vec<Configured>,
     state: State,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -117,7 +128,12 @@ impl Server {
         let (policy, admin) = policy(&config);
         let rtsp = start_rtsp(&config, &gateway, &policy).await?;
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
-        let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings(&config, &gateway));
+        // The configuration has been judged: the range holds a block.
+        let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok()).unwrap_or_else(Ports::none);
+        let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
+        let configured = configured(&config, &inputs)?;
+        let settings = settings(&config, &gateway, inputs);
+        let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
             listener,
@@ -127,7 +143,7 @@ impl Server {
         ));
         let served = rtsp.as_ref().map(Rtsp::local_addr);
         info!(%http, ?rtc, rtsp = ?served, "started");
-        Ok(Self { config, http, rtc, admin, gateway, rtsp, state, stop, serving })
+        Ok(Self { config, http, rtc, admin, gateway, rtsp, inputs: configured, state, stop, serving })
     }
 
     /// Where HTTP listens.
@@ -147,6 +163,7 @@ impl Server {
             machine: &candidates::reachable(),
             admin: self.admin.as_ref(),
             demo,
+            inputs: self.inputs.iter().map(Configured::input).collect(),
         })
     }
 
@@ -154,6 +171,7 @@ impl Server {
     pub async fn stop(self) {
         self.state.drain();
         self.rtsp.iter().for_each(Rtsp::drain);
+        drop(self.inputs);
         info!("stopping");
         let gateway = self.gateway;
         let media = tokio::task::spawn_blocking(move || gateway.stop());
@@ -205,12 +223,22 @@ fn places(config: &Config) -> directory::Config {
     }
 }
 
+/// Opens the inputs of the configuration, whose files have been read.
+fn configured(config: &Config, inputs: &Inputs) -> Result<Vec<Configured>, StartError> {
+    let wanted = config.rtp_inputs.iter().filter_map(RtpInput::wanted);
+    let open = |wanted: Wanted| {
+        let stream = wanted.stream.clone();
+        inputs.configure(wanted).map_err(|source| StartError::RtpInput { stream, source })
+    };
+    wanted.map(open).collect()
+}
+
 /// What HTTP needs to know.
-fn settings(config: &Config, gateway: &Gateway) -> Settings {
-    // The configuration has been judged: the range holds a block.
-    let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok());
+fn settings(config: &Config, gateway: &Gateway, inputs: Inputs) -> Settings {
+    let ports = Some(inputs.ports()).filter(|ports| ports.can_lease()).cloned();
     Settings {
         legs: ports.map(|ports| Legs::new(gateway.plane().clone(), gateway.directory().clone(), ports)),
+        plain: Some(Plain { inputs, gateway: gateway.clone(), from: config.plain_rtp }),
         ice_servers: config.ice_server.clone(),
         stream_names: config.stream_names.clone(),
         origins: Origins::new(config.cors_origin.clone()),

@@ -1,21 +1,45 @@
 //! The TOML file as settings, with the line each stands on.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Takes};
-use super::{File, Mistake, Setting, tokens};
+use super::rtp_inputs::RtpInput;
+use super::tables::Wrong;
+use super::{File, Mistake, Setting, rtp_inputs, tokens};
 use crate::tokens::Listed;
 
-/// The one name that is no key: its tables are no text that could stand in a flag.
-const TOKENS: &str = "tokens";
+/// The names that are no keys: their tables are no text that could stand in a flag.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// `[[tokens]]`.
+    pub(super) tokens: Vec<Listed>,
+    /// `[[rtp_input]]`.
+    pub(super) rtp_inputs: Vec<RtpInput>,
+}
+
+impl Tables {
+    /// Reads the tables of this name; `None` if it is a key, or nothing.
+    fn read(&mut self, file: File<'_>, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Vec<Wrong>> {
+        let wrong = match name {
+            "tokens" => tokens::listed(value).map(|tokens| self.tokens = tokens).err(),
+            "rtp_input" => {
+                let folder = file.path.parent().unwrap_or(Path::new(""));
+                rtp_inputs::listed(value, folder).map(|inputs| self.rtp_inputs = inputs).err()
+            }
+            _ => return None,
+        };
+        Some(wrong.unwrap_or_default())
+    }
+}
 
 /// What the file sets, and what is wrong with it: broken syntax, unknown keys and values of the wrong kind, all in the
 /// order of the file. What could still be read is judged as well, so that one run shows everything; of a line with
-/// broken syntax only that is said, because what its rest means is a guess. The token list goes to `list`.
-pub(super) fn read(file: File<'_>, list: &mut Vec<Listed>) -> Vec<Result<Setting, Mistake>> {
+/// broken syntax only that is said, because what its rest means is a guess. What tables say goes to `tables`.
+pub(super) fn read(file: File<'_>, tables: &mut Tables) -> Vec<Result<Setting, Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(file.text);
     let mut broken: BTreeMap<usize, Mistake> = BTreeMap::new();
     for error in errors {
@@ -24,14 +48,11 @@ pub(super) fn read(file: File<'_>, list: &mut Vec<Listed>) -> Vec<Result<Setting
     }
     let mut found: Vec<(usize, Result<Setting, Mistake>)> = Vec::new();
     for (name, value) in table.get_ref() {
-        if name.get_ref() == TOKENS {
-            match tokens::listed(value) {
-                Ok(tokens) => *list = tokens,
-                Err(wrong) => found.extend(wrong.into_iter().map(|(at, what)| {
-                    let line = line(file, at);
-                    (line, Err(Mistake::at(place(file, line), what)))
-                })),
-            }
+        if let Some(wrong) = tables.read(file, name.get_ref(), value) {
+            found.extend(wrong.into_iter().map(|(at, what)| {
+                let line = line(file, at);
+                (line, Err(Mistake::at(place(file, line), what)))
+            }));
             continue;
         }
         let line = line(file, name.span().start);

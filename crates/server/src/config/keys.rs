@@ -9,6 +9,7 @@ use super::values::{
 };
 use crate::access::SessionAuth;
 use crate::credentials::Token;
+use crate::plain::PlainRtp;
 use whipstitch_stream::directory::Conflict;
 
 /// What may be written for a key; the text is the placeholder in the help.
@@ -97,8 +98,17 @@ pub(crate) static KEYS: &[Key] = &[
     Key {
         name: "rtp_ports",
         takes: Takes::Text("A-B"),
-        help: "UDP ports of 127.0.0.1 for readers of plain RTP, or off [10000-10999]",
+        help: "UDP ports for plain RTP, to readers and from senders; or off [10000-10999]",
         set: |config, values| ports(values).map(|ports| config.rtp_ports = ports).map_err(single),
+    },
+    Key {
+        name: "plain_rtp",
+        takes: Takes::Text("WHO"),
+        help: "who may publish plain RTP: loopback (this machine), on (all), off [loopback]",
+        set: |config, values| {
+            let known = [("loopback", PlainRtp::Loopback), ("on", PlainRtp::On), ("off", PlainRtp::Off)];
+            choice(values, known).map(|from| config.plain_rtp = from).map_err(single)
+        },
     },
     Key {
         name: "workers",

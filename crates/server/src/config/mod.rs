@@ -8,6 +8,8 @@
 mod file;
 pub(crate) mod keys;
 mod limits;
+mod rtp_inputs;
+mod tables;
 mod tokens;
 mod values;
 
@@ -28,9 +30,11 @@ use crate::cli::Arguments;
 use crate::credentials::Token;
 use crate::ice_servers::IceServer;
 use crate::patterns::Pattern;
+use crate::plain::PlainRtp;
 use crate::tokens::Listed;
 use keys::{KEYS, Key};
 pub use limits::Limits;
+pub use rtp_inputs::{RtpInput, Sdp};
 pub(crate) use values::is_host_name;
 
 /// The variables of the process, by name.
@@ -59,8 +63,12 @@ pub struct Config {
     pub ice_server: Vec<IceServer>,
     /// The one token with all rights.
     pub token: Option<Token>,
-    /// UDP ports of this machine that are leased to readers of plain RTP, four to each; `None` leases none.
+    /// UDP ports of this machine that are leased to readers and senders of plain RTP, four to each; `None` leases none.
     pub rtp_ports: Option<RangeInclusive<u16>>,
+    /// From whom plain RTP is taken.
+    pub plain_rtp: PlainRtp,
+    /// Streams that are fed by plain RTP for as long as the server runs; from the file only.
+    pub rtp_inputs: Vec<RtpInput>,
     /// Media threads; 0 is one per core.
     pub workers: usize,
     /// Whether who joins gets everything since the last keyframe at once.
@@ -109,6 +117,8 @@ impl Default for Config {
             ice_server: Vec::new(),
             token: None,
             rtp_ports: Some(10_000..=10_999),
+            plain_rtp: PlainRtp::Loopback,
+            rtp_inputs: Vec::new(),
             workers: 0,
             keyframe_cache: true,
             data: PathBuf::from("whipstitch-data"),
@@ -135,6 +145,16 @@ impl Config {
     #[must_use]
     pub fn needs_token(&self) -> bool {
         self.token.is_some() || !self.tokens.is_empty()
+    }
+
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, and with what they say together.
+    pub fn load(&mut self) -> Result<(), Vec<Mistake>> {
+        let mut mistakes: Vec<_> = self.rtp_inputs.iter_mut().filter_map(|input| input.load().err()).collect();
+        mistakes.extend(inputs_that_meet(self));
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
     /// What a viewer meets whose stream nobody publishes.
@@ -211,7 +231,9 @@ pub fn resolve(
     let mut config = Config { data: default_data(environment), ..Config::default() };
     let mut mistakes = arguments.mistakes.clone();
 
-    let from_file = file.map(|file| file::read(file, &mut config.tokens)).unwrap_or_default();
+    let mut tables = file::Tables::default();
+    let from_file = file.map(|file| file::read(file, &mut tables)).unwrap_or_default();
+    (config.tokens, config.rtp_inputs) = (tables.tokens, tables.rtp_inputs);
     let elsewhere = from_environment(environment).into_iter().chain(arguments.list());
     let in_order_of_strength = from_file.into_iter().chain(elsewhere.map(Ok));
     for setting in in_order_of_strength {
@@ -255,7 +277,31 @@ fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
     let twice = twice.map(|listed| {
         Mistake::at("tokens", format!("the token of {:?} is the one of `token`, which has all rights", &*listed.name))
     });
-    media.into_iter().chain(rtsp).chain(twice)
+    let hidden = config.rtp_inputs.iter().filter(|input| {
+        let names = &config.stream_names;
+        !names.is_empty() && !names.iter().any(|name| name.matches(input.stream.as_str()))
+    });
+    let hidden = hidden.map(|input| {
+        Mistake::at("rtp_input", format!("no pattern of stream_names has the name of its stream {}", input.stream))
+    });
+    media.into_iter().chain(rtsp).chain(twice).chain(hidden)
+}
+
+/// Inputs that want the same ports, or that of media, or ports of a range that is off.
+fn inputs_that_meet(config: &Config) -> Vec<Mistake> {
+    let (mut taken, mut mistakes) = (vec![config.rtc.port()], Vec::new());
+    for input in &config.rtp_inputs {
+        let place = format!("rtp_input of {}", input.stream);
+        let ports = input.fixed_ports();
+        if let Some(port) = ports.iter().find(|port| taken.contains(port)) {
+            mistakes.push(Mistake::at(&place, format!("UDP port {port} is taken by another input, or by media (rtc)")));
+        }
+        if ports.is_empty() && config.rtp_ports.is_none() && matches!(input.sdp, Sdp::Sections(_)) {
+            mistakes.push(Mistake::at(&place, "its SDP names no ports, and rtp_ports is off: there are none to lease"));
+        }
+        taken.extend(ports);
+    }
+    mistakes
 }
 
 /// Variables that look like ours and set nothing: most likely misspelt.

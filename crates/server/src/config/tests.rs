@@ -4,6 +4,7 @@ use crate::rates;
 use whipstitch_stream::stream::Rate;
 use whipstitch_webrtc::HalfOpen;
 
+mod rtp_inputs;
 mod tokens;
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -67,6 +68,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
             .to_vec(),
         token: Some(Token::parse("secret").unwrap()),
         rtp_ports: Some(20_000..=20_003),
+        plain_rtp: PlainRtp::On,
         workers: 3,
         data: "/var/lib/w".into(),
         keyframe_cache: false,
@@ -113,6 +115,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "--token",
         "secret",
         "--rtp-ports=20000-20003",
+        "--plain-rtp=on",
         "--workers",
         "3",
         "--data",
@@ -141,6 +144,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_ICE_SERVER", "stun:s:3478, turn:t username=u credential=c"),
         ("WHIPSTITCH_TOKEN", "secret"),
         ("WHIPSTITCH_RTP_PORTS", "20000-20003"),
+        ("WHIPSTITCH_PLAIN_RTP", "on"),
         ("WHIPSTITCH_WORKERS", "3"),
         ("WHIPSTITCH_DATA", "/var/lib/w"),
         ("WHIPSTITCH_KEYFRAME_CACHE", "off"),
@@ -166,6 +170,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ice_server = ['stun:s:3478', 'turn:t username=u credential=c']
         token = 'secret'
         rtp_ports = '20000-20003'
+        plain_rtp = 'on'
         workers = 3
         keyframe_cache = false
         data = '/var/lib/w'

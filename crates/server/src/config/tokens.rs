@@ -1,109 +1,39 @@
 //! The `[[tokens]]` tables of the file. No mistake repeats a token.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 use toml::value::{Datetime, Offset};
 
+use super::tables::{self, Fields, Value, Wrong, text, texts};
 use crate::credentials::Token;
 use crate::patterns::Pattern;
 use crate::tokens::{Listed, Rights};
 
-/// What is wrong, and at which byte of the file.
-pub(super) type Wrong = (usize, String);
-
-type Value<'a> = Spanned<DeValue<'a>>;
-
 /// The tables, or everything that is wrong with them.
 pub(super) fn listed(value: &Value<'_>) -> Result<Vec<Listed>, Vec<Wrong>> {
-    let at = value.span().start;
-    let DeValue::Array(tables) = value.get_ref() else {
-        return Err(vec![(at, "tokens: wants [[tokens]] tables".to_owned())]);
-    };
-    let mut wrong = Vec::new();
-    let mut list: Vec<Listed> = Vec::new();
-    for table in tables {
-        let at = table.span().start;
-        let DeValue::Table(fields) = table.get_ref() else {
-            wrong.push((at, "tokens: wants [[tokens]] tables".to_owned()));
-            continue;
-        };
-        match one(at, fields) {
-            Ok(token) => {
-                if list.iter().any(|other| other.token == token.token) {
-                    wrong.push((at, format!("tokens: the token of {:?} stands in an earlier table", &*token.name)));
-                }
-                list.push(token);
-            }
-            Err(all) => wrong.extend(all),
+    tables::each("tokens", value, |fields, before: &[Listed]| {
+        let listed = one(fields)?;
+        if before.iter().any(|other| other.token == listed.token) {
+            fields.refuse(format!("the token of {:?} stands in an earlier table", &*listed.name));
         }
-    }
-    if wrong.is_empty() { Ok(list) } else { Err(wrong) }
+        Some(listed)
+    })
 }
 
-/// Reads the fields of one table and keeps what is wrong with them.
-struct Fields<'a, 'b> {
-    table: usize,
-    left: BTreeMap<&'a str, (usize, &'a DeValue<'b>)>,
-    wrong: Vec<Wrong>,
-}
-
-impl<'a, 'b> Fields<'a, 'b> {
-    /// What `read` makes of a field; `None` when it is missing or wrong, of which the latter is kept.
-    fn take<T>(&mut self, name: &str, read: impl FnOnce(&'a DeValue<'b>) -> Result<T, String>) -> Option<T> {
-        let (at, value) = self.left.remove(name)?;
-        read(value).map_err(|what| self.wrong.push((at, format!("tokens.{name}: {what}")))).ok()
-    }
-
-    fn need<T>(&mut self, name: &str, read: impl FnOnce(&'a DeValue<'b>) -> Result<T, String>) -> Option<T> {
-        if !self.left.contains_key(name) {
-            self.wrong.push((self.table, format!("tokens: {name} is missing")));
-        }
-        self.take(name, read)
-    }
-}
-
-fn one(table: usize, fields: &DeTable<'_>) -> Result<Listed, Vec<Wrong>> {
-    let left = fields.iter().map(|(name, value)| (&**name.get_ref(), (name.span().start, value.get_ref())));
-    let mut fields = Fields { table, left: left.collect(), wrong: Vec::new() };
+fn one(fields: &mut Fields<'_, '_>) -> Option<Listed> {
     let name = fields.need("name", |value| name(text(value)?));
     let token = fields.need("token", |value| Token::parse(text(value)?));
     let rights = fields.need("rights", rights);
-    let has_streams = fields.left.get("streams").map(|(at, _)| *at);
+    let has_streams = fields.place("streams");
     let streams = fields.take("streams", patterns).unwrap_or_default();
     let expires = fields.take("expires", moment);
     if let (Some(at), Some(Rights { admin: true, .. })) = (has_streams, rights)
         && !streams.iter().any(Pattern::is_all)
     {
-        fields.wrong.push((at, "tokens.streams: the right admin is for all streams; leave this out".to_owned()));
+        fields.refuse_field(at, "streams", "the right admin is for all streams; leave this out");
     }
-    for (name, (at, _)) in std::mem::take(&mut fields.left) {
-        fields.wrong.push((at, format!("tokens.{name}: no such key")));
-    }
-    match (name, token, rights) {
-        (Some(name), Some(token), Some(rights)) if fields.wrong.is_empty() => {
-            Ok(Listed { name, token, rights, streams, expires })
-        }
-        _ => Err(fields.wrong),
-    }
-}
-
-fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
-    match value {
-        DeValue::String(text) => Ok(text),
-        _ => Err("wants a text in quotes".to_owned()),
-    }
-}
-
-fn texts<'a>(value: &'a DeValue<'_>) -> Result<Vec<&'a str>, String> {
-    let wanted = || "wants an array of texts in quotes".to_owned();
-    let DeValue::Array(items) = value else { return Err(wanted()) };
-    if items.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    items.iter().map(|item| text(item.get_ref()).map_err(|_| wanted())).collect()
+    Some(Listed { name: name?, token: token?, rights: rights?, streams, expires })
 }
 
 fn name(text: &str) -> Result<std::sync::Arc<str>, String> {

@@ -17,6 +17,7 @@ use whipstitch_ffmpeg::Refused as LegRefused;
 use super::Takes;
 use crate::access::Decision;
 use crate::media::{PatchRefusal, Refusal};
+use crate::plain::NotTaken;
 
 /// When a server that is going away may be back, or the next one in its place.
 const DRAINING: Duration = Duration::from_secs(5);
@@ -74,6 +75,10 @@ pub(crate) enum Error {
     Leg(LegRefused),
     /// What is for programs on this machine only.
     Elsewhere,
+    /// Plain RTP that is not taken from this client.
+    NoPlainRtp(NotTaken),
+    /// What the configuration has begun is not ended by a request.
+    Configured,
     /// A fragment it refuses.
     Fragment(PatchRefusal),
     /// A broken invariant of ours; the log has the rest.
@@ -113,14 +118,14 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchRoute | Self::NoSuch(_) | Self::Fragment(PatchRefusal::NotFound) => StatusCode::NOT_FOUND,
-            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method { .. } | Self::Fragment(PatchRefusal::NoIce) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Denied { decision, .. } => match decision {
                 Decision::Allowed => StatusCode::INTERNAL_SERVER_ERROR,
                 Decision::Missing | Decision::Wrong | Decision::Expired => StatusCode::UNAUTHORIZED,
                 Decision::Malformed => StatusCode::BAD_REQUEST,
                 Decision::Insufficient => StatusCode::FORBIDDEN,
             },
-            Self::ForeignOrigin | Self::Elsewhere => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin | Self::Elsewhere | Self::NoPlainRtp(NotTaken::Elsewhere) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Draining
             | Self::Overloaded
@@ -143,11 +148,12 @@ impl Error {
             | Self::Offer(Refusal::Syntax(_))
             | Self::Fragment(PatchRefusal::Syntax(_)) => StatusCode::BAD_REQUEST,
             Self::NoCounterOffer
+            | Self::NoPlainRtp(NotTaken::Off | NotTaken::NoPorts)
             | Self::Offer(Refusal::Unusable(_) | Refusal::Codec { .. })
             | Self::Fragment(PatchRefusal::Unprocessable(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. }) | Self::Leg(LegRefused::NotLive) => {
-                StatusCode::CONFLICT
-            }
+            Self::Configured
+            | Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. })
+            | Self::Leg(LegRefused::NotLive) => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -180,6 +186,16 @@ impl Error {
                 "all ports of --rtp-ports are taken; wait until a reader ends, or widen it"
             }
             Self::Leg(LegRefused::Full) => "the server has no room for another session now",
+            Self::NoPlainRtp(NotTaken::Off) => {
+                "this server takes no plain RTP (plain_rtp = \"off\"); offer UDP/TLS/RTP/SAVPF with ICE and DTLS"
+            }
+            Self::NoPlainRtp(NotTaken::NoPorts) => "this server has no ports for plain RTP (rtp_ports = \"off\")",
+            Self::NoPlainRtp(NotTaken::Elsewhere) => {
+                "plain RTP is taken from programs on this machine only (plain_rtp = \"loopback\"); offer \
+                 UDP/TLS/RTP/SAVPF with ICE and DTLS"
+            }
+            Self::Configured => "this input is one of the configuration ([[rtp_input]]), which alone can end it",
+            Self::Fragment(PatchRefusal::NoIce) => "the session is plain RTP, without ICE: there is nothing to trickle",
             Self::Elsewhere => "this is for programs on this machine: the media goes to ports of 127.0.0.1",
             Self::Offer(Refusal::NotLive { .. }) | Self::Leg(LegRefused::NotLive) => {
                 "nobody is publishing this stream yet"
@@ -200,6 +216,9 @@ impl Error {
         match self {
             Self::Method { allow } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::Fragment(PatchRefusal::NoIce) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("OPTIONS, GET, HEAD, DELETE"));
             }
             Self::MediaType(takes) => takes.announce(headers),
             Self::Denied { decision, .. } => {

@@ -16,7 +16,9 @@ mod offer;
 mod openapi;
 mod ops;
 mod pages;
+mod plain;
 mod request;
+mod rtp;
 mod sdp;
 mod sessions;
 mod shown;
@@ -50,6 +52,7 @@ use crate::ice_servers::IceServer;
 use crate::logging::Brake;
 use crate::media::{Media, Role};
 use crate::patterns::Pattern;
+use crate::plain::Plain;
 use crate::proxies::Trusted;
 use crate::rates::Rate;
 use connection::Connection;
@@ -96,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) session: Rate,
     /// Who hands streams to programs on this machine as plain RTP.
     pub(crate) legs: Option<Legs>,
+    /// Who takes plain RTP.
+    pub(crate) plain: Option<Plain>,
 }
 
 /// Whom a request comes from, for limits and the log; in the extensions of the request.
@@ -228,6 +233,7 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v3/webrtc/stats", any(streams::counts)),
         ("/api/v1/streams", any(streams::list)),
         ("/api/v1/streams/{stream}", any(streams::one)),
+        ("/api/v1/streams/{stream}/rtp", any(rtp::endpoint)),
         ("/api/v1/sessions", any(streams::sessions)),
         ("/api/v1/sessions/{session}", any(sessions::of_the_api)),
         ("/metrics", any(metrics::scrape)),

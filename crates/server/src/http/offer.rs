@@ -9,7 +9,7 @@ use whipstitch_stream::StreamKey;
 
 use super::error::Error;
 use super::request::Request;
-use super::{Mount, State, Takes, options};
+use super::{Mount, State, Takes, options, plain};
 use crate::access::Right;
 use crate::media::{Accepted, Join, Role};
 
@@ -19,7 +19,7 @@ pub(super) static OFFER: Takes = Takes { field: "accept-post", media_type: "appl
 pub(super) static FRAGMENT: Takes = Takes { field: "accept-patch", media_type: "application/trickle-ice-sdpfrag" };
 
 /// `protocol.md` 15: Chrome's offers reach about 10 KiB.
-const LARGEST: usize = 64 * 1024;
+pub(super) const LARGEST: usize = 64 * 1024;
 
 /// OPTIONS on an endpoint. Clients ask before they offer to learn of ICE servers; who could not offer, and a browser's
 /// preflight, which is nobody's question, is not told (`protocol.md` 3.1).
@@ -63,6 +63,12 @@ pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -
     let text = request.read(LARGEST, &OFFER).await?;
     let stream = mount.stream(&request)?;
     let offer = text.text()?;
+    if mount.role == Role::Publisher
+        && let Some(plain) = plain::offered(state, &request, &offer)?
+    {
+        let place = plain::place(state, request.caller().is_on_this_machine(), request.host()).await?;
+        return plain::accept(mount, place, &stream, &plain, request.user_agent());
+    }
     let caller = request.caller();
     let (client, local) = (request.client(), caller.is_on_this_machine());
     let candidates = state.0.announcer.candidates(request.host(), local).await;

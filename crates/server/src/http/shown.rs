@@ -1,10 +1,12 @@
 //! What the API shows of streams and sessions. Fields are added here, never taken away or given another meaning.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use whipstitch_ffmpeg::{Inlet, Input};
+use whipstitch_media::Codec;
 use whipstitch_stream::stats::{StreamStats, TrackStats};
 
 use crate::media::{ClosedSession, Role, SessionReport, StreamReport};
@@ -18,8 +20,57 @@ pub(super) struct Numbers {
     pub(super) active_peers: usize,
     /// Sessions that publish.
     pub(super) active_publishers: usize,
-    /// Sockets media arrives at; sessions share them.
+    /// UDP ports of media: the one that all WebRTC sessions share (one for each address family), and those that are leased
+    /// to readers and senders of plain RTP, or fixed for them, RTCP included.
     pub(super) udp_ports_in_use: usize,
+}
+
+/// `/api/v1/streams/{stream}/rtp`: where plain RTP is taken.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RtpInput {
+    stream: String,
+    /// The session that feeds the stream, for `/api/v1/sessions/{session}`; of an input of the configuration only while
+    /// somebody sends.
+    #[schema(pattern = "^[0-9a-f]{16}$")]
+    session: Option<String>,
+    /// The configuration has opened it (`[[rtp_input]]`).
+    configured: bool,
+    /// The address to send to.
+    #[schema(value_type = String)]
+    address: IpAddr,
+    video: Option<RtpPorts>,
+    audio: Option<RtpPorts>,
+}
+
+/// Where one track is taken.
+#[derive(Serialize, ToSchema)]
+struct RtpPorts {
+    codec: &'static str,
+    payload_type: u8,
+    /// UDP port of RTP.
+    rtp: u16,
+    /// UDP port of RTCP, the next one.
+    rtcp: u16,
+}
+
+impl RtpInput {
+    /// An input that is reached at this address.
+    pub(super) fn of(input: &Input, address: IpAddr) -> Self {
+        let ports = |inlet: Inlet| RtpPorts {
+            codec: inlet.codec.name(),
+            payload_type: inlet.pt,
+            rtp: inlet.port,
+            rtcp: inlet.port + 1,
+        };
+        Self {
+            stream: input.stream.to_string(),
+            session: input.session.map(|session| session.to_string()),
+            configured: input.configured,
+            address,
+            video: input.tracks.video.map(ports),
+            audio: input.tracks.audio.map(ports),
+        }
+    }
 }
 
 /// `GET /api/v1/streams`.

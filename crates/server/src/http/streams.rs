@@ -29,11 +29,12 @@ pub(super) async fn counts(FromState(state): FromState<State>, request: Request)
         return Ok(response);
     }
     let (counts, sockets) = state.ask(|media| (media.counts(), media.local_addrs().len())).await?;
+    let leased = state.0.settings.plain.as_ref().map_or(0, |plain| plain.inputs.ports().in_use());
     let numbers = Numbers {
         active_streams: counts.streams,
         active_peers: counts.subscribers,
         active_publishers: counts.publishers,
-        udp_ports_in_use: sockets,
+        udp_ports_in_use: sockets + leased,
     };
     Ok(Json(numbers).into_response())
 }

@@ -13,6 +13,7 @@ mod kit;
 mod lifecycle;
 mod obs;
 mod offers;
+mod plain;
 mod repair;
 mod restarts;
 mod rtcp;

@@ -4,6 +4,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{HttpMethod, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
+use super::super::offer::OFFER;
 use super::item;
 use super::media::STREAM;
 use super::operation::{Carries, Op};
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Vec<(&'static str, PathItem)> {
         ("/api/v3/webrtc/stats", get("api", list("How much there is", "Numbers"))),
         ("/api/v1/streams", get("api", list("All streams", "Streams"))),
         ("/api/v1/streams/{stream}", stream()),
+        ("/api/v1/streams/{stream}/rtp", rtp()),
         ("/api/v1/sessions", get("api", in_state(list("All sessions, or those that ended lately", "Sessions")))),
         ("/api/v1/sessions/{session}", session()),
         ("/metrics", get("operation", metrics())),
@@ -37,6 +39,21 @@ fn stream() -> PathItem {
     let op = named(Op::new("One stream")).needs(Right::Observe, false).asks().fails(&[404]);
     let op = op.answers(200, "as it is now", Carries::Json("Stream"), &[]);
     item("api", vec![(HttpMethod::Get, op)], named(Op::options(None)))
+}
+
+fn rtp() -> PathItem {
+    let named = |op: Op| op.names("stream", STREAM, "the stream");
+    let of = |summary| named(Op::new(summary)).needs(Right::Publish, true).asks();
+    let get = of("Where plain RTP is taken for the stream").fails(&[404]);
+    let get = get.answers(200, "as it is now", Carries::Json("RtpInput"), &[]);
+    let post = of("Feed the stream by plain RTP, at ports that are leased for it")
+        .takes(&OFFER, "an SDP of what will be sent (RTP/AVP), at most 64 KiB; its ports mean nothing")
+        .fails(&[404, 409, 422, 429])
+        .answers(201, "where to send it", Carries::Json("RtpInput"), &[("Location", "this URL")]);
+    let delete = of("End it; its ports are free at once").fails(&[404, 409, 429]);
+    let delete = delete.answers(204, "ended", Carries::Nothing, &[]);
+    let methods = vec![(HttpMethod::Get, get), (HttpMethod::Post, post), (HttpMethod::Delete, delete)];
+    item("publish", methods, named(Op::options(Some(&OFFER))))
 }
 
 fn in_state(op: Op) -> Op {

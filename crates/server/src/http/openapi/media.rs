@@ -52,7 +52,11 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Publisher => Op::new("Publish: an offer, sendonly"),
         Role::Subscriber => Op::new("Watch: an offer, recvonly"),
     };
-    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[404, 409, 422, 429]).answers(
+    let takes = match mount.role {
+        Role::Publisher => "the SDP offer, at most 64 KiB; of WebRTC, or of plain RTP (RTP/AVP) as `plain_rtp` allows",
+        Role::Subscriber => "the SDP offer, at most 64 KiB",
+    };
+    let post = named(post).asks().takes(&OFFER, takes).fails(&[404, 409, 422, 429]).answers(
         201,
         "the SDP answer",
         Carries::Text(OFFER.media_type),
@@ -89,7 +93,7 @@ fn session(mount: &Mount) -> PathItem {
     let patch = used("Trickle candidates, or restart ICE")
         .takes(&FRAGMENT, "a fragment (RFC 8840), at most 16 KiB")
         .may_name(ParameterIn::Header, "If-Match", "the ETag of the session, or * for a restart")
-        .fails(&[412, 422, 428, 429])
+        .fails(&[405, 412, 422, 428, 429])
         .answers(204, "the candidates are known", Carries::Nothing, &[])
         .answers(200, "ICE restarts: our half", Carries::Text(FRAGMENT.media_type), &[("ETag", "the new one")]);
     let delete = used("End the session").fails(&[429]);

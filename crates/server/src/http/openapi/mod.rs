@@ -67,12 +67,14 @@ fn components() -> Components {
     let mut parts = Vec::new();
     shown::Streams::schemas(&mut parts);
     shown::Sessions::schemas(&mut parts);
+    shown::RtpInput::schemas(&mut parts);
     ComponentsBuilder::new()
         .schemas_from_iter(parts)
         .schema_from::<Problem<'static>>()
         .schema_from::<shown::Numbers>()
         .schema_from::<shown::Streams>()
         .schema_from::<shown::Sessions>()
+        .schema_from::<shown::RtpInput>()
         .security_scheme(BEARER, SecurityScheme::Http(bearer))
         .security_scheme(QUERY, SecurityScheme::ApiKey(ApiKey::Query(query)))
         .build()

@@ -140,6 +140,7 @@ impl Op {
                 401 => ("a token is needed, or this one is wrong", &[("WWW-Authenticate", "RFC 6750 3")]),
                 403 => ("this token does not allow that", &[("WWW-Authenticate", "RFC 6750 3")]),
                 404 => ("there is no such thing", &[]),
+                405 => ("the session has no ICE: it is plain RTP", &[("Allow", "the methods of this URL")]),
                 408 => ("the body did not come in time", &[]),
                 409 => (
                     "somebody else is publishing, or nobody is yet (unless the server lets viewers wait)",

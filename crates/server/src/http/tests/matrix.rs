@@ -187,6 +187,7 @@ fn needs(path: &str) -> Vec<(&'static str, Option<Right>)> {
         | "/api/v1/streams/{stream}"
         | "/api/v1/sessions" => all(&READ, Some(Observe)),
         "/whip/{stream}/sdp" => all(&READ, Some(Play)),
+        "/api/v1/streams/{stream}/rtp" => all(&["GET", "HEAD", "POST", "DELETE"], Some(Publish)),
         "/api/v1/sessions/{session}" => [all(&READ, Some(Observe)), all(&["DELETE"], Some(Control))].concat(),
         "/" | "/watch" | "/publish" | "/watch/{stream}" | "/publish/{stream}" | "/assets/{file}" | "/docs/{file}"
         | "/healthz" | "/readyz" => all(&READ, None),

@@ -33,9 +33,9 @@ impl Site {
         let file = File { path: Path::new("conformance.toml"), text: file };
         let config = config::resolve(&Arguments::default(), &Environment::new(), Some(file)).expect("a configuration");
         Site::with(|defaults| {
-            let (http, rtc, workers) = (defaults.http, defaults.rtc, defaults.workers);
+            let (http, rtc, rtsp, workers) = (defaults.http, defaults.rtc, defaults.rtsp, defaults.workers);
             let data = std::mem::take(&mut defaults.data);
-            *defaults = Config { http, rtc, workers, data, ..config };
+            *defaults = Config { http, rtc, rtsp, workers, data, ..config };
         })
     }
 

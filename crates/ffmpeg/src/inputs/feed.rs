@@ -1,0 +1,183 @@
+//! The task that owns the sockets of an input: what comes is judged, and what is taken goes to the session's worker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use whipstitch_media::Kind;
+use whipstitch_plane::{Ending, Plane};
+use whipstitch_rtp::{Intake, Taken, publisher, reorder};
+use whipstitch_stream::directory::{Lost, PublisherSlot};
+use whipstitch_stream::{CloseReason, PerKind, SessionId};
+
+use super::open::Entered;
+use super::{Client, Inputs, Refused, Wanted};
+use crate::inlet::{Datagram, Inlet, InletConfig, WAITING};
+use crate::random;
+use crate::sockets::{LARGEST, Port, Receiving, Sockets};
+
+/// How long a configured input waits for its next session: whoever ended the last one, or publishes instead, is not to be
+/// fought with.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What sessions of an input are made of.
+pub(super) struct Source {
+    pub(super) inputs: Inputs,
+    pub(super) wanted: Wanted,
+    pub(super) client: Client,
+    pub(super) sockets: Sockets,
+}
+
+/// The way to a session.
+pub(super) struct Fed {
+    session: SessionId,
+    worker: usize,
+    plane: Plane,
+    queue: mpsc::Sender<Datagram>,
+    /// What was not taken, or found no room.
+    refused: Arc<AtomicU64>,
+}
+
+impl Source {
+    fn intake(&self) -> Intake {
+        Intake::new(PerKind::from_fn(|kind| self.wanted.section(kind).map(|section| section.pt)))
+    }
+
+    /// Installs a session in this slot.
+    pub(super) fn begin(
+        &self,
+        slot: PublisherSlot,
+        enter: impl FnOnce(SessionId, usize, &Ending) -> Option<Box<dyn Send>>,
+    ) -> Result<Fed, Refused> {
+        let Inputs { plane, directory, .. } = &self.inputs;
+        let (session, stream) = (slot.session(), &self.wanted.stream);
+        let (worker, ending) = (plane.home(stream), Ending::default());
+        let (queue, datagrams) = mpsc::channel(WAITING);
+        let refused = Arc::new(AtomicU64::new(0));
+        let mut replies = self.sockets.replies();
+        replies.name(self.client.rtcp);
+        let inlet = Inlet::new(
+            Instant::now(),
+            InletConfig {
+                slot,
+                rtp: publisher::Config {
+                    sections: self.wanted.sections.clone(),
+                    order: reorder::Limits::default(),
+                    ssrc: random::u64() as u32,
+                    cname: format!("{:016x}", random::u64()),
+                },
+                datagrams,
+                replies,
+                refused: Arc::clone(&refused),
+                ends_with_bye: self.client.ends_with_bye,
+                user_agent: self.client.user_agent.clone(),
+                guard: enter(session, worker, &ending),
+            },
+        );
+        plane.add(worker, Box::new(inlet), None, ending).map_err(|_| Refused::Full)?;
+        // Until here whoever is replaced has lost nothing.
+        match directory.take_over(stream, session) {
+            Ok(replaced) => {
+                replaced.map(|replaced| plane.end_session(replaced, CloseReason::Replaced));
+            }
+            Err(Lost) if plane.end_session(session, CloseReason::Replaced).is_some() => {
+                return Err(Refused::Occupied { retry: PAUSE });
+            }
+            // Not lost to anybody: somebody has ended the session already.
+            Err(Lost) => {}
+        }
+        tracing::info!(%session, %stream, video = self.sockets.port(Kind::Video), audio = self.sockets.port(Kind::Audio), "plain RTP is awaited");
+        Ok(Fed { session, worker, plane: plane.clone(), queue, refused })
+    }
+
+    /// The same if nobody publishes the stream.
+    fn begin_if_free(&self) -> Result<Fed, Refused> {
+        let Inputs { directory, .. } = &self.inputs;
+        if directory.publisher(&self.wanted.stream).is_some() {
+            return Err(Refused::Occupied { retry: PAUSE });
+        }
+        let session = SessionId(random::u64());
+        let slot = directory.reserve_publisher(&self.wanted.stream, session, Instant::now()).map_err(super::refuse)?;
+        self.begin(slot, |_, _, _| None)
+    }
+}
+
+impl Fed {
+    fn put(&self, datagram: Datagram) {
+        if self.queue.try_send(datagram).is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn wake(&self) {
+        self.plane.wake(self.worker, self.session);
+    }
+}
+
+/// Comes true when the session has ended; never without one.
+async fn ended(fed: Option<&Fed>) {
+    match fed {
+        Some(fed) => fed.queue.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Feeds the session until it ends; without one from the beginning, feeds one after the other, for ever.
+pub(super) async fn run(mut receiving: Receiving, source: Source, mut fed: Option<Fed>, entered: Option<Entered>) {
+    let again = fed.is_none();
+    let (mut intake, mut next, mut told) = (source.intake(), Instant::now(), false);
+    let mut came = Vec::new();
+    loop {
+        let mut refused = 0;
+        let each = |kind, port, from, bytes: &[u8]| match judge(&mut intake, kind, port, from, bytes) {
+            Some(datagram) => came.push(datagram),
+            None => refused += 1,
+        };
+        tokio::select! {
+            () = ended(fed.as_ref()) => {
+                if !again {
+                    return;
+                }
+                (fed, next) = (None, Instant::now() + PAUSE);
+                entered.iter().for_each(|entered| entered.set_session(None));
+            }
+            () = receiving.some(each) => {}
+        }
+        let sends = came.iter().any(|datagram: &Datagram| datagram.taken == Taken::Rtp);
+        if fed.is_none() && sends && next <= Instant::now() {
+            next = Instant::now() + PAUSE;
+            match source.begin_if_free() {
+                Ok(begun) => {
+                    entered.iter().for_each(|entered| entered.set_session(Some(begun.session)));
+                    (fed, told) = (Some(begun), false);
+                }
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    tracing::info!(stream = %source.wanted.stream, %error, "configured RTP comes in and has to wait");
+                }
+                Err(_) => {}
+            }
+        }
+        let Some(fed) = &fed else {
+            came.clear();
+            continue;
+        };
+        fed.refused.fetch_add(refused, Ordering::Relaxed);
+        if !came.is_empty() {
+            came.drain(..).for_each(|datagram| fed.put(datagram));
+            fed.wake();
+        }
+    }
+}
+
+/// What becomes of a datagram; `None` if it is not taken.
+fn judge(intake: &mut Intake, kind: Kind, port: Port, from: SocketAddr, bytes: &[u8]) -> Option<Datagram> {
+    let at = Instant::now();
+    let taken = match port {
+        _ if bytes.len() > LARGEST => None,
+        Port::Rtp => intake.rtp(at, kind, from, bytes),
+        Port::Rtcp => intake.rtcp(at, from, bytes),
+    };
+    Some(Datagram { kind, taken: taken?, port, from, bytes: bytes.to_vec(), at })
+}
