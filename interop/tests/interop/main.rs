@@ -8,6 +8,7 @@ mod crowd;
 mod description;
 mod ffmpeg;
 mod load;
+mod rtp;
 mod readers;
 mod rtsp;
 mod sending;

@@ -10,6 +10,7 @@ mod joining;
 mod marionette;
 mod pages;
 mod partial;
+mod plain;
 mod publishing;
 mod reconnecting;
 mod returning;
