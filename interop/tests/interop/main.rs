@@ -8,7 +8,7 @@ mod crowd;
 mod description;
 mod ffmpeg;
 mod load;
-mod rtp;
 mod readers;
+mod rtp;
 mod rtsp;
 mod sending;
