@@ -104,7 +104,7 @@ impl Scene {
         let video = Some(Track { codec: Codec::Vp8, format: String::new() });
         let tracks = Tracks { audio: None, video };
         assert!(publisher.go_live(tracks.clone(), now));
-        let (publishes, published) = std_mpsc::channel();
+        let (publishes, published) = std_mpsc::sync_channel(1);
         once(&plane, Role::Publisher, move |cx| {
             cx.act(Action::Publish(tracks));
             publishes.send(()).unwrap();
@@ -204,7 +204,7 @@ async fn a_session_that_nobody_speaks_of_ends_although_its_connection_goes_on() 
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_worker_does_not_come_to_it_is_over() {
     let scene = Scene::new();
-    let (plug, pulled) = std_mpsc::channel::<()>();
+    let (plug, pulled) = std_mpsc::sync_channel::<()>(1);
     // The worker is kept busy until the other end is dropped.
     once(&scene.shared.plane, Role::Subscriber, move |_| assert!(pulled.recv().is_err()));
     let mut client = scene.client(1000);
