@@ -6,16 +6,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Takes};
-use super::{File, Mistake, Setting, tokens};
-use crate::tokens::Listed;
+use super::tokens::{self, Tables};
+use super::{File, Mistake, Setting};
 
 /// The one name that is no key: its tables are no text that could stand in a flag.
 const TOKENS: &str = "tokens";
 
 /// What the file sets, and what is wrong with it: broken syntax, unknown keys and values of the wrong kind, all in the
 /// order of the file. What could still be read is judged as well, so that one run shows everything; of a line with
-/// broken syntax only that is said, because what its rest means is a guess. The token list goes to `list`.
-pub(super) fn read(file: File<'_>, list: &mut Vec<Listed>) -> Vec<Result<Setting, Mistake>> {
+/// broken syntax only that is said, because what its rest means is a guess. The token list goes to `tables`.
+pub(super) fn read(file: File<'_>, tables: &mut Tables) -> Vec<Result<Setting, Mistake>> {
     let (table, errors) = DeTable::parse_recoverable(file.text);
     let mut broken: BTreeMap<usize, Mistake> = BTreeMap::new();
     for error in errors {
@@ -25,13 +25,11 @@ pub(super) fn read(file: File<'_>, list: &mut Vec<Listed>) -> Vec<Result<Setting
     let mut found: Vec<(usize, Result<Setting, Mistake>)> = Vec::new();
     for (name, value) in table.get_ref() {
         if name.get_ref() == TOKENS {
-            match tokens::listed(value) {
-                Ok(tokens) => *list = tokens,
-                Err(wrong) => found.extend(wrong.into_iter().map(|(at, what)| {
-                    let line = line(file, at);
-                    (line, Err(Mistake::at(place(file, line), what)))
-                })),
-            }
+            *tables = tokens::read(value);
+            found.extend(tables.wrong.drain(..).map(|(at, what)| {
+                let line = line(file, at);
+                (line, Err(Mistake::at(place(file, line), what)))
+            }));
             continue;
         }
         let line = line(file, name.span().start);

@@ -31,6 +31,7 @@ use crate::patterns::Pattern;
 use crate::tokens::Listed;
 use keys::{KEYS, Key};
 pub use limits::Limits;
+use tokens::Tables;
 pub(crate) use values::is_host_name;
 
 /// The variables of the process, by name.
@@ -211,7 +212,9 @@ pub fn resolve(
     let mut config = Config { data: default_data(environment), ..Config::default() };
     let mut mistakes = arguments.mistakes.clone();
 
-    let from_file = file.map(|file| file::read(file, &mut config.tokens)).unwrap_or_default();
+    let mut tables = Tables::default();
+    let from_file = file.map(|file| file::read(file, &mut tables)).unwrap_or_default();
+    config.tokens = std::mem::take(&mut tables.list);
     let elsewhere = from_environment(environment).into_iter().chain(arguments.list());
     let in_order_of_strength = from_file.into_iter().chain(elsewhere.map(Ok));
     for setting in in_order_of_strength {
@@ -233,12 +236,12 @@ pub fn resolve(
         }
     }
     mistakes.extend(unknown_variables(environment));
-    mistakes.extend(contradictions(&config));
+    mistakes.extend(contradictions(&config, &tables));
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }
 
 /// What is right by itself and wrong together.
-fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
+fn contradictions(config: &Config, tables: &Tables) -> impl Iterator<Item = Mistake> {
     let meet = |one: SocketAddr, other: SocketAddr| {
         let hosts = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
         hosts && one.port() == other.port() && one.port() != 0
@@ -251,10 +254,9 @@ fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
     let rtsp = other.map(|(name, other)| {
         Mistake::at("rtsp", format!("{name} has TCP port {} already; RTSP needs another", other.port()))
     });
-    let twice = config.tokens.iter().filter(|listed| Some(&listed.token) == config.token.as_ref());
-    let twice = twice.map(|listed| {
-        Mistake::at("tokens", format!("the token of {:?} is the one of `token`, which has all rights", &*listed.name))
-    });
+    let twice = tables.tokens.iter().filter(|(_, token)| Some(token) == config.token.as_ref());
+    let twice =
+        twice.map(|(whose, _)| Mistake::at("tokens", format!("{whose} is the one of `token`, which has all rights")));
     media.into_iter().chain(rtsp).chain(twice)
 }
 

@@ -1,6 +1,7 @@
 //! The `[[tokens]]` tables of the file. No mistake repeats a token.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use toml::Spanned;
@@ -16,31 +17,51 @@ pub(super) type Wrong = (usize, String);
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-/// The tables, or everything that is wrong with them.
-pub(super) fn listed(value: &Value<'_>) -> Result<Vec<Listed>, Vec<Wrong>> {
-    let at = value.span().start;
+/// What the tables say.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// Those with which nothing is wrong.
+    pub(super) list: Vec<Listed>,
+    /// Every token, also of tables with which something is: and how a mistake calls it.
+    pub(super) tokens: Vec<(String, Token)>,
+    pub(super) wrong: Vec<Wrong>,
+}
+
+/// Reads the tables.
+pub(super) fn read(value: &Value<'_>) -> Tables {
+    const WANTED: &str = "tokens: wants [[tokens]] tables";
+    let mut read = Tables::default();
     let DeValue::Array(tables) = value.get_ref() else {
-        return Err(vec![(at, "tokens: wants [[tokens]] tables".to_owned())]);
+        read.wrong.push((value.span().start, WANTED.to_owned()));
+        return read;
     };
-    let mut wrong = Vec::new();
-    let mut list: Vec<Listed> = Vec::new();
     for table in tables {
         let at = table.span().start;
         let DeValue::Table(fields) = table.get_ref() else {
-            wrong.push((at, "tokens: wants [[tokens]] tables".to_owned()));
+            read.wrong.push((at, WANTED.to_owned()));
             continue;
         };
-        match one(at, fields) {
-            Ok(token) => {
-                if list.iter().any(|other| other.token == token.token) {
-                    wrong.push((at, format!("tokens: the token of {:?} stands in an earlier table", &*token.name)));
-                }
-                list.push(token);
+        let one = one(at, fields);
+        if let Some(token) = one.token {
+            let whose = one.name.map_or_else(|| "this token".to_owned(), |name| format!("the token of {name:?}"));
+            if read.tokens.iter().any(|(_, other)| *other == token) {
+                read.wrong.push((at, format!("tokens: {whose} stands in an earlier table")));
             }
-            Err(all) => wrong.extend(all),
+            read.tokens.push((whose, token));
         }
+        read.list.extend(one.listed);
+        read.wrong.extend(one.wrong);
     }
-    if wrong.is_empty() { Ok(list) } else { Err(wrong) }
+    read
+}
+
+/// What one table says.
+struct One {
+    name: Option<Arc<str>>,
+    token: Option<Token>,
+    /// All of it, if nothing is wrong.
+    listed: Option<Listed>,
+    wrong: Vec<Wrong>,
 }
 
 /// Reads the fields of one table and keeps what is wrong with them.
@@ -65,7 +86,7 @@ impl<'a, 'b> Fields<'a, 'b> {
     }
 }
 
-fn one(table: usize, fields: &DeTable<'_>) -> Result<Listed, Vec<Wrong>> {
+fn one(table: usize, fields: &DeTable<'_>) -> One {
     let left = fields.iter().map(|(name, value)| (&**name.get_ref(), (name.span().start, value.get_ref())));
     let mut fields = Fields { table, left: left.collect(), wrong: Vec::new() };
     let name = fields.need("name", |value| name(text(value)?));
@@ -82,12 +103,14 @@ fn one(table: usize, fields: &DeTable<'_>) -> Result<Listed, Vec<Wrong>> {
     for (name, (at, _)) in std::mem::take(&mut fields.left) {
         fields.wrong.push((at, format!("tokens.{name}: no such key")));
     }
-    match (name, token, rights) {
-        (Some(name), Some(token), Some(rights)) if fields.wrong.is_empty() => {
-            Ok(Listed { name, token, rights, streams, expires })
+    let wrong = fields.wrong;
+    let listed = match (name.clone(), token.clone(), rights) {
+        (Some(name), Some(token), Some(rights)) if wrong.is_empty() => {
+            Some(Listed { name, token, rights, streams, expires })
         }
-        _ => Err(fields.wrong),
-    }
+        _ => None,
+    };
+    One { name, token, listed, wrong }
 }
 
 fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
@@ -106,7 +129,7 @@ fn texts<'a>(value: &'a DeValue<'_>) -> Result<Vec<&'a str>, String> {
     items.iter().map(|item| text(item.get_ref()).map_err(|_| wanted())).collect()
 }
 
-fn name(text: &str) -> Result<std::sync::Arc<str>, String> {
+fn name(text: &str) -> Result<Arc<str>, String> {
     let legal = |c: char| c.is_alphanumeric() || " ._-@+".contains(c);
     if (1..=64).contains(&text.chars().count()) && text.chars().all(legal) {
         return Ok(text.into());

@@ -18,5 +18,4 @@ mod restarts;
 mod rtcp;
 mod sessions;
 mod stun;
-mod table;
 mod tcp;

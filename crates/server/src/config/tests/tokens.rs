@@ -88,6 +88,7 @@ fn every_mistake_in_the_tables_is_reported_and_no_token_is_repeated() {
         "w.toml:10: tokens.rights: is empty",
         "w.toml:11: tokens.expires: wants a date, a time and its zone",
         "w.toml:16: tokens.streams: the right admin is for all streams",
+        "w.toml:21: tokens: the token of \"e\" stands in an earlier table",
         "w.toml:24: tokens.rights: wants an array",
         "w.toml:25: tokens: the token of \"f\" stands in an earlier table",
     ];
@@ -116,4 +117,9 @@ fn a_listed_token_with_all_rights_already_is_a_mistake() {
     let file = "token = 'good'\n[[tokens]]\nname = 'a'\ntoken = 'good'\nrights = ['play']\n";
     let mistakes = resolved(&[], &[], file).unwrap_err();
     assert_eq!(mistakes, ["tokens: the token of \"a\" is the one of `token`, which has all rights"]);
+    // Also where the table has another mistake, be it that it has no name.
+    let file = file.replace("['play']", "'play'").replace("name = 'a'\n", "");
+    let mistakes = resolved(&[], &[], &file).unwrap_err();
+    assert!(mistakes.contains(&"tokens: this token is the one of `token`, which has all rights".to_owned()));
+    assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
 }

@@ -52,7 +52,7 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Publisher => Op::new("Publish: an offer, sendonly"),
         Role::Subscriber => Op::new("Watch: an offer, recvonly"),
     };
-    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[404, 409, 422, 429]).answers(
+    let post = named(post).asks().takes(&OFFER, "the SDP offer, at most 64 KiB").fails(&[404, 409, 422]).answers(
         201,
         "the SDP answer",
         Carries::Text(OFFER.media_type),
@@ -65,7 +65,7 @@ fn endpoint(mount: &Mount) -> PathItem {
     };
     let mut methods = vec![(HttpMethod::Post, post), (HttpMethod::Get, get)];
     if mount.role == Role::Publisher {
-        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404, 429]);
+        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404]);
         let delete = match mount.manners {
             Manners::Core => delete.answers(204, "nobody publishes it any more", Carries::Nothing, &[]),
             Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),
@@ -89,10 +89,10 @@ fn session(mount: &Mount) -> PathItem {
     let patch = used("Trickle candidates, or restart ICE")
         .takes(&FRAGMENT, "a fragment (RFC 8840), at most 16 KiB")
         .may_name(ParameterIn::Header, "If-Match", "the ETag of the session, or * for a restart")
-        .fails(&[412, 422, 428, 429])
+        .fails(&[412, 422, 428])
         .answers(204, "the candidates are known", Carries::Nothing, &[])
         .answers(200, "ICE restarts: our half", Carries::Text(FRAGMENT.media_type), &[("ETag", "the new one")]);
-    let delete = used("End the session").fails(&[429]);
+    let delete = used("End the session");
     let delete = match mount.manners {
         Manners::Core => delete.answers(204, "it is over", Carries::Nothing, &[]),
         Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),
