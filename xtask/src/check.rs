@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::floors;
 use crate::links;
+use crate::names;
 use crate::steps::{Steps, cargo, root};
 
 pub(crate) fn run(_: ()) -> Outcome {
@@ -21,6 +22,7 @@ pub(crate) fn code(steps: &mut Steps) {
     steps.command("formatting", 2, &cargo(&["fmt", "--all", "--check"]));
     steps.run("floors", || floors::hold(&root()));
     steps.run("links", || links::hold(&root()));
+    steps.run("names of tests", || names::hold(&root()));
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-Dwarnings"];
     steps.command("lints", 20, &cargo(&lints));
     // Whoever reads these pages reads the code as well: private items are shown, and may be linked to. With the example,

@@ -8,6 +8,7 @@ mod check;
 mod floors;
 mod fuzz;
 mod links;
+mod names;
 mod options;
 mod packages;
 mod python;
@@ -21,7 +22,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask <command>
 
-  check                    formatting, floors, lints, documentation, links; licences when cargo-deny is installed
+  check                    formatting, floors, lints, documentation, links, names of tests; licences when cargo-deny is
+                           installed
   test                     installs missing Debian packages, makes the Python environment, then: check, every test, real
                            browsers; one summary
   python                   makes the Python environment alone, for tests run by hand

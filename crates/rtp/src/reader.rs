@@ -327,7 +327,7 @@ impl Track {
     fn drop_to_start(&mut self) {
         self.sender.drop_to_start();
         // What is missing is not waited for.
-        self.order = Reorder::new(Limits::default());
+        self.order.skip();
     }
 
     /// Sends a packet of a replay; live ones before it will not come.

@@ -41,6 +41,8 @@ pub struct Reorder<T> {
     limits: Limits,
     /// The number that passes next; `None` before the first.
     next: Option<u64>,
+    /// So does any above it.
+    any: bool,
     /// By number, all above `next`.
     held: VecDeque<Held<T>>,
     /// Numbers that were passed without a packet.
@@ -57,15 +59,16 @@ struct Held<T> {
 impl<T> Reorder<T> {
     /// Nothing held; the first packet passes whatever its number.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, next: None, held: VecDeque::new(), missing: 0 }
+        Self { limits, next: None, any: false, held: VecDeque::new(), missing: 0 }
     }
 
     /// Takes the number of a packet; `hold` makes what is kept if it has to wait.
     pub fn offer(&mut self, now: Instant, seq: u64, hold: impl FnOnce() -> T) -> Offered {
         match self.next {
             Some(next) if seq < next => return Offered::Dropped,
-            Some(next) if seq > next => {}
+            Some(next) if seq > next && !self.any => {}
             _ => {
+                self.any = false;
                 self.next = seq.checked_add(1);
                 return Offered::Next;
             }
@@ -101,9 +104,17 @@ impl<T> Reorder<T> {
     /// Everything below this number has passed another way, or never will.
     pub fn skip_to(&mut self, seq: u64) {
         self.next = self.next.max(Some(seq));
+        self.any = false;
         while self.held.front().is_some_and(|held| held.seq < seq) {
             self.held.pop_front();
         }
+    }
+
+    /// What is missing now will not come, and what was held for it is dropped: the next packet passes, whatever its number,
+    /// unless it would be a step back.
+    pub fn skip(&mut self) {
+        self.any = true;
+        self.held.clear();
     }
 
     /// Numbers that were passed without a packet.
@@ -182,6 +193,16 @@ mod tests {
         assert_eq!(scene.passes(&[16]), [12, 13, 14, 15, 16], "the fifth makes them pass the gap");
         assert_eq!(scene.passes(&[1_000_000, u64::MAX]), []);
         assert_eq!(scene.order.held.len(), 2);
+    }
+
+    #[test]
+    fn after_a_skip_any_number_passes_that_is_no_step_back() {
+        let mut scene = Scene::new();
+        scene.order.skip();
+        assert_eq!(scene.passes(&[10, 11, 13]), [10, 11]);
+        scene.order.skip();
+        assert_eq!(scene.passes(&[9, 11, 13, 12]), [13], "nothing that came before, be it late or twice");
+        assert_eq!(scene.passes(&[15, 14]), [14, 15], "and then the order counts again");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who may do what is decided elsewhere; this is how it is asked.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use whipstitch_stream::StreamKey;
 
@@ -24,6 +25,8 @@ pub enum Verdict {
     Unknown,
     /// A known one that does not carry this right.
     Forbidden,
+    /// Too many that nobody knows came from there; after this time another is looked at.
+    TooOften(Duration),
 }
 
 /// Decides. Depends on who asks and on the configuration, never on which streams exist.

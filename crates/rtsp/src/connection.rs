@@ -5,32 +5,33 @@
 //! waits for its answer or a response finds no room, so a client that asks and does not listen waits for itself; nor while
 //! what it sends as a publisher finds no room on the way to its worker.
 
+mod out;
 mod playing;
 mod recording;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rtsp_types::StatusCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use whipstitch_media::Kind;
 use whipstitch_stream::{CloseReason, StreamKey};
 
+use self::out::Out;
 use self::playing::Playing;
 use self::recording::Recording;
 use crate::machine::{Announcement, Answer, Begins, ChosenWay, Effect, Facts, Machine, Question, Refusal, SetUp, Step};
 use crate::queue::{Chunk, Outgoing, queue};
 use crate::random;
 use crate::server::Shared;
-use crate::udp;
+use crate::udp::SILENCE;
 use crate::wire::{Decoder, Item};
 
 /// What may wait to be written before no more is taken from anywhere: two of the largest reads of a socket.
@@ -50,7 +51,16 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
     let Ok(local) = stream.local_addr() else { return };
     // Responses and packets are written when they are there: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
+    talk(stream.into_split(), (canonical(local), canonical(peer)), shared, stopped).await;
+}
+
+/// Serves whoever is at the other end of these bytes. `ends`: our address and the client's.
+async fn talk(
+    (reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    (local, peer): (SocketAddr, SocketAddr),
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
     let facts = Facts { peer, nonce: random::text(), access: Arc::clone(&shared.access) };
     let (media, chunks) = queue();
     let (ends, ended) = mpsc::channel(8);
@@ -70,6 +80,15 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
         closing: false,
     };
     connection.run(reader, writer, chunks, ended, stopped).await;
+}
+
+/// An IPv4 address as such, also where the listener is one of IPv6: clients name it so.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // With its scope.
+        IpAddr::V6(_) => address,
+    }
 }
 
 struct Connection {
@@ -101,44 +120,11 @@ enum After {
     Begin(String),
 }
 
-/// What waits to be written.
-#[derive(Default)]
-struct Out {
-    bytes: Vec<u8>,
-    written: usize,
-    /// Since when nothing was taken, if something waits.
-    stuck: Option<Instant>,
-    /// Media in `bytes`: it counts as waiting until it is written.
-    chunks: Vec<Chunk>,
-}
-
-impl Out {
-    fn waiting(&self) -> &[u8] {
-        self.bytes.get(self.written..).unwrap_or_default()
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.stuck.get_or_insert_with(Instant::now);
-    }
-
-    fn wrote(&mut self, len: usize) {
-        self.written += len;
-        self.stuck = Some(Instant::now());
-        if self.waiting().is_empty() {
-            self.bytes.clear();
-            self.chunks.clear();
-            self.written = 0;
-            self.stuck = None;
-        }
-    }
-}
-
 impl Connection {
     async fn run(
         mut self,
-        mut reader: OwnedReadHalf,
-        mut writer: OwnedWriteHalf,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
         mut chunks: mpsc::Receiver<Chunk>,
         mut ended: mpsc::Receiver<String>,
         mut stopped: watch::Receiver<bool>,
@@ -148,10 +134,10 @@ impl Connection {
         let mut reason = CloseReason::ByPeer;
         loop {
             self.take_requests();
-            if self.closing && self.out.waiting().is_empty() {
+            if self.closing && self.out.waiting() == 0 {
                 break;
             }
-            let room = self.out.waiting().len() < WRITE_AHEAD;
+            let room = self.out.waiting() < WRITE_AHEAD;
             let asks = self.pending.is_some();
             let backed_up = self.recording.as_ref().is_some_and(Recording::is_backed_up);
             let may_read = !asks && room && !self.closing && !backed_up;
@@ -165,42 +151,49 @@ impl Connection {
                         self.decoder.push(bytes.get(..len).unwrap_or_default());
                     }
                 },
-                written = writer.write(self.out.waiting()), if !self.out.waiting().is_empty() => match written {
+                written = self.out.write(&mut writer), if self.out.waiting() > 0 => match written {
                     Ok(0) | Err(_) => break,
                     Ok(len) => self.out.wrote(len),
                 },
                 () = room_for(&self.recording), if backed_up => {}
                 answer = answer(&mut self.pending), if asks => self.answered(answer),
-                Some(chunk) = chunks.recv(), if may_send => {
-                    self.out.put(&chunk.frames);
-                    self.out.chunks.push(chunk);
-                },
+                Some(chunk) = chunks.recv(), if may_send => self.out.media(chunk),
                 Some(id) = ended.recv() => {
-                    // What it has said goodbye with is in the queue already.
-                    while let Ok(chunk) = chunks.try_recv() {
-                        self.out.put(&chunk.frames);
-                    }
+                    self.take_goodbyes(&mut chunks);
                     self.gone(&id);
                 }
-                _ = look.tick() => if let Some(because) = self.is_over() {
-                    reason = because;
-                    break;
-                },
-                _ = stopped.wait_for(|stopped| *stopped), if !self.closing => self.closing = true,
+                _ = look.tick() => {
+                    self.end_forgotten();
+                    if let Some(because) = self.is_over() {
+                        reason = because;
+                        break;
+                    }
+                }
+                _ = stopped.wait_for(|stopped| *stopped), if !self.closing => {
+                    self.take_goodbyes(&mut chunks);
+                    self.closing = true;
+                }
             }
         }
         let _ = writer.shutdown().await;
         for (_, playing) in self.playing.drain() {
-            playing.left_alone(&self.shared, reason);
+            playing.left_alone(reason);
         }
         if let Some(recording) = self.recording.take() {
             recording.end(&self.shared, reason);
         }
     }
 
+    /// What sessions that have ended said goodbye with is in the queue before anybody hears of their end.
+    fn take_goodbyes(&mut self, chunks: &mut mpsc::Receiver<Chunk>) {
+        while let Ok(chunk) = chunks.try_recv() {
+            self.out.media(chunk);
+        }
+    }
+
     /// Does what the client asks for, as far as one thing after the other can be done now.
     fn take_requests(&mut self) {
-        while self.pending.is_none() && !self.closing && self.out.waiting().len() < WRITE_AHEAD {
+        while self.pending.is_none() && !self.closing && self.out.waiting() < WRITE_AHEAD {
             match self.decoder.next() {
                 Ok(None) => break,
                 Ok(Some(Item::Frame(channel, packet))) => {
@@ -215,8 +208,7 @@ impl Connection {
                     }
                 }
                 Err(violation) => {
-                    let last = self.machine.violated(violation);
-                    self.out.put(&last);
+                    self.out.reply(self.machine.violated(violation));
                     self.closing = true;
                 }
             }
@@ -228,10 +220,10 @@ impl Connection {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Reply(reply) => self.out.put(&reply),
+            Step::Reply(reply) => self.out.reply(reply),
             Step::Do(effect, reply) => {
                 self.effect(effect);
-                self.out.put(&reply);
+                self.out.reply(reply);
             }
             Step::Ask(question) => self.find_out(question),
         }
@@ -246,13 +238,11 @@ impl Connection {
             }
             Effect::Pause(id) => {
                 if let Some(playing) = self.playing.get_mut(&id) {
-                    playing.pause(&self.shared);
+                    playing.pause();
                 }
             }
             Effect::End(id) => {
-                if let Some(playing) = self.playing.remove(&id) {
-                    playing.end(&self.shared, CloseReason::ByRequest);
-                }
+                self.end(&id, CloseReason::ByRequest);
                 if let Some(recording) = self.recording.take_if(|recording| recording.id == id) {
                     recording.end(&self.shared, CloseReason::ByRequest);
                 }
@@ -275,7 +265,7 @@ impl Connection {
                 let begun = match self.playing.get_mut(&session) {
                     Some(playing) => {
                         let way = (Arc::clone(&self.media), self.ends.clone());
-                        playing.play(&shared, &session, self.peer, way)
+                        playing.play(&session, self.peer, way)
                     }
                     None => Err(StatusCode::SessionNotFound),
                 };
@@ -300,13 +290,13 @@ impl Connection {
         track: Option<Kind>,
         way: ChosenWay,
     ) -> Result<SetUp, StatusCode> {
-        let ends = (self.local.ip(), self.peer.ip());
+        let ends = (self.local, self.peer);
         if let Some(id) = session {
             let playing = self.playing.get_mut(&id).ok_or(StatusCode::SessionNotFound)?;
-            return playing.set_up(&self.shared, id, track, way, ends);
+            return playing.set_up(id, track, way, ends);
         }
         let (id, mut playing) = (random::text(), Playing::reserve(&self.shared, stream)?);
-        let set_up = playing.set_up(&self.shared, id.clone(), track, way, ends)?;
+        let set_up = playing.set_up(id.clone(), track, way, ends)?;
         self.playing.insert(id, playing);
         Ok(set_up)
     }
@@ -331,12 +321,32 @@ impl Connection {
 
     fn answered(&mut self, answer: Answer) {
         let Some((_, after)) = self.pending.take() else { return };
-        let reply = self.machine.answered(answer);
-        self.out.put(&reply);
-        if let After::Begin(id) = after
-            && let Some(playing) = self.playing.get_mut(&id)
-        {
-            playing.begin();
+        let plays = matches!(answer, Answer::Playing(Ok(_)));
+        self.out.reply(self.machine.answered(answer));
+        let After::Begin(id) = after else { return };
+        match self.playing.get_mut(&id) {
+            Some(playing) if plays => playing.begin(),
+            // The client was told that it does not play; what it is to get once its worker comes to it would be a surprise.
+            Some(playing) if playing.has_not_begun() => {
+                self.machine.forget(&id);
+                self.end(&id, CloseReason::Idle);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, id: &str, reason: CloseReason) {
+        if let Some(playing) = self.playing.remove(id) {
+            playing.end(reason);
+        }
+    }
+
+    /// Sessions that send nothing through the connection and that the client has not spoken of for too long.
+    fn end_forgotten(&mut self) {
+        let forgotten = self.playing.iter().filter(|(_, playing)| playing.is_silent());
+        for id in forgotten.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.machine.forget(&id);
+            self.end(&id, CloseReason::Idle);
         }
     }
 
@@ -354,12 +364,12 @@ impl Connection {
     /// Whether the client is gone, as far as can be told.
     fn is_over(&self) -> Option<CloseReason> {
         // A publisher may read nothing of what it is told.
-        if self.recording.is_none() && self.out.stuck.is_some_and(|since| since.elapsed() >= STALLED) {
+        if self.recording.is_none() && self.out.stuck().is_some_and(|since| since.elapsed() >= STALLED) {
             return Some(CloseReason::Idle);
         }
-        // Whose packets are taken is there.
-        let taking = self.playing.values().any(Playing::is_interleaved);
-        (!taking && self.heard.elapsed() > udp::SILENCE).then_some(CloseReason::Idle)
+        // Whose packets are taken, or who sends reports over UDP, is there.
+        let is_there = self.playing.values().any(|playing| !playing.is_silent());
+        (!is_there && self.heard.elapsed() > SILENCE).then_some(CloseReason::Idle)
     }
 }
 
@@ -377,3 +387,6 @@ async fn answer(pending: &mut Option<(Pending, After)>) -> Answer {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

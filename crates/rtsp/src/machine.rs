@@ -223,7 +223,8 @@ impl Machine {
         if !request.header(&headers::ACCEPT).is_none_or(accepts_sdp) {
             return refuse(request, StatusCode::NotAcceptable);
         }
-        let uri = request.uri().unwrap_or_default();
+        // Players put the tracks behind it: without a query, behind which a track would be none.
+        let uri = request.uri().and_then(|uri| uri.split(['?', '#']).next()).unwrap_or_default();
         let base = if uri.ends_with('/') { uri.to_owned() } else { format!("{uri}/") };
         self.ask(request, Waiting::Described { base }, Question::Describe { stream })
     }
@@ -355,6 +356,12 @@ impl Machine {
             Verdict::Allowed if self.facts.access.serves(&target.stream) => Ok(target),
             Verdict::Allowed => Err(refuse(request, StatusCode::NotFound)),
             Verdict::Forbidden => Err(refuse(request, StatusCode::Forbidden)),
+            Verdict::TooOften(wait) => {
+                // RTSP has no 429 (RFC 2326 7.1.1); 12.31: whole seconds.
+                let reply = Reply::new(StatusCode::ServiceUnavailable, Some(&request.cseq));
+                let seconds = wait.as_secs_f64().ceil().max(1.0);
+                Err(Step::Reply(reply.header(headers::RETRY_AFTER, seconds.to_string()).empty()))
+            }
             Verdict::Unknown => {
                 let challenges = auth::challenges(nonce, credential.is_stale(nonce), here);
                 let reply = Reply::new(StatusCode::Unauthorized, Some(&request.cseq));

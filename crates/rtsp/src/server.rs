@@ -19,9 +19,13 @@ use whipstitch_stream::{Directory, StreamKey};
 use crate::access::Access;
 use crate::connection;
 use crate::target::control;
+use crate::udp::Pair;
 
 /// Connections at once unless the configuration says otherwise. Each costs a descriptor and up to 2.3 MiB while it is stalled.
 pub const CONNECTIONS: usize = 2000;
+
+/// Tracks over UDP at once, each with two sockets; who wants more is told to take TCP.
+const MAX_UDP_TRACKS: usize = 1000;
 
 /// How long a player of a stream that has just begun waits for the parameter sets (design.md 2.4).
 const DESCRIBE_WAIT: Duration = Duration::from_secs(5);
@@ -38,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) access: Arc<dyn Access>,
     draining: AtomicBool,
+    /// Places for tracks over UDP.
+    pub(crate) udp_tracks: Arc<Semaphore>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -63,8 +69,7 @@ impl Server {
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
-        let draining = AtomicBool::new(false);
-        let shared = Arc::new(Shared { plane, directory, access, draining, tasks: Mutex::default() });
+        let shared = Arc::new(Shared::new(plane, directory, access));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, connections, Arc::clone(&shared), stopped));
         Ok(Server { shared, local, stop, accepting })
@@ -118,6 +123,20 @@ async fn accept(listener: TcpListener, connections: usize, shared: Arc<Shared>, 
 }
 
 impl Shared {
+    pub(crate) fn new(plane: Plane, directory: Directory, access: Arc<dyn Access>) -> Shared {
+        let udp_tracks = Arc::new(Semaphore::new(MAX_UDP_TRACKS));
+        Shared { plane, directory, access, draining: AtomicBool::new(false), udp_tracks, tasks: Mutex::default() }
+    }
+
+    /// Sockets of ours for a track over UDP between these two `ends`, our address and the player's, and their ports; `None`
+    /// when there are no more.
+    pub(crate) fn bind(&self, ends: (SocketAddr, SocketAddr), to: (u16, u16)) -> Option<(Pair, (u16, u16))> {
+        let place = Arc::clone(&self.udp_tracks).try_acquire_owned().ok()?;
+        let pair = Pair::bind(ends, to, place).ok()?;
+        let ports = pair.ports().ok()?;
+        Some((pair, ports))
+    }
+
     /// Runs a task of the server, which waits for its end.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks();

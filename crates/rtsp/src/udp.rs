@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use whipstitch_media::Kind;
 use whipstitch_stream::PerKind;
@@ -37,23 +37,30 @@ pub(crate) struct Pair {
     rtcp: UdpSocket,
     /// The player's.
     to: (SocketAddr, SocketAddr),
+    /// Of those that a server has.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Pair {
-    /// Binds an even port and the next one. Within a runtime.
-    pub(crate) fn bind(local: IpAddr, to: (SocketAddr, SocketAddr)) -> io::Result<Pair> {
+    /// Binds an even port of `local`'s address and the next one, for a player at `peer` with these ports. Within a runtime.
+    pub(crate) fn bind(
+        (local, peer): (SocketAddr, SocketAddr),
+        ports: (u16, u16),
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<Pair> {
         let open = |port| {
-            let socket = std::net::UdpSocket::bind((local, port))?;
+            let socket = std::net::UdpSocket::bind(with_port(local, port))?;
             socket.set_nonblocking(true)?;
             UdpSocket::from_std(socket)
         };
+        let to = (with_port(peer, ports.0), with_port(peer, ports.1));
         for _ in 0..TRIES {
             let rtp = open(0)?;
             let port = rtp.local_addr()?.port();
             if port % 2 == 0
                 && let Ok(rtcp) = open(port + 1)
             {
-                return Ok(Pair { rtp, rtcp, to });
+                return Ok(Pair { rtp, rtcp, to, _place: place });
             }
         }
         Err(io::ErrorKind::AddrInUse.into())
@@ -63,6 +70,12 @@ impl Pair {
     pub(crate) fn ports(&self) -> io::Result<(u16, u16)> {
         Ok((self.rtp.local_addr()?.port(), self.rtcp.local_addr()?.port()))
     }
+}
+
+/// The same place, with the scope an address of IPv6 may have.
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 /// When somebody was heard of last; clones are the same.
@@ -82,7 +95,8 @@ impl Heard {
         self.at.fetch_max(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    fn silence(&self) -> Duration {
+    /// How long there has been none.
+    pub(crate) fn silence(&self) -> Duration {
         self.origin.elapsed().saturating_sub(Duration::from_millis(self.at.load(Ordering::Relaxed)))
     }
 }
@@ -123,7 +137,7 @@ pub(crate) async fn run(
 async fn send(sockets: &PerKind<Option<Pair>>, chunk: &[u8]) {
     for (channel, packet) in frames(chunk) {
         let (kind, is_rtcp) = carried(channel);
-        let Some(Pair { rtp, rtcp, to }) = &sockets[kind] else { continue };
+        let Some(Pair { rtp, rtcp, to, .. }) = &sockets[kind] else { continue };
         let (socket, to) = if is_rtcp { (rtcp, to.1) } else { (rtp, to.0) };
         // Errors are those of the player's end (RFC 1122 4.1.3.3), which may come back.
         let _ = socket.send_to(packet, to).await;
@@ -134,7 +148,7 @@ async fn send(sockets: &PerKind<Option<Pair>>, chunk: &[u8]) {
 async fn hear(sockets: &PerKind<Option<Pair>>, bytes: &mut [u8]) -> (Option<Kind>, usize) {
     poll_fn(|cx| {
         for (kind, pair) in sockets.iter() {
-            let Some(Pair { rtp, rtcp, to }) = pair else { continue };
+            let Some(Pair { rtp, rtcp, to, .. }) = pair else { continue };
             for (socket, to, reported) in [(rtp, to.0, None), (rtcp, to.1, Some(kind))] {
                 loop {
                     let mut buffer = ReadBuf::new(bytes);

@@ -5,9 +5,11 @@
 
 import { call, isStreamName, token } from './api.js';
 import { shownRate } from './stats.js';
-import { $, copyable, element, inWords, tokenForm } from './ui.js';
+import { $, copyable, element, inWords, needsToken, tokenForm } from './ui.js';
 
 const LOOK_EVERY_MS = 2000;
+/** Who is still typing need not be told yet. */
+const TYPING_MS = 300;
 
 const face = { state: 'loading', streams: [] };
 window.whipstitch = face;
@@ -25,7 +27,7 @@ async function look() {
   } catch (error) {
     face.streams = [];
     $('streams').replaceChildren();
-    if (error.status === 401 || error.status === 403) deny(error);
+    if (needsToken(error)) deny(error);
     else {
       face.state = 'unreachable';
       $('note').replaceChildren(inWords(error, 'see the list'));
@@ -102,16 +104,30 @@ function authorization() {
   return face.state === 'denied' ? ' -authorization TOKEN' : '';
 }
 
+let asking;
+
+/** A server may have other streams than that (`stream_names`), and says so to who may watch. */
+function askFor(name) {
+  clearTimeout(asking);
+  $('unserved').hidden = true;
+  asking = setTimeout(async () => {
+    const { status } = await call('HEAD', `/whep/${name}`).catch((error) => error);
+    if ($('name').value.trim() === name) $('unserved').hidden = status !== 404;
+  }, TYPING_MS);
+}
+
 function explain() {
   const name = $('name').value.trim();
   const legal = isStreamName(name);
   $('illegal').hidden = legal;
+  $('unserved').hidden = true;
   for (const kind of ['publish', 'watch']) {
     $(kind).toggleAttribute('aria-disabled', !legal);
     if (legal) $(kind).href = page(kind, name);
     else $(kind).removeAttribute('href');
   }
   if (!legal) return;
+  askFor(name);
   const whip = `${location.origin}/whip/${name}`;
   const auth = authorization();
   const encode = '-c:v libx264 -preset veryfast -tune zerolatency -profile:v baseline -pix_fmt yuv420p '

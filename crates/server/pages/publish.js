@@ -10,38 +10,25 @@
 //            bitrate, packets, lost, loss, limited}, audio: {…}}
 //   error    the last error, or null
 
-import { streamOfPage } from './api.js';
+import { NAMELESS, become as show, begin, face, readNow, stream, take } from './face.js';
 import { keep } from './keep.js';
-import { read, shown, shownRate } from './stats.js';
-import { $, element, endInWords, fill, inWords, tokenForm } from './ui.js';
+import { shown, shownRate } from './stats.js';
+import { $, element, endInWords, fill, inWords, needsToken, tokenForm } from './ui.js';
 import { CODECS, canSend, publish } from './whip.js';
 
-const READ_EVERY_MS = 1000;
 /** A browser begins small and finds out what the network takes; until then the network is not to blame. */
 const FINDING_OUT_MS = 10_000;
 
-const stream = streamOfPage();
 const settings = $('settings').elements;
 let media = null;
 let session = null;
-let reading;
 let control = null;
 let liveSince = 0;
-
-const face = {
-  state: 'idle',
-  error: null,
-  get pc() { return session?.pc ?? null; },
-  stats: () => (session ? read(session.pc, reading) : Promise.resolve(undefined)),
-};
-window.whipstitch = face;
 
 /** The one place that says where things stand; badge and table cannot disagree, and old figures do not stay. */
 function become(state, label, kind = 'quiet') {
   if (state === 'live' && face.state !== 'live') liveSince = performance.now();
-  face.state = state;
-  $('state').textContent = label;
-  $('state').className = `badge ${kind}`;
+  show(state, label, kind);
   fill($('numbers'), [['State', label]]);
   const running = ['asking', 'connecting', 'live', 'retrying'].includes(state);
   $('start').hidden = running;
@@ -122,9 +109,7 @@ async function start() {
 }
 
 function hear(news) {
-  session = news.session ?? null;
-  reading = undefined;
-  face.error = news.error ?? null;
+  session = take(news);
   switch (news.what) {
     case 'connecting':
       if (face.state !== 'retrying') become('connecting', 'connecting');
@@ -140,7 +125,7 @@ function hear(news) {
       );
       break;
     case 'final': {
-      const asks = news.error.status === 401 || news.error.status === 403;
+      const asks = needsToken(news.error);
       stop('failed', asks ? 'needs a token' : 'stopped');
       say(inWords(news.error, 'publish'), ...(asks ? [tokenForm(start)] : []));
       break;
@@ -153,7 +138,7 @@ function stop(state = 'stopped', label = 'stopped') {
   control?.abort();
   control = null;
   session?.close();
-  session = null;
+  session = take({ error: face.error });
   release();
   become(state, label, state === 'failed' ? 'warn' : 'quiet');
 }
@@ -173,15 +158,12 @@ function setMuted(muted) {
 
 async function look() {
   if (!session) return;
-  const pc = session.pc;
   if (session.connected && face.state !== 'live') {
     become('live', 'live', 'live');
     say();
   }
-  const now = await read(pc, reading);
-  if (pc !== session?.pc) return;
-  reading = now;
-  if (face.state === 'live') showNumbers(now);
+  const now = await readNow();
+  if (now && face.state === 'live') showNumbers(now);
 }
 
 function showNumbers({ rtt, video: picture, audio: sound }) {
@@ -272,8 +254,7 @@ $('mute').addEventListener('click', () => setMuted($('mute').getAttribute('aria-
 addEventListener('pagehide', () => { if (control) stop(); });
 
 if (stream) {
-  document.title = `Publish ${stream} · Whipstitch`;
-  $('title').textContent = `Publish ${stream}`;
+  begin(`Publish ${stream}`, look);
   $('watch').href = `/watch/${stream}${location.search.includes('token=') ? `?token=${encodeURIComponent(new URLSearchParams(location.search).get('token'))}` : ''}`;
   for (const option of settings.codec.options) {
     option.disabled = !(option.value in CODECS) || !canSend(option.value);
@@ -282,12 +263,11 @@ if (stream) {
   const auto = readOptions();
   showChoices();
   become('idle', 'not started');
-  setInterval(look, READ_EVERY_MS);
   if (!window.isSecureContext || !navigator.mediaDevices) tellWhyNoDevices();
   else listDevices();
   if (auto) start();
 } else {
   $('start').disabled = true;
-  face.state = 'failed';
-  say('This is no name of a stream: names are letters, digits and . _ -');
+  show('failed', 'stopped', 'warn');
+  say(NAMELESS);
 }

@@ -16,6 +16,11 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Whether another token is what would help. */
+export function needsToken(error) {
+  return error.status === 401 || error.status === 403;
+}
+
 /** What went wrong, in words, for someone who `verb`s ('watch', 'publish') a stream. */
 export function inWords(error, verb) {
   if (error instanceof Unreachable) return 'The server does not answer.';

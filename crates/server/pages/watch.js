@@ -10,46 +10,30 @@
 //            bitrate, packets, lost, loss, delay, behind, …}, audio: {energy, samples, …}}
 //   error    the last error, or null
 
-import { Refused, streamOfPage } from './api.js';
+import { Refused } from './api.js';
+import { NAMELESS, become, begin, face, readNow, stream, take } from './face.js';
 import { keep } from './keep.js';
 import { Ended } from './session.js';
-import { read, shown, shownRate } from './stats.js';
-import { $, codecsIn, element, endInWords, fill, inWords, tokenForm } from './ui.js';
+import { shown, shownRate } from './stats.js';
+import { $, codecsIn, element, endInWords, fill, inWords, needsToken, tokenForm } from './ui.js';
 import { watch, whyNoVideo } from './whep.js';
 
 /** Media that pauses longer than this has stopped: the publisher is gone or changing. */
 const STALLED_MS = 2500;
-const READ_EVERY_MS = 1000;
 const HIDE_CONTROLS_MS = 3000;
 /** Nothing of the stream can be played: the next publisher may send something else. */
 const PASSING = [422];
 /** How often a page that plays the sound alone asks whether it could play the picture, too. */
 const ASK_AGAIN_MS = 10_000;
 
-const stream = streamOfPage();
 const video = $('video');
 let session = null;
-let reading;
 let frames = { count: 0, at: 0 };
 /** Whether anything of the stream has been played since the page was opened. */
 let seen = false;
 /** What remains to be said while the stream plays. */
 let remark = [];
 let control = new AbortController();
-
-const face = {
-  state: 'connecting',
-  error: null,
-  get pc() { return session?.pc ?? null; },
-  stats: () => (session ? read(session.pc, reading) : Promise.resolve(undefined)),
-};
-window.whipstitch = face;
-
-function become(state, label, kind = 'quiet') {
-  face.state = state;
-  $('state').textContent = label;
-  $('state').className = `badge ${kind}`;
-}
 
 /** Says something over the picture; nothing takes it away. */
 function say(...parts) {
@@ -86,9 +70,7 @@ function play() {
 }
 
 function hear(news) {
-  session = news.session ?? null;
-  reading = undefined;
-  face.error = news.error ?? null;
+  session = take(news);
   switch (news.what) {
     case 'connecting':
       if (face.state !== 'waiting') become('connecting', 'connecting');
@@ -112,7 +94,7 @@ function hear(news) {
       break;
     }
     case 'final': {
-      const asks = news.error.status === 401 || news.error.status === 403;
+      const asks = needsToken(news.error);
       become('failed', asks ? 'needs a token' : 'stopped', 'warn');
       const again = element('button', { type: 'button' }, 'Try again');
       again.addEventListener('click', () => { say(); start(); });
@@ -153,10 +135,8 @@ function explainNoSound(of) {
 
 async function look() {
   if (!session?.connected) return;
-  const pc = session.pc;
-  const now = await read(pc, reading);
-  if (pc !== session?.pc) return;
-  reading = now;
+  const now = await readNow();
+  if (!now) return;
   const count = (now.video?.frames ?? 0) + (now.audio?.packets ?? 0);
   if (count > frames.count) {
     frames = { count, at: performance.now() };
@@ -248,13 +228,12 @@ addEventListener('pagehide', () => {
 addEventListener('pageshow', (event) => { if (event.persisted && stream) start(); });
 
 if (stream) {
-  document.title = `${stream} · Whipstitch`;
-  $('title').textContent = stream;
+  become('connecting', 'connecting');
+  begin(stream, look);
   video.muted = new URLSearchParams(location.search).get('muted') !== '0';
   start();
   wake();
-  setInterval(look, READ_EVERY_MS);
 } else {
   become('failed', 'stopped', 'warn');
-  say(paragraph('This is no name of a stream: names are letters, digits and . _ -'));
+  say(paragraph(NAMELESS));
 }

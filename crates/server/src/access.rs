@@ -46,17 +46,48 @@ pub enum SessionAuth {
     /// The session URL.
     #[default]
     Capability,
-    /// What the POST needed. Players that send no `Authorization` along then cannot end their sessions.
+    /// What the POST needed, shown by the same subject, or the owner's token. Players that send no `Authorization` along then
+    /// cannot end their sessions.
     Token,
 }
 
-/// The answer, and the name of the listed token that came.
+/// The answer, and who was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The answer.
     pub decision: Decision,
-    /// For the log.
-    pub token: Option<Arc<str>>,
+    /// Whose token came; `None` when no token did, none was looked at, or it is nobody's.
+    pub subject: Option<Subject>,
+}
+
+/// Whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Of who started the server: `--token`.
+    Owner,
+    /// Of who may read the data directory.
+    Admin,
+    /// Of the list, by its name: tokens of one name are one subject's.
+    Listed(Arc<str>),
+}
+
+impl Subject {
+    /// What it is called; no two are called the same, since a name in the list has no slash.
+    pub(crate) fn name(&self) -> Arc<str> {
+        match self {
+            Self::Owner => "/owner".into(),
+            Self::Admin => "/admin".into(),
+            Self::Listed(name) => name.clone(),
+        }
+    }
+
+    /// What the log calls a token of the list.
+    pub(crate) fn listed(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Listed(name) => Some(name.clone()),
+            Self::Owner | Self::Admin => None,
+        }
+    }
 }
 
 /// The answer.
@@ -111,7 +142,7 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, right: Right, stream: Option<&StreamKey>, caller: &Caller<'_>, now: SystemTime) -> Verdict {
         let open = self.is_open(right, caller);
-        let decision = |decision| Verdict { decision, token: None };
+        let decision = |decision| Verdict { decision, subject: None };
         // Some players send `Bearer undefined` to servers that ask for nothing.
         if open && !self.needs_token() {
             return decision(Decision::Allowed);
@@ -158,9 +189,9 @@ impl Policy {
     ) -> Verdict {
         let local = peer.to_canonical().is_loopback();
         match (self.is_open_to(right, local), shows) {
-            (true, _) if !self.needs_token() => Verdict { decision: Decision::Allowed, token: None },
-            (true, None) => Verdict { decision: Decision::Allowed, token: None },
-            (false, None) => Verdict { decision: Decision::Missing, token: None },
+            (true, _) if !self.needs_token() => Verdict { decision: Decision::Allowed, subject: None },
+            (true, None) => Verdict { decision: Decision::Allowed, subject: None },
+            (false, None) => Verdict { decision: Decision::Missing, subject: None },
             (_, Some(shows)) => self.judge(right, Some(stream), shows, now),
         }
     }
@@ -184,7 +215,12 @@ impl Policy {
             (_, Some(_), ..) | (_, _, true, _) => Decision::Insufficient,
             _ => Decision::Wrong,
         };
-        Verdict { decision, token: listed.filter(|_| !owner).map(|listed| listed.name.clone()) }
+        let subject = match (owner, listed) {
+            (true, _) => Some(Subject::Owner),
+            (_, Some(listed)) => Some(Subject::Listed(listed.name.clone())),
+            _ => admin.then_some(Subject::Admin),
+        };
+        Verdict { decision, subject }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+mod guesses;
 pub mod http;
 pub mod ice_servers;
 pub mod logging;

@@ -2,6 +2,7 @@
 //! short (about a millisecond of CPU) and block; `http` makes them off its own threads.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use whipstitch_stream::{SessionId, StreamKey};
 
@@ -29,6 +30,8 @@ pub trait Media: Send + Sync + 'static {
     fn delete(&self, role: Role, stream: &StreamKey, resource: &str) -> Result<(), NotFound>;
 
     fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool;
+
+    fn subject(&self, role: Role, stream: &StreamKey, resource: &str) -> Option<Arc<str>>;
 
     fn close_publisher(&self, stream: &StreamKey) -> bool;
 
@@ -75,6 +78,10 @@ impl Media for Gateway {
 
     fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
         self.exists(role, stream, resource)
+    }
+
+    fn subject(&self, role: Role, stream: &StreamKey, resource: &str) -> Option<Arc<str>> {
+        self.subject(role, stream, resource)
     }
 
     fn close_publisher(&self, stream: &StreamKey) -> bool {

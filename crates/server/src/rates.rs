@@ -61,6 +61,19 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
+    /// Whether there is a token, without taking it.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take) has them.
+    pub(crate) fn look(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        if self.rate.per_second == 0 {
+            return Ok(());
+        }
+        let is_full = self.full_at.len() >= self.most;
+        let mut full_at = self.full_at.get(key).copied().unwrap_or(if is_full { self.shared } else { now });
+        self.rate.take(&mut full_at, now)
+    }
+
     /// Forgets the buckets that are full, where a new one may not fit. Each sweep of a growing table is paid for by the
     /// entries that came since the last.
     fn make_room(&mut self, key: &K, now: Instant) {
@@ -118,6 +131,8 @@ mod tests {
         assert_eq!(wait, Duration::from_millis(70));
         let then = start + Duration::from_millis(30) + wait;
         assert!(rates.take(1, then - Duration::from_nanos(1)).is_err());
+        assert!(rates.look(&1, then - Duration::from_nanos(1)).is_err());
+        assert!((0..3).all(|_| rates.look(&1, then).is_ok()), "to look costs nothing");
         assert!(rates.take(1, then).is_ok());
         assert!(rates.take(1, then).is_err(), "one, and asking too early has cost nothing");
     }

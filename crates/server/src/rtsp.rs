@@ -1,13 +1,15 @@
 //! RTSP's part of the joints: its questions of access are answered by the rules that HTTP has.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use whipstitch_rtsp::{Access, Proof, Right, Verdict};
 use whipstitch_stream::StreamKey;
 
 use crate::access::{self, Decision, Policy};
 use crate::credentials::Token;
+use crate::guesses::Guesses;
 use crate::patterns::Pattern;
 
 /// The rules, as RTSP asks for them.
@@ -15,6 +17,8 @@ pub(crate) struct Guard {
     pub(crate) policy: Policy,
     /// The names streams may have; empty is all.
     pub(crate) stream_names: Vec<Pattern>,
+    /// Who tries tokens, here and over HTTP.
+    pub(crate) guesses: Arc<Guesses>,
 }
 
 impl Access for Guard {
@@ -25,7 +29,11 @@ impl Access for Guard {
         };
         let shows = proof.map(|proof| move |token: &Token| proof.of(token.reveal()));
         let shows = shows.as_ref().map(|shows| shows as &dyn Fn(&Token) -> bool);
-        match self.policy.decide_for(right, stream, peer, shows, SystemTime::now()).decision {
+        let verdict = self.policy.decide_for(right, stream, peer, shows, SystemTime::now());
+        if let Err(wait) = self.guesses.pass(peer, &verdict, Instant::now()) {
+            return Verdict::TooOften(wait);
+        }
+        match verdict.decision {
             Decision::Allowed => Verdict::Allowed,
             Decision::Insufficient => Verdict::Forbidden,
             Decision::Missing | Decision::Wrong | Decision::Expired | Decision::Malformed => Verdict::Unknown,
@@ -43,7 +51,8 @@ mod tests {
 
     fn guard(token: Option<&str>, open_publish: bool) -> Guard {
         let token = token.map(|text| Token::parse(text).unwrap());
-        Guard { policy: Policy { token, open_publish, ..Policy::default() }, stream_names: Vec::new() }
+        let policy = Policy { token, open_publish, ..Policy::default() };
+        Guard { policy, stream_names: Vec::new(), guesses: Arc::default() }
     }
 
     #[test]

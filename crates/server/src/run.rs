@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::announce;
 use crate::candidates::{self, Announcer};
 use crate::config::{Config, RtpInput};
 use crate::credentials;
+use crate::guesses::{GUESSES, Guesses};
 use crate::http::connection::Bounds;
 use crate::http::cors::Origins;
 use crate::http::{self, Settings, State};
@@ -126,13 +127,14 @@ impl Server {
         let rtc = gateway.local_addrs().to_vec();
 
         let (policy, admin) = policy(&config);
-        let rtsp = start_rtsp(&config, &gateway, &policy).await?;
+        let guesses = Arc::new(Guesses::new(GUESSES, Instant::now()));
+        let rtsp = start_rtsp(&config, &gateway, &policy, &guesses).await?;
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
         // The configuration has been judged: the range holds a block.
         let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok()).unwrap_or_else(Ports::none);
         let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
         let configured = configured(&config, &inputs)?;
-        let settings = settings(&config, &gateway, inputs);
+        let settings = settings(&config, &gateway, inputs, guesses);
         let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
@@ -189,9 +191,15 @@ impl Server {
     }
 }
 
-async fn start_rtsp(config: &Config, gateway: &Gateway, policy: &Policy) -> Result<Option<Rtsp>, StartError> {
+async fn start_rtsp(
+    config: &Config,
+    gateway: &Gateway,
+    policy: &Policy,
+    guesses: &Arc<Guesses>,
+) -> Result<Option<Rtsp>, StartError> {
     let Some(address) = config.rtsp else { return Ok(None) };
-    let guard = Guard { policy: policy.clone(), stream_names: config.stream_names.clone() };
+    let (stream_names, guesses) = (config.stream_names.clone(), Arc::clone(guesses));
+    let guard = Guard { policy: policy.clone(), stream_names, guesses };
     let (plane, directory) = (gateway.plane().clone(), gateway.directory().clone());
     let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard), config.limits.rtsp_connections).await;
     rtsp.map(Some).map_err(|source| StartError::Rtsp { address, source })
@@ -234,7 +242,7 @@ fn configured(config: &Config, inputs: &Inputs) -> Result<Vec<Configured>, Start
 }
 
 /// What HTTP needs to know.
-fn settings(config: &Config, gateway: &Gateway, inputs: Inputs) -> Settings {
+fn settings(config: &Config, gateway: &Gateway, inputs: Inputs, guesses: Arc<Guesses>) -> Settings {
     let ports = Some(inputs.ports()).filter(|ports| ports.can_lease()).cloned();
     Settings {
         legs: ports.map(|ports| Legs::new(gateway.plane().clone(), gateway.directory().clone(), ports)),
@@ -245,6 +253,7 @@ fn settings(config: &Config, gateway: &Gateway, inputs: Inputs) -> Settings {
         trusted: Trusted::new(config.trusted_proxies.clone()),
         requests: config.limits.requests,
         session: config.limits.session,
+        guesses,
     }
 }
 

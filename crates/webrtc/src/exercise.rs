@@ -125,6 +125,7 @@ impl Host {
             session,
             role,
             stream: stream.clone(),
+            subject: None,
             worker: 0,
             ending: ending.clone(),
             ice: None,

@@ -208,6 +208,7 @@ impl Gateway {
             session: new.session,
             role: new.http_role,
             stream: new.join.stream.clone(),
+            subject: new.join.subject.clone(),
             worker: new.worker,
             ending: ending.clone(),
             ice: Some(Ice {
@@ -275,6 +276,11 @@ impl Gateway {
     /// True while a session URL leads to a session.
     pub fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
         matches!(self.shared.register.find(role, stream, resource), Some(Some(_)))
+    }
+
+    /// Who asked for a live session; `None` if that was nobody in particular.
+    pub fn subject(&self, role: Role, stream: &StreamKey, resource: &str) -> Option<Arc<str>> {
+        self.shared.register.find(role, stream, resource)??.subject
     }
 
     /// Ends whoever publishes under this name. False when nobody does.

@@ -1,6 +1,6 @@
 //! A session of a player: what it has set up, and its reader on a worker once it plays.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,19 +17,22 @@ use crate::random;
 use crate::reader::{Reader, ReaderConfig, TrackConfig};
 use crate::reports::Reports;
 use crate::server::Shared;
-use crate::udp::{self, Heard, Pair};
+use crate::udp::{self, Heard, Pair, SILENCE};
 
 /// A worker that has not begun by then is not going to.
 const BEGINS: Duration = Duration::from_secs(5);
 
-/// One session.
+/// One session. When it is dropped, its reader ends.
 pub(super) struct Playing {
+    shared: Arc<Shared>,
     session: SessionId,
     stream: StreamKey,
     /// Goes to the reader.
     slot: Option<SubscriberSlot>,
     tracks: PerKind<Option<Plan>>,
     sockets: PerKind<Option<Pair>>,
+    /// Signs of life: requests that name it, and over UDP whatever comes.
+    heard: Heard,
     running: Option<Running>,
 }
 
@@ -46,8 +49,9 @@ struct Running {
     worker: usize,
     ending: Ending,
     paused: bool,
-    /// Over UDP: signs of life.
-    heard: Option<Heard>,
+    is_udp: bool,
+    /// A response to PLAY has said so.
+    has_begun: bool,
     /// Over UDP: not told yet that it may begin.
     begin: Option<oneshot::Sender<()>>,
     /// In the connection: the way of the player's reports.
@@ -59,7 +63,7 @@ pub(super) type Begun = Result<Option<oneshot::Receiver<Vec<First>>>, StatusCode
 
 impl Playing {
     /// Takes a place on the stream.
-    pub(super) fn reserve(shared: &Shared, stream: StreamKey) -> Result<Playing, StatusCode> {
+    pub(super) fn reserve(shared: &Arc<Shared>, stream: StreamKey) -> Result<Playing, StatusCode> {
         if shared.is_draining() {
             return Err(StatusCode::ServiceUnavailable);
         }
@@ -69,22 +73,23 @@ impl Playing {
         let slot = shared.directory.reserve_subscriber(&stream, session);
         let slot = Some(slot.map_err(|_| StatusCode::ServiceUnavailable)?);
         let (tracks, sockets) = (PerKind::default(), PerKind::default());
-        Ok(Playing { session, stream, slot, tracks, sockets, running: None })
+        let (shared, heard) = (Arc::clone(shared), Heard::now());
+        Ok(Playing { shared, session, stream, slot, tracks, sockets, heard, running: None })
     }
 
     /// Sets a track up, or up again. `ends`: our address and the player's.
     pub(super) fn set_up(
         &mut self,
-        shared: &Shared,
         id: String,
         track: Option<Kind>,
         way: ChosenWay,
-        ends: (IpAddr, IpAddr),
+        ends: (SocketAddr, SocketAddr),
     ) -> Result<SetUp, StatusCode> {
         if self.running.is_some() {
             return Err(StatusCode::MethodNotValidInThisState);
         }
-        let tracks = shared.directory.live_tracks(&self.stream).ok_or(StatusCode::NotFound)?;
+        self.heard.touch();
+        let tracks = self.shared.directory.live_tracks(&self.stream).ok_or(StatusCode::NotFound)?;
         let kind = match (track, &tracks.audio, &tracks.video) {
             (Some(kind), ..) => kind,
             (None, Some(_), None) => Kind::Audio,
@@ -92,14 +97,13 @@ impl Playing {
             (None, ..) => return Err(StatusCode::AggregateOperationNotAllowed),
         };
         let codec = tracks.get(kind).ok_or(StatusCode::NotFound)?.codec;
-        let (local, peer) = ends;
+        // It is set up anew: what it had is let go of, also when it goes another way from now on.
+        (self.tracks[kind], self.sockets[kind]) = (None, None);
         let ports = match way {
             ChosenWay::Interleaved(..) => None,
             ChosenWay::Udp(rtp, rtcp) => {
-                let to = (SocketAddr::new(peer, rtp), SocketAddr::new(peer, rtcp));
                 // No ports: TCP may do (protocol.md 13.2).
-                let pair = Pair::bind(local, to).map_err(|_| StatusCode::UnsupportedTransport)?;
-                let ports = pair.ports().map_err(|_| StatusCode::UnsupportedTransport)?;
+                let (pair, ports) = self.shared.bind(ends, (rtp, rtcp)).ok_or(StatusCode::UnsupportedTransport)?;
                 self.sockets[kind] = Some(pair);
                 Some(ports)
             }
@@ -110,16 +114,12 @@ impl Playing {
     }
 
     /// Begins, or goes on after a pause. `way`: the connection's queue, and where the reader says that it is gone.
-    pub(super) fn play(
-        &mut self,
-        shared: &Arc<Shared>,
-        id: &str,
-        peer: SocketAddr,
-        way: (Arc<Outgoing>, mpsc::Sender<String>),
-    ) -> Begun {
+    pub(super) fn play(&mut self, id: &str, peer: SocketAddr, way: (Arc<Outgoing>, mpsc::Sender<String>)) -> Begun {
+        self.heard.touch();
+        let shared = Arc::clone(&self.shared);
         if let Some(running) = &mut self.running {
-            running.paused = false;
             let told = shared.plane.tell(running.worker, self.session, PeerCommand::Resume);
+            running.paused &= told.is_err();
             return told.map(|()| None).map_err(|_| StatusCode::ServiceUnavailable);
         }
         let live = shared.directory.live_tracks(&self.stream).ok_or(StatusCode::NotFound)?;
@@ -156,37 +156,45 @@ impl Playing {
         let added = shared.plane.add(worker, reader, None, ending.clone());
         added.map_err(|_| StatusCode::ServiceUnavailable)?;
         let reports = Reports::new(shared.plane.clone(), worker, self.session);
-        let (mut heard, mut begin, mut reported) = (None, None, None);
+        let (mut begin, mut reported) = (None, None);
         if let Some(chunks) = udp {
             let (go, gone) = oneshot::channel();
-            let alive = Heard::now();
-            let (shared, session, ending) = (Arc::clone(shared), self.session, ending.clone());
+            let (shared, session, ending) = (Arc::clone(&shared), self.session, ending.clone());
             let tasks = Arc::clone(&shared);
             let silent = move || {
                 shared.plane.end(worker, session, &ending, CloseReason::Idle);
             };
             let sockets = std::mem::take(&mut self.sockets);
-            tasks.spawn(udp::run(sockets, chunks, gone, alive.clone(), reports, silent));
-            (heard, begin) = (Some(alive), Some(go));
+            tasks.spawn(udp::run(sockets, chunks, gone, self.heard.clone(), reports, silent));
+            begin = Some(go);
         } else {
             reported = Some(reports);
         }
-        self.running = Some(Running { worker, ending, paused: false, heard, begin, reports: reported });
+        let (paused, has_begun) = (false, false);
+        self.running = Some(Running { worker, ending, paused, is_udp, has_begun, begin, reports: reported });
         Ok(Some(begins))
     }
 
     /// The response that speaks of its packets is on its way before them.
     pub(super) fn begin(&mut self) {
-        if let Some(begin) = self.running.as_mut().and_then(|running| running.begin.take()) {
+        let Some(running) = &mut self.running else { return };
+        running.has_begun = true;
+        if let Some(begin) = running.begin.take() {
             let _ = begin.send(());
         }
     }
 
-    pub(super) fn pause(&mut self, shared: &Shared) {
+    /// Whether a reader is on its way to a worker that nobody was told of.
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.has_begun)
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.heard.touch();
         if let Some(running) = &mut self.running {
             running.paused = true;
             // A worker too far behind goes on, and the player throws away what it gets.
-            let _ = shared.plane.tell(running.worker, self.session, PeerCommand::Pause);
+            let _ = self.shared.plane.tell(running.worker, self.session, PeerCommand::Pause);
         }
     }
 
@@ -203,27 +211,37 @@ impl Playing {
 
     /// There is a sign of life.
     pub(super) fn touch(&self) {
-        if let Some(heard) = self.running.as_ref().and_then(|running| running.heard.as_ref()) {
-            heard.touch();
-        }
+        self.heard.touch();
     }
 
-    /// Whether packets go through the connection now.
-    pub(super) fn is_interleaved(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.heard.is_none() && !running.paused)
+    /// Whether nothing shows that the player is there: no packets that go through the connection now, and no sign of life
+    /// for its time.
+    pub(super) fn is_silent(&self) -> bool {
+        let is_taking = self.running.as_ref().is_some_and(|running| !running.is_udp && !running.paused);
+        !is_taking && self.heard.silence() > SILENCE
     }
 
-    pub(super) fn end(self, shared: &Shared, reason: CloseReason) {
-        if let Some(Running { worker, ending, .. }) = self.running {
-            shared.plane.end(worker, self.session, &ending, reason);
-        }
+    pub(super) fn end(mut self, reason: CloseReason) {
+        self.end_now(reason);
     }
 
     /// Its connection is closed. Packets over UDP go on until nobody has been heard of for too long (protocol.md 13.5).
-    pub(super) fn left_alone(self, shared: &Shared, reason: CloseReason) {
-        if self.running.as_ref().is_none_or(|running| running.heard.is_none()) {
-            self.end(shared, reason);
+    pub(super) fn left_alone(mut self, reason: CloseReason) {
+        if self.running.take_if(|running| running.is_udp).is_none() {
+            self.end_now(reason);
         }
+    }
+
+    fn end_now(&mut self, reason: CloseReason) {
+        if let Some(Running { worker, ending, .. }) = self.running.take() {
+            self.shared.plane.end(worker, self.session, &ending, reason);
+        }
+    }
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        self.end_now(CloseReason::ByPeer);
     }
 }
 

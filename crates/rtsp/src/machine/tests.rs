@@ -9,6 +9,7 @@ struct Rules;
 impl Access for Rules {
     fn judge(&self, _: Right, stream: &StreamKey, _: IpAddr, proof: Option<&Proof<'_>>) -> Verdict {
         match (stream.as_str(), proof) {
+            ("guessed", _) => Verdict::TooOften(std::time::Duration::from_millis(1200)),
             ("shut" | "gone", None) => Verdict::Unknown,
             ("shut" | "gone", Some(proof)) if proof.of("weak") => Verdict::Forbidden,
             ("shut" | "gone", Some(proof)) if !proof.of("secret") => Verdict::Unknown,
@@ -142,6 +143,8 @@ fn a_description_says_where_its_tracks_are() {
         ("rtsp://h:8554/live/open", "rtsp://h:8554/live/open/"),
         ("rtsp://h/open/", "rtsp://h/open/"),
         ("rtsp://[::1]:8554/open", "rtsp://[::1]:8554/open/"),
+        // A track stands behind it, and a query would swallow that.
+        ("rtsp://h/live/open?key=a/b", "rtsp://h/live/open/"),
     ] {
         let reply = scene.send(&format!("DESCRIBE {uri}"), "Accept: application/sdp\r\n");
         assert!(reply.starts_with("200 ") && reply.ends_with("||v=0|"), "{reply}");
@@ -276,6 +279,12 @@ fn who_shows_nothing_of_use_is_asked_in_two_lines_whether_the_stream_is_there_or
         "Authorization: Digest username=\"u\", realm=\"whipstitch\", nonce=\"old\", uri=\"rtsp://h/live/shut\", response=\"0\"\r\n",
     );
     assert!(stale.contains("nonce=\"n\", stale=true|"), "{stale}");
+}
+
+#[test]
+fn who_guesses_is_told_to_wait() {
+    let reply = Scene::new().send("DESCRIBE rtsp://h/live/guessed", "");
+    assert!(reply.starts_with("503 ") && reply.contains("|Retry-After: 2|"), "{reply}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) enum Error {
     Denied { decision: Decision, hint: &'static str, token: Option<Arc<str>> },
     /// A web page that may not use this server.
     ForeignOrigin,
-    /// Too many requests of this client, or to this session.
+    /// Too many requests of this client, or to this session, or too many wrong tokens from its address.
     TooMany { retry_after: Duration },
     /// The server is about to stop.
     Draining,
@@ -164,7 +164,9 @@ impl Error {
             Self::Method { .. } => "this URL has no such method",
             Self::Denied { decision, hint, .. } => return denied(*decision, hint),
             Self::ForeignOrigin => "web pages of that origin may not use this server",
-            Self::TooMany { .. } => "too many requests; wait for the seconds of Retry-After",
+            Self::TooMany { .. } => {
+                "too many requests, or wrong tokens, from here; wait for the seconds of Retry-After"
+            }
             Self::Draining => "the server is stopping",
             Self::Overloaded | Self::Fragment(PatchRefusal::Busy { .. }) => "the server is too busy",
             Self::Offer(Refusal::Busy { .. }) => "the server has no room for another session now",

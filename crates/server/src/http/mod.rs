@@ -46,8 +46,9 @@ use tracing::{debug, info, warn};
 use whipstitch_ffmpeg::Legs;
 use whipstitch_stream::StreamKey;
 
-use crate::access::{Decision, Policy, Right};
+use crate::access::{Decision, Policy, Right, Subject};
 use crate::candidates::Announcer;
+use crate::guesses::Guesses;
 use crate::ice_servers::IceServer;
 use crate::logging::Brake;
 use crate::media::{Media, Role};
@@ -97,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) requests: Rate,
     /// PATCH of one session.
     pub(crate) session: Rate,
+    /// Who tries tokens.
+    pub(crate) guesses: Arc<Guesses>,
     /// Who hands streams to programs on this machine as plain RTP.
     pub(crate) legs: Option<Legs>,
     /// Who takes plain RTP.
@@ -147,26 +150,31 @@ impl State {
 
     /// Access where no stream is named, or the error that says why not.
     fn allow(&self, right: Right, request: &Request) -> Result<(), Error> {
-        self.allow_on(right, None, request)
+        self.allow_on(right, None, request).map(drop)
     }
 
     /// Access to the stream that a request names (`None` when its name is illegal, which is said later). A stream that
-    /// cannot be is not found, by those who may know.
-    fn allow_on(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<(), Error> {
+    /// cannot be is not found, by those who may know. Tells whose token let it in, if one did.
+    fn allow_on(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<Option<Subject>, Error> {
         if self.0.settings.origins.refuse(request.method(), request.headers(), request.caller().authority) {
             return Err(Error::ForeignOrigin);
         }
-        self.decide(right, stream, request)?;
+        let subject = self.decide(right, stream, request)?;
         let names = &self.0.settings.stream_names;
         let may_be = |stream: &StreamKey| names.is_empty() || names.iter().any(|name| name.matches(stream.as_str()));
-        if stream.is_none_or(may_be) { Ok(()) } else { Err(Error::NoSuch("no stream has such a name here")) }
+        if stream.is_none_or(may_be) { Ok(subject) } else { Err(Error::NoSuch("no stream has such a name here")) }
     }
 
-    fn decide(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<(), Error> {
+    fn decide(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<Option<Subject>, Error> {
         let verdict = self.0.policy.decide(right, stream, &request.caller(), SystemTime::now());
+        let passed = self.0.settings.guesses.pass(request.client(), &verdict, throttle::now());
+        passed.map_err(|retry_after| Error::TooMany { retry_after })?;
         match verdict.decision {
-            Decision::Allowed => Ok(()),
-            decision => Err(Error::Denied { decision, hint: self.hint(right), token: verdict.token }),
+            Decision::Allowed => Ok(verdict.subject),
+            decision => {
+                let token = verdict.subject.and_then(|subject| subject.listed());
+                Err(Error::Denied { decision, hint: self.hint(right), token })
+            }
         }
     }
 

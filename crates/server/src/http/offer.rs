@@ -1,5 +1,6 @@
 //! POST of an offer, the same for both protocols: read it in the order of checks, ask the media plane, answer 201.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::http::header::{self, HeaderValue};
@@ -10,8 +11,8 @@ use whipstitch_stream::StreamKey;
 use super::error::Error;
 use super::request::Request;
 use super::{Mount, State, Takes, options, plain};
-use crate::access::Right;
-use crate::media::{Accepted, Join, Role};
+use crate::access::{Right, Subject};
+use crate::media::{Accepted, Join, Media, Role};
 
 /// What a POST takes.
 pub(super) static OFFER: Takes = Takes { field: "accept-post", media_type: "application/sdp" };
@@ -38,7 +39,7 @@ pub(super) fn endpoint_options(
 }
 
 /// Access to the stream that a request to an endpoint names.
-pub(super) fn enter(mount: &Mount, state: &State, right: Right, request: &Request) -> Result<(), Error> {
+pub(super) fn enter(mount: &Mount, state: &State, right: Right, request: &Request) -> Result<Option<Subject>, Error> {
     state.allow_on(right, mount.named(request).as_ref(), request)
 }
 
@@ -54,8 +55,13 @@ fn tell_of_ice_servers(state: &State, headers: &mut HeaderMap) -> Result<(), Err
     Ok(())
 }
 
-/// Accepts the offer of a request that has access.
-pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -> Result<Response, Error> {
+/// Accepts the offer of a request that has access, of this subject.
+pub(super) async fn accept(
+    mount: &Mount,
+    state: &State,
+    mut request: Request,
+    subject: Option<Subject>,
+) -> Result<Response, Error> {
     if state.is_draining() {
         return Err(Error::Draining);
     }
@@ -75,18 +81,45 @@ pub(super) async fn accept(mount: &Mount, state: &State, mut request: Request) -
     if candidates.is_empty() {
         return Err(Error::NoAddress);
     }
-    let (role, user_agent, asked) = (mount.role, request.user_agent(), stream.clone());
-    let answer = state.ask(move |media| {
-        let join = Join { stream: &asked, offer: &offer, candidates: &candidates, client, user_agent };
-        match role {
+    let (role, user_agent, asked, media) =
+        (mount.role, request.user_agent(), stream.clone(), Arc::clone(&state.0.media));
+    let subject = subject.map(|subject| subject.name());
+    let answer = state.ask(move |_| {
+        let join = Join { stream: &asked, offer: &offer, candidates: &candidates, client, user_agent, subject };
+        let accepted = match role {
             Role::Publisher => media.publish(&join),
             Role::Subscriber => media.watch(&join),
-        }
+        };
+        accepted.map(|accepted| Untold { media, role, stream: asked, accepted: Some(accepted) })
     });
-    let accepted = answer.await?.map_err(Error::Offer)?;
+    let accepted = answer.await?.map_err(Error::Offer)?.tell()?;
     let mut response = created(mount, &stream, accepted)?;
     tell_of_ice_servers(state, response.headers_mut())?;
     Ok(response)
+}
+
+/// A session whose URL nobody was told yet. Dropped, it ends: who has waited too long for the answer, or has gone, may come
+/// back at once and finds the stream free.
+struct Untold {
+    media: Arc<dyn Media>,
+    role: Role,
+    stream: StreamKey,
+    accepted: Option<Accepted>,
+}
+
+impl Untold {
+    fn tell(mut self) -> Result<Accepted, Error> {
+        self.accepted.take().ok_or(Error::Internal)
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some(Accepted { resource, .. }) = &self.accepted {
+            // Not found: it has ended by itself.
+            let _ = self.media.delete(self.role, &self.stream, resource);
+        }
+    }
 }
 
 /// RFC 9725 4.2. OBS replaces the path of its URL with `Location` as it is.

@@ -23,6 +23,10 @@ pub(super) async fn endpoint(FromState(state): FromState<State>, request: Reques
     }
     let name = request.name("stream").to_owned();
     state.allow_on(Right::Play, StreamKey::parse(&name).ok().as_ref(), &request)?;
+    // Unlike other GETs it takes something.
+    if request.method() == Method::GET {
+        state.0.throttle.request(request.client())?;
+    }
     let Some(legs) = &state.0.settings.legs else { return Err(Error::NoSuch("this server leases no RTP ports")) };
     // The media goes to this machine: whoever is elsewhere would only use up ports.
     if !request.caller().is_on_this_machine() {

@@ -14,7 +14,7 @@ use super::mounts::Manners;
 use super::offer::{FRAGMENT, OFFER, value};
 use super::request::Request;
 use super::{Mount, State, options, streams};
-use crate::access::Right;
+use crate::access::{Decision, Right, SessionAuth, Subject};
 use crate::media::{NotFound, Patched, Role};
 
 const ALLOW: &str = "OPTIONS, GET, HEAD, PATCH, DELETE";
@@ -43,11 +43,12 @@ pub(super) async fn session(
         return Err(Error::Method { allow: ALLOW });
     }
     let stream = StreamKey::parse(request.name("stream")).ok();
-    state.allow_on(Right::Session(mount.role), stream.as_ref(), &request)?;
+    let subject = state.allow_on(Right::Session(mount.role), stream.as_ref(), &request)?;
     if [Method::PATCH, Method::DELETE].contains(request.method()) {
         state.0.throttle.request(request.client())?;
     }
     let url = SessionUrl { role: mount.role, stream: request.stream()?, resource: request.resource().to_owned() };
+    belongs(&state, url.clone(), subject).await?;
     match *request.method() {
         Method::PATCH => {
             exists(&state, url.clone()).await?;
@@ -65,6 +66,19 @@ pub(super) async fn session(
             Ok(StatusCode::NO_CONTENT.into_response())
         }
     }
+}
+
+/// With `session_auth = "token"` a session is used by whoever asked for it, and by the owner of all (`protocol.md` 2.5).
+async fn belongs(state: &State, url: SessionUrl, subject: Option<Subject>) -> Result<(), Error> {
+    if state.0.policy.session_auth == SessionAuth::Capability || subject == Some(Subject::Owner) {
+        return Ok(());
+    }
+    let whose = state.ask(move |media| media.subject(url.role, &url.stream, &url.resource)).await?;
+    if whose.is_none() || whose == subject.as_ref().map(Subject::name) {
+        return Ok(());
+    }
+    let decision = if subject.is_some() { Decision::Insufficient } else { Decision::Missing };
+    Err(Error::Denied { decision, hint: "", token: subject.and_then(|subject| subject.listed()) })
 }
 
 /// 404 comes before everything that could be said about the body.

@@ -50,6 +50,6 @@ impl Throttle {
 }
 
 /// The clock that tests can move.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

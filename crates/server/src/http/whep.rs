@@ -22,8 +22,8 @@ pub(super) async fn endpoint(
     match *request.method() {
         Method::OPTIONS => offer::endpoint_options(mount, &state, Right::Play, ALLOW, &request),
         Method::POST => {
-            offer::enter(mount, &state, Right::Play, &request)?;
-            offer::accept(mount, &state, request).await
+            let subject = offer::enter(mount, &state, Right::Play, &request)?;
+            offer::accept(mount, &state, request, subject).await
         }
         // WHEP -04 4.2: how a player finds out that this is an endpoint.
         Method::GET | Method::HEAD => {

@@ -21,8 +21,8 @@ pub(super) async fn endpoint(
     match *request.method() {
         Method::OPTIONS => offer::endpoint_options(mount, &state, Right::Publish, ALLOW, &request),
         Method::POST => {
-            offer::enter(mount, &state, Right::Publish, &request)?;
-            offer::accept(mount, &state, request).await
+            let subject = offer::enter(mount, &state, Right::Publish, &request)?;
+            offer::accept(mount, &state, request, subject).await
         }
         // RFC 9725 4.1: success without content.
         Method::GET | Method::HEAD => {

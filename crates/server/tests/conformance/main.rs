@@ -19,5 +19,4 @@ mod restarts;
 mod rtcp;
 mod sessions;
 mod stun;
-mod table;
 mod tcp;

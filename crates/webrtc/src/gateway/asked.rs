@@ -1,6 +1,7 @@
 //! What a gateway is told and what it answers.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use whipstitch_plane::{SessionReport, StartError, WorkerReport};
@@ -67,6 +68,8 @@ pub struct Join<'a> {
     pub client: IpAddr,
     /// What the client calls itself.
     pub user_agent: Option<String>,
+    /// Whose credential it showed, in the words of whoever checked it; see [`Gateway::subject`](super::Gateway::subject).
+    pub subject: Option<Arc<str>>,
 }
 
 /// An offer was accepted: what the 201 needs.

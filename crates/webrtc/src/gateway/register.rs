@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) session: SessionId,
     pub(crate) role: Role,
     pub(crate) stream: StreamKey,
+    /// Who asked for it.
+    pub(crate) subject: Option<Arc<str>>,
     pub(crate) worker: usize,
     /// How it is ended from outside.
     pub(crate) ending: Ending,
@@ -160,6 +162,7 @@ mod tests {
             session: SessionId(session),
             role: Role::Publisher,
             stream: stream(),
+            subject: None,
             worker: 1,
             ending: Ending::default(),
             ice: None,

@@ -93,6 +93,7 @@ fn registered(role: Role) -> Identified {
         session: SessionId(1),
         role,
         stream: stream(),
+        subject: None,
         worker: 0,
         ending: Ending::default(),
         ice: None,

@@ -64,7 +64,7 @@ fn a_full_gateway_says_so_whatever_the_offer_is() {
     let gateway = limited(caps, HalfOpen::default());
     let _publisher = Peer::publisher(&gateway, &key("one"), V4).expect("the first place");
     let asked = |stream: &StreamKey, ask: fn(&Gateway, &Join<'_>) -> Result<Accepted, Refusal>| {
-        let join = Join { stream, offer: "no SDP", candidates: &[], client: V4, user_agent: None };
+        let join = Join { stream, offer: "no SDP", candidates: &[], client: V4, user_agent: None, subject: None };
         ask(&gateway, &join).expect_err("no offer is good enough")
     };
     assert!(matches!(asked(&key("other"), Gateway::publish), Refusal::Busy { .. }));
@@ -100,7 +100,7 @@ fn a_refused_offer_gives_everything_back() {
         ("live", no_media, "meaning comes before the conflict"),
     ] {
         let stream = &key(stream);
-        let join = Join { stream, offer, candidates, client: V4, user_agent: None };
+        let join = Join { stream, offer, candidates, client: V4, user_agent: None, subject: None };
         assert!(gateway.publish(&join).is_err(), "{what}");
         assert!(gateway.watch(&join).is_err(), "{what}");
         assert_eq!(gateway.counts(), before, "{what}");
@@ -117,7 +117,7 @@ fn with_takeover_a_new_publisher_ends_the_old_one_and_a_bad_offer_does_not() {
     let stream = key("cam");
     let mut old = Peer::publisher(&gateway, &stream, V4).expect("nobody publishes");
     old.until(|peer| peer.connected);
-    let join = Join { stream: &stream, offer: "garbage", candidates: &[], client: V4, user_agent: None };
+    let join = Join { stream: &stream, offer: "garbage", candidates: &[], client: V4, user_agent: None, subject: None };
     assert!(matches!(gateway.publish(&join), Err(Refusal::Syntax(_))));
     let mut viewers = vec![Peer::viewer(&gateway, &stream, V4).expect("it is live still")];
     publish_and_watch(&mut old, &mut viewers, 3);

@@ -151,7 +151,7 @@ impl Peer {
         let port = gateway.local_addrs()[0].port();
         let candidates = [SocketAddr::new(ip, port)];
         let user_agent = Some("test".into());
-        let join = Join { stream, offer: &offer, candidates: &candidates, client: ip, user_agent };
+        let join = Join { stream, offer: &offer, candidates: &candidates, client: ip, user_agent, subject: None };
         let accepted = ask(&join)?;
         rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&accepted.answer).unwrap()).unwrap();
         Ok(Peer {

@@ -52,7 +52,7 @@ fn both<A: Send, B: Send>(schedule: u64, one: impl FnOnce() -> A + Send, other: 
 /// A POST by a client that never sends a datagram.
 fn post(gateway: &Gateway, stream: &StreamKey) -> Result<Accepted, Refusal> {
     let candidates = gateway.local_addrs();
-    gateway.publish(&Join { stream, offer: OFFER, candidates, client: V4, user_agent: None })
+    gateway.publish(&Join { stream, offer: OFFER, candidates, client: V4, user_agent: None, subject: None })
 }
 
 fn taking_over() -> Gateway {

@@ -69,7 +69,8 @@ fn ask(gateway: &Gateway, n: usize) -> (Role, StreamKey, Accepted) {
         Role::Publisher => include_str!("../fixtures/offers/chromium-156-publisher.sdp"),
         Role::Subscriber => include_str!("../fixtures/offers/chromium-156-viewer.sdp"),
     };
-    let join = Join { stream: &stream, offer, candidates, client: V4, user_agent: Some("silent".into()) };
+    let join =
+        Join { stream: &stream, offer, candidates, client: V4, user_agent: Some("silent".into()), subject: None };
     let accepted = match role {
         Role::Publisher => gateway.publish(&join),
         Role::Subscriber => gateway.watch(&join),

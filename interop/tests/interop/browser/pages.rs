@@ -71,6 +71,26 @@ async fn the_start_page_says_that_the_list_needs_the_token_and_asks_no_more() {
 }
 
 #[tokio::test]
+async fn the_start_page_says_when_no_stream_may_have_a_name() {
+    let gateway = Gateway::demo(&["--stream-names", "demo*"]);
+    let browser = Browser::chromium("start-names").await;
+    browser.open(&gateway.url("/")).await;
+    let unserved = "return !document.getElementById('unserved').hidden";
+    browser.until("words about the first name", SOON, unserved).await;
+    let enter = |name: &str| {
+        format!(
+            "const field = document.getElementById('name');
+             field.value = '{name}';
+             field.dispatchEvent(new Event('input'));
+             return document.getElementById('unserved').hidden;"
+        )
+    };
+    assert_eq!(browser.evaluate(&enter("demo-2")).await, true);
+    assert_eq!(browser.evaluate(&enter("other")).await, true, "nobody has asked yet");
+    browser.until("words about another name", SOON, unserved).await;
+}
+
+#[tokio::test]
 async fn every_page_fits_a_telephone() {
     let gateway = Gateway::demo(&[]);
     let browser = Browser::chromium_phone("telephone-pages").await;

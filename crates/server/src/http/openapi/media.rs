@@ -56,7 +56,7 @@ fn endpoint(mount: &Mount) -> PathItem {
         Role::Publisher => "the SDP offer, at most 64 KiB; of WebRTC, or of plain RTP (RTP/AVP) as `plain_rtp` allows",
         Role::Subscriber => "the SDP offer, at most 64 KiB",
     };
-    let post = named(post).asks().takes(&OFFER, takes).fails(&[404, 409, 422, 429]).answers(
+    let post = named(post).asks().takes(&OFFER, takes).fails(&[404, 409, 422]).answers(
         201,
         "the SDP answer",
         Carries::Text(OFFER.media_type),
@@ -69,7 +69,7 @@ fn endpoint(mount: &Mount) -> PathItem {
     };
     let mut methods = vec![(HttpMethod::Post, post), (HttpMethod::Get, get)];
     if mount.role == Role::Publisher {
-        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404, 429]);
+        let delete = named(Op::new("End whoever publishes the stream")).asks().fails(&[404]);
         let delete = match mount.manners {
             Manners::Core => delete.answers(204, "nobody publishes it any more", Carries::Nothing, &[]),
             Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),
@@ -93,10 +93,10 @@ fn session(mount: &Mount) -> PathItem {
     let patch = used("Trickle candidates, or restart ICE")
         .takes(&FRAGMENT, "a fragment (RFC 8840), at most 16 KiB")
         .may_name(ParameterIn::Header, "If-Match", "the ETag of the session, or * for a restart")
-        .fails(&[405, 412, 422, 428, 429])
+        .fails(&[405, 412, 422, 428])
         .answers(204, "the candidates are known", Carries::Nothing, &[])
         .answers(200, "ICE restarts: our half", Carries::Text(FRAGMENT.media_type), &[("ETag", "the new one")]);
-    let delete = used("End the session").fails(&[429]);
+    let delete = used("End the session");
     let delete = match mount.manners {
         Manners::Core => delete.answers(204, "it is over", Carries::Nothing, &[]),
         Manners::Standard => delete.answers(200, "ended", Carries::Nothing, &[]),

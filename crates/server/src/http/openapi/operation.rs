@@ -68,7 +68,7 @@ impl Op {
         self.security.extend(open.then(SecurityRequirement::default));
         self.security.push(SecurityRequirement::new(BEARER, [""; 0]));
         self.security.extend(query.then(|| SecurityRequirement::new(QUERY, [""; 0])));
-        self.fails(&[401, 403])
+        self.fails(&[401, 403, 429])
     }
 
     /// It asks the media plane, which may be overloaded.
@@ -151,7 +151,7 @@ impl Op {
                 415 => ("the body is of another media type, or compressed", &[]),
                 422 => ("the offer or fragment cannot be used; the body says why", &[]),
                 428 => ("If-Match is needed", &[]),
-                429 => ("too many requests", &[RETRY_AFTER]),
+                429 => ("too many requests, or wrong tokens, from one address", &[RETRY_AFTER]),
                 500 => ("a fault of the server", &[]),
                 503 => ("the server is full, overloaded or stopping", &[RETRY_AFTER]),
                 _ => ("failed", &[]),

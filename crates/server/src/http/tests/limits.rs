@@ -223,8 +223,15 @@ async fn a_media_plane_that_hangs_is_503() {
     };
     let answer = tokio::select! { answer = asking => answer, () = time => unreachable!() };
     assert_eq!((answer.status, answer.field("retry-after")), (503, Some("2")));
+    site.media.asked();
     release.send(()).unwrap();
     holder.join().unwrap();
+    // The session that was made all the same ends: nobody knows of it, and a publisher's would hold the stream.
+    let (begun, patience) = (std::time::Instant::now(), Duration::from_secs(20));
+    while !site.media.asked().contains(&"delete Subscriber a secret".to_owned()) {
+        assert!(begun.elapsed() < patience, "the session goes on");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ struct Script {
     patched: Mutex<Option<Result<Patched, PatchRefusal>>>,
     /// Live session URLs.
     sessions: Mutex<HashSet<(Role, String, String)>>,
+    /// Who asked for the last session.
+    subject: Mutex<Option<Arc<str>>>,
     /// Streams somebody publishes.
     live: Mutex<HashSet<String>>,
     streams: Mutex<Vec<StreamReport>>,
@@ -67,13 +69,14 @@ struct Script {
 
 impl Script {
     fn accept(&self, what: &str, role: Role, join: &Join<'_>) -> Result<Accepted, Refusal> {
-        let Join { stream, offer, candidates, user_agent, .. } = join;
+        let Join { stream, offer, candidates, user_agent, subject, .. } = join;
         self.note(format!("{what} {stream} {offer:?} {candidates:?} {user_agent:?}"));
         drop(self.gate.lock().unwrap());
         if let Some(refusal) = self.refusal.lock().unwrap().clone() {
             return Err(refusal);
         }
         self.sessions.lock().unwrap().insert((role, stream.to_string(), "secret".to_owned()));
+        self.subject.lock().unwrap().clone_from(subject);
         Ok(Accepted {
             session: SessionId(7),
             resource: "secret".to_owned(),
@@ -130,6 +133,11 @@ impl Media for Script {
     fn exists(&self, role: Role, stream: &StreamKey, resource: &str) -> bool {
         self.touch();
         self.holds(role, stream, resource)
+    }
+
+    fn subject(&self, role: Role, stream: &StreamKey, resource: &str) -> Option<Arc<str>> {
+        self.touch();
+        self.subject.lock().unwrap().clone().filter(|_| self.holds(role, stream, resource))
     }
 
     fn close_publisher(&self, stream: &StreamKey) -> bool {

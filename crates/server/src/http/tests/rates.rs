@@ -40,6 +40,14 @@ async fn an_address_has_its_burst_and_then_waits_as_long_as_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_leases_ports_is_counted_and_who_asks_whether_it_could_is_not() {
+    let direct = limited(nothing_configured());
+    for (method, status) in [("GET", 404), ("HEAD", 404), ("GET", 404), ("GET", 404), ("HEAD", 404), ("GET", 429)] {
+        assert_eq!(direct.ask(ONE, method, "/whip/a/sdp", &[], "").await.status, status, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ipv6_customer_has_one_bucket() {
     let direct = limited(nothing_configured());
     for n in 1..=3 {
@@ -82,6 +90,27 @@ async fn a_session_has_a_bucket_of_its_own_and_can_be_ended_all_the_same() {
     assert_eq!(direct.ask(OTHER, "DELETE", "/whip/a/secret", &[], "").await.status, 200);
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(patch(ONE, "/whip/a/secret").await.status, 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_guesses_tokens_waits_whatever_the_next_one_is() {
+    let guesses = Arc::new(Guesses::new(Rate { per_second: 1, burst: 3 }, throttle::now()));
+    let direct = Direct::new(with_token(), Settings { guesses, ..Settings::default() });
+    let (good, bad) = ("authorization: Bearer good", "authorization: Bearer bad");
+    assert_eq!(watch(&direct, OTHER, &[good]).await.status, 201);
+    for _ in 0..3 {
+        for address in [ONE, OTHER] {
+            assert_eq!(watch(&direct, address, &[bad]).await.status, 401);
+        }
+    }
+    for (address, field, status) in [(ONE, bad, 429), (ONE, good, 429), (OTHER, good, 201), (OTHER, bad, 429)] {
+        let answer = watch(&direct, address, &[field]).await;
+        assert_eq!((answer.status, answer.field("retry-after")), (status, (status == 429).then_some("1")), "{address}");
+        assert_eq!(answer.field("www-authenticate"), None);
+    }
+    assert_eq!(watch(&direct, ONE, &["a: b"]).await.status, 401, "nothing shown is nothing guessed");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(watch(&direct, ONE, &[good]).await.status, 201);
 }
 
 /// `protocol.md` 2: route, method, preflight and access come before the limits; size and media type after.

@@ -102,3 +102,37 @@ async fn a_token_at_a_session_url_must_be_for_that_stream_and_direction() {
         }
     }
 }
+
+/// `protocol.md` 2.5: it belongs to the subject of the POST.
+#[tokio::test]
+async fn a_session_is_used_by_who_asked_for_it_where_its_url_is_not_enough() {
+    let rights = Rights { publish: true, ..Rights::default() };
+    let tokens = vec![listed("one", rights, &["a"]), listed("other", rights, &["a"])];
+    for (session_auth, of_another, without) in [(SessionAuth::Capability, 204, 204), (SessionAuth::Token, 403, 401)] {
+        for open_publish in [false, true] {
+            let policy = Policy { tokens: tokens.clone(), session_auth, open_publish, ..with_token() };
+            let direct = Direct::new(policy, Settings::default());
+            let ask = async |method, url: &str, token: Option<&str>| {
+                let field = token.map(|token| format!("authorization: Bearer {token}"));
+                let fields: Vec<&str> = [SDP_TYPE].into_iter().chain(field.as_deref()).collect();
+                let body = if method == "POST" { OFFER } else { "" };
+                direct.ask(REMOTE, method, url, &fields, body).await.status
+            };
+            assert_eq!(ask("POST", "/whip/a", Some("one")).await, 201);
+            for (token, expected) in
+                [(Some("one"), 204), (Some("other"), of_another), (Some("good"), 204), (None, without)]
+            {
+                for method in ["GET", "HEAD"] {
+                    assert_eq!(ask(method, "/whip/a/secret", token).await, expected, "{session_auth:?} {token:?}");
+                }
+            }
+            let ended = ask("DELETE", "/whip/a/secret", Some("other")).await;
+            assert_eq!(ended, if of_another == 204 { 200 } else { 403 });
+            // What was begun without a token, where none is needed, is anybody's who may do as much.
+            if open_publish {
+                assert_eq!(ask("POST", "/whip/a", None).await, 201);
+                assert_eq!(ask("DELETE", "/whip/a/secret", Some("other")).await, 200);
+            }
+        }
+    }
+}
