@@ -1,6 +1,7 @@
 //! Plain RTP that comes in: who may send it, where it is taken, and how it gets a session URL.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use whipstitch_ffmpeg::{Client, Input, InputRefused, Inputs, Wanted};
 use whipstitch_stream::StreamKey;
@@ -84,11 +85,16 @@ impl Plain {
         Some(Place { announced, local })
     }
 
-    /// Opens an input for a session that has a URL.
-    pub(crate) fn publish(&self, wanted: Wanted, client: Client) -> Result<(Input, SessionUrl), InputRefused> {
+    /// Opens an input for a session that has a URL, which is this subject's.
+    pub(crate) fn publish(
+        &self,
+        wanted: Wanted,
+        client: Client,
+        subject: Option<Arc<str>>,
+    ) -> Result<(Input, SessionUrl), InputRefused> {
         let (mut url, stream) = (None, wanted.stream.clone());
         let input = self.inputs.open(wanted, client, |session, worker, ending| {
-            let (given, guard) = self.gateway.give_url((session, worker), Role::Publisher, &stream, ending);
+            let (given, guard) = self.gateway.give_url((session, worker), Role::Publisher, &stream, subject, ending);
             url = Some(given);
             Some(guard)
         })?;

@@ -236,17 +236,19 @@ impl Gateway {
     }
 
     /// Gives a session of another protocol a URL of its own, as sessions of WebRTC have. It is good for DELETE, until what
-    /// comes with it is dropped; then it is a tombstone.
+    /// comes with it is dropped; then it is a tombstone. `subject` is whose credential asked for it; see
+    /// [`subject`](Self::subject).
     pub fn give_url(
         &self,
         (session, worker): (SessionId, usize),
         role: Role,
         stream: &StreamKey,
+        subject: Option<Arc<str>>,
         ending: &Ending,
     ) -> (SessionUrl, Box<dyn Send>) {
         let (resource, etag) = (random::resource(), random::resource());
         let (stream, ending) = (stream.clone(), ending.clone());
-        let entry = Entry { resource: resource.clone(), session, role, stream, worker, ending, ice: None };
+        let entry = Entry { resource: resource.clone(), session, role, stream, worker, subject, ending, ice: None };
         let registration = self.shared.register.insert(entry);
         (SessionUrl { resource, etag: format!("\"{etag}\"") }, Box::new(registration))
     }

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::offer::{OFFER, value};
 use super::request::Request;
 use super::{Mount, State};
+use crate::access::Subject;
 use crate::media::Refusal;
 use crate::plain::{Place, Plain};
 
@@ -31,12 +32,12 @@ pub(super) fn accept(
     (plain, place): (&Plain, Place),
     stream: &StreamKey,
     offer: &sdp::plain::Offer,
-    user_agent: Option<String>,
+    (user_agent, subject): (Option<String>, Option<Subject>),
 ) -> Result<Response, Error> {
     let wanted = Wanted { stream: stream.clone(), sections: offer.sections().cloned().collect(), local: place.local };
     let rtcp = PerKind::from_fn(|kind| offer.rtcp_port(kind));
     let client = Client { user_agent, rtcp, ends_with_bye: true, listed: false };
-    let (input, url) = plain.publish(wanted, client).map_err(refused)?;
+    let (input, url) = plain.publish(wanted, client, subject.map(|subject| subject.name())).map_err(refused)?;
     let header = Header {
         name: stream.as_str(),
         // 63 bits: some readers take a signed number.
