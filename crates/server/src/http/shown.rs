@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 use whipstitch_ffmpeg::{Inlet, Input};
-use whipstitch_media::Codec;
 use whipstitch_stream::stats::{StreamStats, TrackStats};
 
 use crate::media::{ClosedSession, Role, SessionReport, StreamReport};
