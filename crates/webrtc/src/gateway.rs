@@ -153,7 +153,7 @@ impl Gateway {
             .directory
             .reserve_subscriber(stream, session)
             .map_err(|_| Refusal::Busy { retry_after: FULL })?;
-        for reason in plan.left_out.iter().map(|left_out| &left_out.reason) {
+        for reason in &plan.left_out {
             tracing::info!(%session, %stream, reason, "a viewer does not get all of the stream");
         }
         let engine = Engine::subscriber(now, &self.shared.identity, offer.fingerprint(), offer.dtls_role());

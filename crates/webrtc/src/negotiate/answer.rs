@@ -22,9 +22,6 @@ use super::{Credentials, DtlsRole, Offer};
 /// FFmpeg reads the answer into a buffer of this size.
 pub(super) const LONGEST_ANSWER: usize = 8191;
 
-/// Letters of a reason in it: the stream's codec comes first.
-const LONGEST_REASON: usize = 200;
-
 /// Our side of the transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Local<'a> {
@@ -51,33 +48,27 @@ pub struct Sender {
 
 /// The answer to a publisher: every planned section `recvonly`, the others refused.
 pub fn answer_publisher(offer: &Offer, plan: &PublisherPlan, local: &Local<'_>) -> String {
-    write(
-        offer,
-        local,
-        |_| None,
-        |section| {
-            let media = plan.media.iter().find(|media| media.mid == section.mid)?;
-            let agreed = Agreed {
-                formats: vec![AgreedFormat {
-                    codec: media.codec,
-                    pt: media.pt,
-                    rtx_pt: media.rtx_pt,
-                    feedback: publisher_feedback(media),
-                }],
-                direction: publisher::ANSWERED_DIRECTION,
-                extensions: publisher::extensions(section, media),
-            };
-            let mut attributes = agreed.attributes(section);
-            attributes.extend(simulcast(&media.rids));
-            Some((agreed.payload_types(), attributes))
-        },
-    )
+    write(offer, local, |section| {
+        let media = plan.media.iter().find(|media| media.mid == section.mid)?;
+        let agreed = Agreed {
+            formats: vec![AgreedFormat {
+                codec: media.codec,
+                pt: media.pt,
+                rtx_pt: media.rtx_pt,
+                feedback: publisher_feedback(media),
+            }],
+            direction: publisher::ANSWERED_DIRECTION,
+            extensions: publisher::extensions(section, media),
+        };
+        let mut attributes = agreed.attributes(section);
+        attributes.extend(simulcast(&media.rids));
+        Some((agreed.payload_types(), attributes))
+    })
 }
 
 /// The answer to a viewer: every planned section `sendonly` with the SSRCs of `senders`, the others refused. `msid`
 /// names the one media stream (1 to 64 token characters), `cname` the one source, so that audio and video are played in
-/// step. A refused section for which the stream has something says why not (`i=`, RFC 8866 5.4), for people and pages:
-/// clients pass over the line.
+/// step.
 pub fn answer_viewer(
     offer: &Offer,
     plan: &ViewerPlan,
@@ -86,9 +77,7 @@ pub fn answer_viewer(
     cname: &str,
     senders: &[Sender],
 ) -> String {
-    let why = |section: &Section| plan.left_out.iter().find(|left_out| left_out.mid == section.mid);
-    let why = |section: &Section| Some(why(section)?.reason.chars().take(LONGEST_REASON).collect::<String>());
-    write(offer, local, why, |section| {
+    write(offer, local, |section| {
         let media = plan.media.iter().find(|media| media.mid == section.mid)?;
         let agreed = Agreed {
             formats: media.formats.iter().map(AgreedFormat::with_viewer).collect(),
@@ -223,12 +212,10 @@ fn sources(sender: &Sender, with_rtx: bool, cname: &str) -> Vec<Attribute> {
     attributes
 }
 
-/// The answer as a whole. `accept` gives the formats and own attributes of an accepted section, `None` refuses it; `why`
-/// may say the reason.
+/// The answer as a whole. `accept` gives the formats and own attributes of an accepted section, `None` refuses it.
 fn write<'a>(
     offer: &'a Offer,
     local: &Local<'_>,
-    why: impl Fn(&Section) -> Option<String>,
     accept: impl Fn(&'a Section) -> Option<(String, Vec<Attribute>)>,
 ) -> String {
     let session_id = local.session_id & (u64::MAX >> 1);
@@ -239,8 +226,7 @@ fn write<'a>(
         if answer.is_some() {
             accepted.push((index, &section.mid));
         }
-        let why = if answer.is_none() { why(section) } else { None };
-        session.add_media(Media { media_title: why, ..media(section, answer, offer.dtls_role(), local) });
+        session.add_media(media(section, answer, offer.dtls_role(), local));
     }
     // The tagged section is the first of the group, so the offer's order of the group is kept.
     let place = |mid: &str| accepted.iter().find(|(_, other)| *other == mid).map(|(index, _)| *index);

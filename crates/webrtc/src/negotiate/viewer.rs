@@ -21,17 +21,8 @@ use super::{Extension, Offer, OfferError};
 pub struct ViewerPlan {
     /// The accepted sections in the offer's order, at most one of each kind, at least one in all.
     pub media: Vec<ViewerMedia>,
-    /// Sections that are left out because the viewer lacks the codec.
-    pub left_out: Vec<LeftOut>,
-}
-
-/// A section that is refused to a viewer although the stream has something for it.
-#[derive(Debug)]
-pub struct LeftOut {
-    /// Its mid.
-    pub mid: String,
-    /// Why, as a sentence: for the log, and for who reads the answer.
-    pub reason: String,
+    /// Why sections are left out whose codec the viewer lacks, a sentence for each.
+    pub left_out: Vec<String>,
 }
 
 /// One accepted section of a viewer.
@@ -140,10 +131,13 @@ pub fn plan_viewer(offer: &Offer, tracks: Option<&Tracks>) -> Result<ViewerPlan,
             (Some(formats), _) => plan.media.push(plan_section(kind, section, formats, &mut room)),
             (None, Some(Some(track))) => {
                 lacking.push(track.codec.name());
-                let (described, encodings) = (described(track), section.encodings());
-                let name = section.name();
-                let reason = format!("the stream's {} is {described}, and {name} offers {encodings}", section.media);
-                plan.left_out.push(LeftOut { mid: section.mid.clone(), reason });
+                plan.left_out.push(format!(
+                    "the stream's {} is {}, and {} offers {}",
+                    section.media,
+                    described(track),
+                    section.name(),
+                    section.encodings()
+                ));
             }
             (None, Some(None)) => absent.push(format!("the stream has no {}", section.media)),
             (None, None) => absent.push(format!(
@@ -154,8 +148,7 @@ pub fn plan_viewer(offer: &Offer, tracks: Option<&Tracks>) -> Result<ViewerPlan,
         }
     }
     if plan.media.is_empty() {
-        let left_out = plan.left_out.into_iter().map(|left_out| left_out.reason);
-        let reasons: Vec<String> = left_out.chain(absent).collect();
+        let reasons = [plan.left_out, absent].concat();
         let text = format!("nothing of this stream fits the offer: {}", reasons.join("; "));
         return Err(if lacking.is_empty() { OfferError::Unusable(text) } else { OfferError::Codec { lacking, text } });
     }

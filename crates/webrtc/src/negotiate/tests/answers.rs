@@ -256,18 +256,6 @@ fn refused_sections_stay_in_their_place_complete_and_outside_of_the_group() {
 }
 
 #[test]
-fn an_answer_says_why_it_refuses_what_the_stream_has() {
-    let aac = Codec::Aac { clock_rate: 44_100, channels: 2 };
-    let audio = Some(Track { codec: aac, format: "mode=AAC-hbr;config=1210".into() });
-    let answer = watch(&viewer_offer(), &Tracks { audio, ..tracks() });
-    check(&viewer_offer(), &answer, "sendonly");
-    let section = answer.split("m=audio 0 ").nth(1).expect("it is refused");
-    let why = section.lines().nth(1).expect("a line");
-    assert!(why.starts_with("i=the stream's audio is AAC, which no browser takes over WebRTC (publish Opus)"), "{why}");
-    assert!(!watch(&viewer_offer(), &Tracks { audio: None, ..tracks() }).contains("\r\ni="), "nothing is left out");
-}
-
-#[test]
 fn a_section_the_offerer_disabled_is_answered_with_port_0() {
     let offer = changed(PUBLISHER, &[("m=audio 9", "m=audio 0"), ("BUNDLE a v", "BUNDLE v")]);
     let answer = publish(&offer);
