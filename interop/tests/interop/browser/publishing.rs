@@ -97,7 +97,8 @@ async fn a_publisher_comes_to_all_of_the_bitrate_it_may_use() {
         const stream = await (await fetch('/api/v1/streams/full')).json();
         const bitrate = stream.publisher?.video?.bitrate ?? 0;
         const all = [...(await window.whipstitch.pc.getStats()).values()];
-        const pair = all.find(one => one.type === 'candidate-pair' && one.nominated);
+        const used = all.find(one => one.type === 'transport')?.selectedCandidatePairId;
+        const pair = all.find(one => one.id === used);
         (window.course ??= []).push([performance.now() - begun, bitrate, pair?.availableOutgoingBitrate].map(Math.round));
         return bitrate >= 2_700_000 && course;";
     let course = publisher.until("nine tenths of it", Duration::from_secs(30), arrives).await;
