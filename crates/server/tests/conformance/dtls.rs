@@ -161,7 +161,10 @@ fn delete_during_the_handshake_drops_it_and_what_still_comes_is_nobodys() {
     peer.until("the server's flight", |received| matches!(received, Received::Dtls).then_some(()));
     let location = peer.accepted.location().to_owned();
     site.ask("DELETE", &location, &[], "").is(200);
-    site.until(|| site.stream("cam")["publisher"].is_null());
+    // The stream is free at once, but only when its worker has ended the session it has nothing more to say.
+    let closed = || site.ask("GET", "/api/v1/sessions?state=closed", &[], "").is(200).body;
+    site.until(|| String::from_utf8_lossy(&closed()).contains("by_request"));
+    assert!(site.stream("cam")["publisher"].is_null());
     // What was on its way before.
     bystander.0.so_far();
     while peer.receive(std::time::Duration::ZERO).is_some() {}
