@@ -40,7 +40,8 @@ async fn chromium_says_that_it_cannot_play_aac_and_shows_the_picture() {
     let viewer = Browser::chromium("aac-viewer").await;
     viewer.open(&gateway.url("/watch/cam")).await;
     seen_without_sound(&viewer, "watch-aac").await;
-    let said = viewer.evaluate("return document.getElementById('silent').innerText").await;
+    let said = "const silent = document.getElementById('silent'); return !silent.hidden && silent.innerText;";
+    let said = viewer.until("why there is no sound", SOON, said).await;
     assert_eq!(said, "no sound: browsers cannot play AAC");
 }
 
