@@ -137,12 +137,6 @@ export class Session {
     return directions.some((one) => ['sendonly', 'recvonly', 'sendrecv'].includes(one.currentDirection));
   }
 
-  /** What the answer says of a section of this kind that it refuses; undefined if nothing. */
-  refusal(kind) {
-    const sections = this.#answer?.split(/^(?=m=)/m) ?? [];
-    return sections.find((one) => one.startsWith(`m=${kind} 0 `))?.match(/^i=(.*?)\r?$/m)?.[1];
-  }
-
   /** Ends the session here and at the server. Good for a page that is going away: the request outlives it. */
   close(reason = Ended.CLOSED) {
     clearTimeout(this.#timer);

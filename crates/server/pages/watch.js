@@ -16,7 +16,7 @@ import { keep } from './keep.js';
 import { Ended } from './session.js';
 import { shown, shownRate } from './stats.js';
 import { $, codecsIn, element, endInWords, fill, inWords, needsToken, tokenForm } from './ui.js';
-import { watch, whyNoVideo } from './whep.js';
+import { watch, whyNot } from './whep.js';
 
 /** Media that pauses longer than this has stopped: the publisher is gone or changing. */
 const STALLED_MS = 2500;
@@ -111,7 +111,7 @@ function hear(news) {
  */
 async function explainNoPicture(of) {
   if (of !== session) return;
-  const why = await whyNoVideo(`/whep/${stream}`, control.signal);
+  const why = await whyNot('video', `/whep/${stream}`, control.signal);
   if (of !== session) return;
   if (why === '') {
     of.close(Ended.OUTGROWN);
@@ -124,9 +124,10 @@ async function explainNoPicture(of) {
   setTimeout(() => explainNoPicture(of), ASK_AGAIN_MS);
 }
 
-/** A stream may be without sound, which is no news; or browsers have no such codec, as with AAC: then the answer says so. */
-function explainNoSound(of) {
-  const why = of.refusal('audio') ?? '';
+/** A stream may be without sound, which is no news; or browsers have no such codec, as with AAC, and the server says so. */
+async function explainNoSound(of) {
+  const why = of.has('audio') ? '' : (await whyNot('audio', `/whep/${stream}`, control.signal)) ?? '';
+  if (of !== session) return;
   const codecs = codecsIn(why);
   $('silent').hidden = codecs.length === 0;
   $('silent').textContent = `no sound: browsers cannot play ${codecs.join(', ')}`;

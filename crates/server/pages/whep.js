@@ -17,12 +17,12 @@ export function watch(url, { onTrack, signal } = {}) {
 }
 
 /**
- * Why a session at `url` got no video although one was offered: what the server says to an offer of video alone, such as
- * "the stream has no video"; '' if it would get one now, undefined if the server does not say.
+ * Why a session at `url` got no video, or audio, although one was offered: what the server says to an offer of that alone,
+ * such as "the stream has no video"; '' if it would get one now, undefined if the server does not say.
  */
-export async function whyNoVideo(url, signal) {
+export async function whyNot(kind, url, signal) {
   const pc = connection();
-  pc.addTransceiver('video', { direction: 'recvonly' });
+  pc.addTransceiver(kind, { direction: 'recvonly' });
   try {
     const session = await new Session(pc).open(url, { signal });
     session.close();
