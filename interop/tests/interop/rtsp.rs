@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
 use whipstitch_interop::{Gateway, Process};
+
+use crate::readers::kit::times;
 
 /// For a program that records for some seconds, on a machine that runs other tests as well.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -37,16 +38,6 @@ fn demo(flags: &[&str]) -> Gateway {
         (line.contains("session connected") && line.contains("publisher")).then_some(())
     });
     gateway
-}
-
-/// The time stamps of a file's packets of one track, in seconds.
-fn times(file: &Path, track: &str) -> Vec<f64> {
-    let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error", "-select_streams", track, "-show_entries", "packet=dts_time", "-of", "json"]);
-    let output = ffprobe.arg(file).output().expect("ffprobe");
-    let known: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let packets = known["packets"].as_array().expect("packets");
-    packets.iter().filter_map(|packet| packet["dts_time"].as_str()?.parse().ok()).collect()
 }
 
 #[test]

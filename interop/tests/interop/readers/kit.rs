@@ -121,7 +121,7 @@ impl Recording {
 }
 
 /// The time stamps of one track's packets, in seconds.
-fn times(file: &Path, track: &str) -> Vec<f64> {
+pub(crate) fn times(file: &Path, track: &str) -> Vec<f64> {
     let mut ffprobe = Command::new("ffprobe");
     ffprobe.args(["-v", "error", "-select_streams", track, "-show_entries", "packet=dts_time", "-of", "json"]);
     let output = ffprobe.arg(file).output().expect("ffprobe");
