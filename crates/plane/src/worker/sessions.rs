@@ -252,6 +252,8 @@ impl Worker {
     /// Ends a session: it says goodbye, and everything that names it is forgotten. Without a reason it broke.
     pub(super) fn close(&mut self, key: usize, reason: Option<CloseReason>) {
         let Some(mut slot) = self.slots.try_remove(key) else { return };
+        // Whoever ordered it to end was first, though the session found a reason of its own before it heard of that.
+        let reason = reason.map(|reason| slot.ending.reason().unwrap_or(reason));
         if let Some(reason) = &reason {
             let mut ignored = Vec::new();
             let mut cx = Context { now: self.now, batches: &mut self.batches, history: None, actions: &mut ignored };
