@@ -206,7 +206,7 @@ impl Found {
 }
 
 const HEAD: &str = "\
-viewers  publisher  packets/s  CPU/packet    floor  ratio  lost  here   transit p50      p99    join p50      p95   \
+viewers  publisher  packets/s  CPU/packet    floor  ratio  at pace  ratio  lost  here   transit p50      p99    join p50      p95   \
 memory/viewer   late p99  load CPU
 ";
 
@@ -216,6 +216,7 @@ struct Row<'a> {
     packets: f64,
     cpu: f64,
     floor: f64,
+    at_pace: f64,
     own: f64,
     lost: f64,
     here: f64,
@@ -225,11 +226,13 @@ impl<'a> Row<'a> {
     fn new(load: &'a Figures, floors: [&Figures; 2]) -> Outcome<Row<'a>> {
         let window = load.number("window_s")?;
         let here = load.number("dropped_here")?;
+        let between = |key: &str| -> Outcome<f64> { Ok((floors[0].number(key)? + floors[1].number(key)?) / 2.0) };
         Ok(Row {
             load,
             packets: load.number("packets_in_window")? / window,
             cpu: load.number("server_cpu_per_packet_us")?,
-            floor: (floors[0].number("batched_us")? + floors[1].number("batched_us")?) / 2.0,
+            floor: between("batched_us")?,
+            at_pace: between("at_pace_us")?,
             own: load.number("own_cpu_s")? / window,
             lost: (load.number("lost")? - here).max(0.0),
             here,
@@ -237,14 +240,15 @@ impl<'a> Row<'a> {
     }
 
     fn line(&self, viewers: u64, paced: bool) -> String {
-        let Row { packets, cpu, floor, own, lost, here, .. } = self;
+        let Row { packets, cpu, floor, at_pace, own, lost, here, .. } = self;
         let ms = |key: &str| self.load.number(key).map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
         let memory = format!("{} KiB", self.load.text("server_memory_per_viewer_kib"));
         format!(
-            "{viewers:>7}  {:<9}  {packets:>9.0}  {cpu:>7.2} µs  {floor:>4.2} µs  {:>5.2}  {lost:>4.0}  {here:>4.0}  \
+            "{viewers:>7}  {:<9}  {packets:>9.0}  {cpu:>7.2} µs  {floor:>4.2} µs  {:>5.2}  {at_pace:>4.2} µs  {:>5.2}  {lost:>4.0}  {here:>4.0}  \
              {:>12} {:>8}  {:>10} {:>8}  {memory:>14}  {:>9}  {:>6.0} %",
             way(paced),
             cpu / floor,
+            cpu / at_pace,
             ms("transit_p50_ms"),
             ms("transit_p99_ms"),
             ms("join_p50_ms"),
@@ -282,10 +286,10 @@ mod tests {
     fn what_the_load_itself_dropped_is_told_apart() {
         let load =
             "window_s=2\npackets_in_window=200\nserver_cpu_per_packet_us=3\nown_cpu_s=1\nlost=12\ndropped_here=10\n";
-        let (load, floor) = (Figures::parse(load), Figures::parse("batched_us=1.5\n"));
+        let (load, floor) = (Figures::parse(load), Figures::parse("batched_us=1.5\nat_pace_us=2\n"));
         let row = Row::new(&load, [&floor, &floor]).expect("all measured");
         assert_eq!((row.lost, row.here, row.packets), (2.0, 10.0, 100.0));
         let line = row.line(100, false);
-        assert!(line.contains(" 2.00 ") && line.contains("burst"), "{line}");
+        assert!(line.contains(" 2.00 ") && line.contains(" 1.50 ") && line.contains("burst"), "{line}");
     }
 }
