@@ -12,6 +12,7 @@ mod pages;
 mod partial;
 mod plain;
 mod publishing;
+mod reading;
 mod reconnecting;
 mod returning;
 mod sent;
