@@ -182,8 +182,6 @@ fn every_profile_and_certificate_carries_media() {
     for (identity, profiles, expected) in [
         (Identity::ecdsa(), "SRTP_AES128_CM_SHA1_80", "sha1_80"),
         (Identity::rsa(), "SRTP_AEAD_AES_256_GCM", "gcm256"),
-        // The order is ours: Chrome lists SHA1_80 first.
-        (Identity::ecdsa(), "SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_128_GCM", "gcm128"),
         (Identity::ecdsa(), "SRTP_AES128_CM_SHA1_32:SRTP_AES128_CM_SHA1_80", "sha1_80"),
     ] {
         let site = Site::start();
@@ -193,5 +191,31 @@ fn every_profile_and_certificate_carries_media() {
         assert_eq!((publisher.profile(), viewer.profile()), (expected, expected));
         let mut scene = Scene::begin(publisher, viewer, Track::new(SSRC, 96));
         scene.until("a report", |scene| scene.publisher_rtcp.iter().any(|(_, compound)| compound[0].kind == RR));
+    }
+}
+
+#[test]
+fn aes_gcm_is_chosen_whatever_order_a_client_offers_its_srtp_profiles_in() {
+    let site = Site::start();
+    for (place, (profiles, expected, name)) in [
+        // As Chromium.
+        ("SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM", "gcm128", "SRTP_AEAD_AES_128_GCM"),
+        ("SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_128_GCM", "gcm128", "SRTP_AEAD_AES_128_GCM"),
+        ("SRTP_AES128_CM_SHA1_32:SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_256_GCM", "gcm256", "SRTP_AEAD_AES_256_GCM"),
+        ("SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80", "gcm256", "SRTP_AEAD_AES_256_GCM"),
+        ("SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80", "gcm128", "SRTP_AEAD_AES_128_GCM"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stream = format!("cam{place}");
+        let script = Script { dtls: Options { profiles, ..Options::default() }, ..Script::usual() };
+        let publisher = Peer::connect(&site, &format!("/whip/{stream}"), &offers::offer("obs-30"), &script);
+        site.until(|| site.stream(&stream)["live"] == true);
+        let offer = offers::offer("chromium-156-viewer");
+        let viewer = Peer::connect(&site, &format!("/whep/{stream}"), &offer, &script);
+        assert_eq!((publisher.profile(), viewer.profile()), (expected, expected), "{profiles}");
+        site.until(|| site.stream(&stream)["subscribers"][0]["srtp"] == name);
+        assert_eq!(site.stream(&stream)["publisher"]["srtp"], name, "{profiles}");
     }
 }
