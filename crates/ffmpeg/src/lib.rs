@@ -1,12 +1,13 @@
 //! Floor 3: what FFmpeg needs that is not RTSP: plain RTP, both ways. A [`Legs`] hands running streams to programs on this
 //! machine: each asks for an SDP, which leases it ports of its own. An [`Inputs`] takes streams from who sends them to ports
-//! that it leases or has been told.
+//! that it leases or has been told. [`process`] is FFmpeg itself, as children of ours.
 
 mod inlet;
 mod inputs;
 mod leg;
 mod legs;
 mod ports;
+pub mod process;
 mod random;
 mod sockets;
 mod ways;
