@@ -36,6 +36,8 @@ struct Seen {
     /// Pictures decoded a second.
     fps: f64,
     freezes: f64,
+    /// Milliseconds that the viewer's jitter buffer meant pictures to wait, on average.
+    buffer: f64,
     /// Of the session over the bad path, as the gateway counts.
     gateway: Repairs,
     /// Of all sessions in this direction, as the gateway's metrics say a moment later.
@@ -124,6 +126,8 @@ impl Scene {
         let seen = Seen {
             fps: grown(|seen| &seen["video"]["framesDecoded"]) / (grown(|seen| &seen["at"]) / 1000.0),
             freezes: grown(|seen| &seen["video"]["freezeCount"]),
+            buffer: 1000.0 * grown(|seen| &seen["video"]["jitterBufferTargetDelay"])
+                / grown(|seen| &seen["video"]["jitterBufferEmittedCount"]),
             gateway: Repairs { nacks: number(&session["nacks"]), rtx: number(&session["rtx"]) },
             metrics: Repairs { nacks, rtx: resent },
             browser: Repairs { nacks: number(&own["video"]["nackCount"]), rtx: number(rtx) },
