@@ -55,21 +55,24 @@ impl Legs {
     }
 
     /// Leases ports for the stream and describes what will come there, with its parameter sets; waits for these for up to
-    /// 5 s. The lease ends when nobody binds the ports for 30 s, when who did has gone, and with the stream.
+    /// 5 s, and where a publisher is expected for it, however long that takes. The lease ends when nobody binds the ports for 30 s, when who did has gone, and with the stream.
     ///
     /// # Errors
     /// [`Refused`]; nothing is leased then.
     pub async fn lease(&self, stream: &StreamKey) -> Result<String, Refused> {
-        if self.directory.live_tracks(stream).is_none() {
-            return Err(Refused::NotLive);
-        }
         let running = self.plane.running();
-        let description = match tokio::time::timeout(WHOLE, running.whole(stream)).await {
-            Ok(description) => description,
+        loop {
+            if self.directory.live_tracks(stream).is_none() && !running.is_expected(stream) {
+                return Err(Refused::NotLive);
+            }
+            let whole = tokio::time::timeout(WHOLE, running.whole(stream)).await.ok();
             // What there is may do all the same: the sets come with the keyframes.
-            Err(_) => running.get(stream).ok_or(Refused::NotLive)?,
-        };
-        self.begin(stream, &description)
+            match whole.or_else(|| running.get(stream)) {
+                Some(description) => return self.begin(stream, &description),
+                None if running.is_expected(stream) => {}
+                None => return Err(Refused::NotLive),
+            }
+        }
     }
 
     fn begin(&self, stream: &StreamKey, description: &Description) -> Result<String, Refused> {

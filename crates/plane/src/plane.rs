@@ -155,6 +155,11 @@ impl Plane {
         self.end(worker, session, &ending, reason).then_some((role, stream))
     }
 
+    /// The sessions of a stream in that role that no worker has ended yet, whoever added them.
+    pub fn sessions_of(&self, stream: &StreamKey, role: Role) -> Vec<SessionId> {
+        self.shared.roster.of(stream, role)
+    }
+
     /// Ends a session, however far behind its worker is: it takes no notice of anything from then on. `ending` is what
     /// the session was added with, or will be. False when somebody has ended it before.
     pub fn end(&self, worker: usize, session: SessionId, ending: &Ending, reason: CloseReason) -> bool {

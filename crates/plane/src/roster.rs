@@ -34,6 +34,13 @@ impl Roster {
         self.list().get(&session).cloned()
     }
 
+    /// The sessions of a stream in that role. Looks at every session there is.
+    pub(crate) fn of(&self, stream: &StreamKey, role: Role) -> Vec<SessionId> {
+        let list = self.list();
+        let found = list.iter().filter(|(_, handle)| handle.role == role && handle.stream == *stream);
+        found.map(|(session, _)| *session).collect()
+    }
+
     fn list(&self) -> MutexGuard<'_, HashMap<SessionId, Handle>> {
         // Nothing in here panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,6 +75,10 @@ mod tests {
         let entered = roster.enter(SessionId(1), handle);
         assert_eq!(roster.find(SessionId(1)).unwrap().worker, 1);
         assert!(roster.find(SessionId(2)).is_none());
+        let cam = StreamKey::parse("cam").unwrap();
+        assert_eq!(roster.of(&cam, Role::Subscriber), [SessionId(1)]);
+        assert_eq!(roster.of(&cam, Role::Publisher), []);
+        assert_eq!(roster.of(&StreamKey::parse("other").unwrap(), Role::Subscriber), []);
         drop(entered);
         assert!(roster.find(SessionId(1)).is_none());
     }

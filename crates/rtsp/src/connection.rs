@@ -37,6 +37,9 @@ use crate::wire::{Decoder, Item};
 /// What may wait to be written before no more is taken from anywhere: two of the largest reads of a socket.
 const WRITE_AHEAD: usize = 128 * 1024;
 
+/// What is read while a response is owed, so that the end of the connection is noticed: pipelined requests, no more.
+const READ_AHEAD: usize = 32 * 1024;
+
 /// A reader that takes nothing for so long is closed (protocol.md 13.5).
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -140,7 +143,8 @@ impl Connection {
             let room = self.out.waiting() < WRITE_AHEAD;
             let asks = self.pending.is_some();
             let backed_up = self.recording.as_ref().is_some_and(Recording::is_backed_up);
-            let may_read = !asks && room && !self.closing && !backed_up;
+            // While it asks, the client may go away: its next requests are read, a few of them, and kept.
+            let may_read = room && !self.closing && !backed_up && (!asks || self.decoder.kept() < READ_AHEAD);
             // A response is written before the media it speaks of.
             let may_send = room && !matches!(self.pending, Some((_, After::Begin(_))));
             tokio::select! {
@@ -367,8 +371,8 @@ impl Connection {
         if self.recording.is_none() && self.out.stuck().is_some_and(|since| since.elapsed() >= STALLED) {
             return Some(CloseReason::Idle);
         }
-        // Whose packets are taken, or who sends reports over UDP, is there.
-        let is_there = self.playing.values().any(|playing| !playing.is_silent());
+        // Whose packets are taken, who sends reports over UDP, or who waits for an answer, is there.
+        let is_there = self.pending.is_some() || self.playing.values().any(|playing| !playing.is_silent());
         (!is_there && self.heard.elapsed() > SILENCE).then_some(CloseReason::Idle)
     }
 }

@@ -148,18 +148,26 @@ impl Shared {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// The description of a stream for a player that reaches us at `local`. Waits for what its decoders have to know.
+    /// The description of a stream for a player that reaches us at `local`. Waits for what its decoders have to know; where a
+    /// publisher is expected, for it, however long that takes.
     pub(crate) async fn describe(&self, stream: &StreamKey, local: IpAddr) -> Result<String, StatusCode> {
-        if self.is_draining() {
-            return Err(StatusCode::ServiceUnavailable);
-        }
-        // Who has a place as publisher is about to be live, if it is not yet: that is worth waiting for.
-        self.directory.publisher(stream).ok_or(StatusCode::NotFound)?;
         let running = self.plane.running();
-        let whole = tokio::time::timeout(DESCRIBE_WAIT, running.whole(stream)).await.ok();
-        // Without parameter sets a player may find them in the packets.
-        let description = whole.or_else(|| running.get(stream)).ok_or(StatusCode::NotFound)?;
-        Ok(text(stream, local, &description))
+        loop {
+            if self.is_draining() {
+                return Err(StatusCode::ServiceUnavailable);
+            }
+            // Who has a place as publisher is about to be live, if it is not yet: that is worth waiting for.
+            if self.directory.publisher(stream).is_none() && !running.is_expected(stream) {
+                return Err(StatusCode::NotFound);
+            }
+            let whole = tokio::time::timeout(DESCRIBE_WAIT, running.whole(stream)).await.ok();
+            // Without parameter sets a player may find them in the packets.
+            match whole.or_else(|| running.get(stream)) {
+                Some(description) => return Ok(text(stream, local, &description)),
+                None if running.is_expected(stream) => {}
+                None => return Err(StatusCode::NotFound),
+            }
+        }
     }
 
     fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {

@@ -86,6 +86,11 @@ struct Head {
 }
 
 impl Decoder {
+    /// Bytes that were not given out yet.
+    pub(crate) fn kept(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
     /// Takes what was read.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.taken > 0 {

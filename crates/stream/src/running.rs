@@ -3,6 +3,9 @@
 //! Hubs write here what they find in the packets, at the first ones of a publisher and when the sets change; the control
 //! plane reads, or waits until there is enough for a decoder to be set up. One lock, held for a look-up. There is an entry
 //! for each stream that has a publisher, and a waker for each wait that is under way; whoever waits sets the limit of time.
+//!
+//! It also knows of which streams a publisher is **expected** for as long as it takes: those that a supervised process feeds
+//! or reads. Their subscribers stay however long nobody publishes, and who asks what they are is told once somebody does.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -36,6 +39,8 @@ pub struct Running {
 struct State {
     streams: HashMap<StreamKey, Arc<Description>>,
     waiting: HashMap<u64, (StreamKey, Waker)>,
+    /// How many expect a publisher of it.
+    expected: HashMap<StreamKey, usize>,
     /// The next wait.
     next: u64,
 }
@@ -74,6 +79,18 @@ impl Running {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// A publisher is expected from now on until the guard is dropped, whoever else expects one as well. There are as many
+    /// entries as guards; who hands them out bounds them.
+    pub fn expect(&self, key: &StreamKey) -> Expected {
+        *self.lock().expected.entry(key.clone()).or_default() += 1;
+        Expected { running: self.clone(), key: key.clone() }
+    }
+
+    /// Whether a publisher is expected, there or not.
+    pub fn is_expected(&self, key: &StreamKey) -> bool {
+        self.lock().expected.contains_key(key)
+    }
+
     /// Its holders do not leave it half-changed, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -108,6 +125,25 @@ impl Drop for Whole {
     fn drop(&mut self) {
         if let Some(id) = self.waits {
             self.running.lock().waiting.remove(&id);
+        }
+    }
+}
+
+/// See [`Running::expect`].
+#[derive(Debug)]
+pub struct Expected {
+    running: Running,
+    key: StreamKey,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut state = self.running.lock();
+        if let Some(count) = state.expected.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                state.expected.remove(&self.key);
+            }
         }
     }
 }
@@ -166,5 +202,17 @@ mod tests {
             assert_eq!(running.lock().waiting.len(), 1);
         }
         assert!(running.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn a_publisher_is_expected_until_nobody_expects_one() {
+        let running = Running::new();
+        let first = running.expect(&key("cam"));
+        let second = running.clone().expect(&key("cam"));
+        assert!(running.is_expected(&key("cam")) && !running.is_expected(&key("other")));
+        drop(first);
+        assert!(running.is_expected(&key("cam")));
+        drop(second);
+        assert!(!running.is_expected(&key("cam")) && running.lock().expected.is_empty());
     }
 }

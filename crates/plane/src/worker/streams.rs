@@ -319,8 +319,15 @@ impl Worker {
         }
     }
 
-    /// Nobody came back in the grace time: subscribers are told, here and elsewhere.
+    /// Nobody came back in the grace time: subscribers are told, here and elsewhere. Unless a publisher is expected: then they
+    /// stay.
     pub(super) fn end(&mut self, index: usize) {
+        if let Some(stream) = self.streams.get_mut(index)
+            && self.described.is_expected(&stream.key)
+        {
+            stream.hub.iter_mut().for_each(|hub| hub.stay(self.now));
+            return;
+        }
         if let Some(stream) = self.streams.get(index) {
             for &worker in &stream.workers {
                 self.tell_of(worker, &stream.key, |note| note.ended = true);

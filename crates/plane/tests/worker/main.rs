@@ -3,6 +3,7 @@
 mod allocations;
 mod behind;
 mod counting;
+mod expected;
 mod schedules;
 mod script;
 mod slow;

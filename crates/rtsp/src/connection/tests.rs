@@ -175,6 +175,30 @@ async fn who_says_nothing_is_left_after_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_description_waits_for_an_expected_publisher_until_the_player_leaves() {
+    let scene = Scene::new();
+    let (key, url) = (StreamKey::parse("film").unwrap(), "rtsp://127.0.0.1/live/film");
+    let mut client = scene.client(1000);
+    assert_eq!(client.status(&format!("DESCRIBE {url}"), "").await, 404);
+    let expected = scene.shared.plane.running().expect(&key);
+    client.write(&format!("DESCRIBE {url}"), "").await;
+    tokio::time::sleep(10 * SILENCE).await;
+    assert!(!client.task.is_finished());
+    // It is noticed at once although a response is owed.
+    drop(client.stream);
+    tokio::time::timeout(LOOK, client.task).await.expect("noticed").unwrap();
+
+    let mut client = scene.client(1000);
+    client.write(&format!("DESCRIBE {url}"), "").await;
+    tokio::time::sleep(SILENCE).await;
+    drop(expected);
+    tokio::time::sleep(SILENCE).await;
+    let mut told = vec![0; 12];
+    client.stream.read_exact(&mut told).await.unwrap();
+    assert_eq!(told, b"RTSP/1.0 404");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_takes_nothing_is_closed() {
     let (scene, start) = (Scene::new(), Instant::now());
     let client = scene.client(300);

@@ -290,6 +290,14 @@ impl Stream {
         }
     }
 
+    /// After [`Output::Ended`]: the subscribers are not closed, as a publisher is expected still. It is said again after
+    /// another grace time, unless one has come.
+    pub fn stay(&mut self, now: Instant) {
+        if self.publisher.is_none() {
+            self.ends = self.config.grace.map(|grace| now + grace);
+        }
+    }
+
     /// The round-trip time to the publisher, which repeated keyframe requests wait for.
     pub fn set_rtt(&mut self, session: SessionId, rtt: Duration) {
         if self.publishes(session) {

@@ -36,6 +36,22 @@ fn a_publisher_in_time_keeps_it() {
 }
 
 #[test]
+fn where_subscribers_stay_the_grace_time_begins_anew() {
+    let mut scene = Scene::published();
+    scene.stream.unpublish(scene.now, ALICE);
+    let gone = scene.now;
+    for times in 1..=3 {
+        assert_eq!(scene.next_outputs(), [Output::Ended]);
+        assert_eq!(scene.now, gone + times * Duration::from_secs(15));
+        scene.stream.stay(scene.now);
+    }
+    scene.publish(BOB);
+    scene.outputs();
+    scene.stream.stay(scene.now);
+    assert_eq!(scene.stream.deadline(), None, "somebody publishes");
+}
+
+#[test]
 fn without_a_grace_time_subscribers_wait_for_ever() {
     let mut scene = Scene::with(Config { grace: None, ..Config::default() });
     scene.publish(ALICE);
