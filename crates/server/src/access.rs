@@ -14,6 +14,7 @@ use axum::http::uri::Authority;
 use whipstitch_stream::StreamKey;
 
 use crate::credentials::{Token, is_b64token};
+use crate::issued::Issued;
 use crate::media::Role;
 use crate::tokens::Listed;
 
@@ -69,6 +70,8 @@ pub enum Subject {
     Admin,
     /// Of the list, by its name: tokens of one name are one subject's.
     Listed(Arc<str>),
+    /// Of a process that this server runs, by its id.
+    Process(Arc<str>),
 }
 
 impl Subject {
@@ -78,6 +81,7 @@ impl Subject {
             Self::Owner => "/owner".into(),
             Self::Admin => "/admin".into(),
             Self::Listed(name) => name.clone(),
+            Self::Process(id) => format!("/process/{id}").into(),
         }
     }
 
@@ -85,7 +89,7 @@ impl Subject {
     pub(crate) fn listed(&self) -> Option<Arc<str>> {
         match self {
             Self::Listed(name) => Some(name.clone()),
-            Self::Owner | Self::Admin => None,
+            Self::Owner | Self::Admin | Self::Process(_) => None,
         }
     }
 }
@@ -130,6 +134,8 @@ pub struct Policy {
     /// The token of the data directory, in use when none with that right is configured: [`Right::Observe`] and
     /// [`Right::Control`].
     pub admin: Option<Token>,
+    /// Those of the processes that this server runs.
+    pub issued: Issued,
     /// `--open-publish`.
     pub open_publish: bool,
     /// What a session URL needs besides itself.
@@ -151,7 +157,9 @@ impl Policy {
             Credential::None if open => decision(Decision::Allowed),
             Credential::None | Credential::OtherScheme => decision(Decision::Missing),
             Credential::Malformed => decision(Decision::Malformed),
-            Credential::Bearer(text) => self.judge(right, stream, |token| token.matches(&text), now),
+            Credential::Bearer(text) => {
+                self.judge(right, stream, caller.is_on_this_machine(), |token| token.matches(&text), now)
+            }
         }
     }
 
@@ -192,7 +200,7 @@ impl Policy {
             (true, _) if !self.needs_token() => Verdict { decision: Decision::Allowed, subject: None },
             (true, None) => Verdict { decision: Decision::Allowed, subject: None },
             (false, None) => Verdict { decision: Decision::Missing, subject: None },
-            (_, Some(shows)) => self.judge(right, Some(stream), shows, now),
+            (_, Some(shows)) => self.judge(right, Some(stream), local, shows, now),
         }
     }
 
@@ -200,6 +208,7 @@ impl Policy {
         &self,
         right: Right,
         stream: Option<&StreamKey>,
+        local: bool,
         shows: impl Fn(&Token) -> bool,
         now: SystemTime,
     ) -> Verdict {
@@ -208,6 +217,11 @@ impl Policy {
         let admin = self.admin.as_ref().is_some_and(&shows);
         let listed =
             self.tokens.iter().fold(None, |found, listed| if shows(&listed.token) { Some(listed) } else { found });
+        let process = self.issued.find(right, stream, local, &shows);
+        if let (false, None, false, Some((id, good))) = (owner, listed, admin, process) {
+            let decision = if good { Decision::Allowed } else { Decision::Insufficient };
+            return Verdict { decision, subject: Some(Subject::Process(id)) };
+        }
         let decision = match (owner, listed, admin, right) {
             (true, ..) | (_, None, true, Right::Observe | Right::Control) => Decision::Allowed,
             (_, Some(listed), ..) if listed.is_expired(now) => Decision::Expired,

@@ -31,9 +31,11 @@ use crate::guesses::{GUESSES, Guesses};
 use crate::http::connection::Bounds;
 use crate::http::cors::Origins;
 use crate::http::{self, Settings, State};
+use crate::issued::Issued;
 use crate::plain::Plain;
 use crate::proxies::Trusted;
 use crate::rtsp::Guard;
+use crate::wires::Wires;
 
 /// How long players that were just told goodbye may still ask when to come back.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -127,6 +129,7 @@ impl Server {
         let rtc = gateway.local_addrs().to_vec();
 
         let (policy, admin) = policy(&config);
+        let issued = policy.issued.clone();
         let guesses = Arc::new(Guesses::new(GUESSES, Instant::now()));
         let rtsp = start_rtsp(&config, &gateway, &policy, &guesses).await?;
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
@@ -134,7 +137,8 @@ impl Server {
         let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok()).unwrap_or_else(Ports::none);
         let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
         let configured = configured(&config, &inputs)?;
-        let settings = settings(&config, &gateway, inputs, guesses);
+        let wires = Wires::new(gateway.clone(), inputs.clone(), issued, rtsp.as_ref().map(Rtsp::local_addr), http);
+        let settings = Settings { wires: Some(wires), ..settings(&config, &gateway, inputs, guesses) };
         let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
@@ -254,6 +258,7 @@ fn settings(config: &Config, gateway: &Gateway, inputs: Inputs, guesses: Arc<Gue
         requests: config.limits.requests,
         session: config.limits.session,
         guesses,
+        wires: None,
     }
 }
 
@@ -272,6 +277,7 @@ fn policy(config: &Config) -> (Policy, Option<Result<PathBuf, String>>) {
         token: config.token.clone(),
         tokens: config.tokens.clone(),
         admin,
+        issued: Issued::default(),
         open_publish: config.open_publish,
         session_auth: config.session_auth,
     };

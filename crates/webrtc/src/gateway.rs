@@ -298,6 +298,13 @@ impl Gateway {
         self.close_session(session, CloseReason::ByRequest)
     }
 
+    /// Ends everybody who receives this stream, over whatever protocol.
+    pub fn close_subscribers(&self, stream: &StreamKey) {
+        for session in self.shared.plane.sessions_of(stream, Role::Subscriber) {
+            self.close_session(session, CloseReason::ByRequest);
+        }
+    }
+
     fn close_session(&self, session: SessionId, reason: CloseReason) -> bool {
         if let Some(live) = self.shared.register.session(session) {
             self.end(&live, reason);

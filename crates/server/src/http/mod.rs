@@ -56,6 +56,7 @@ use crate::patterns::Pattern;
 use crate::plain::Plain;
 use crate::proxies::Trusted;
 use crate::rates::Rate;
+use crate::wires::Wires;
 use connection::Connection;
 use cors::Origins;
 use error::{Error, Reason};
@@ -104,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) legs: Option<Legs>,
     /// Who takes plain RTP.
     pub(crate) plain: Option<Plain>,
+    /// What processes have to do with streams.
+    pub(crate) wires: Option<Wires>,
 }
 
 /// Whom a request comes from, for limits and the log; in the extensions of the request.

@@ -13,6 +13,7 @@ use super::request::Request;
 use super::{Mount, State, Takes, options, plain};
 use crate::access::{Right, Subject};
 use crate::media::{Accepted, Join, Media, Role};
+use crate::wires::Gate;
 
 /// What a POST takes.
 pub(super) static OFFER: Takes = Takes { field: "accept-post", media_type: "application/sdp" };
@@ -69,6 +70,9 @@ pub(super) async fn accept(
     let text = request.read(LARGEST, &OFFER).await?;
     let stream = mount.stream(&request)?;
     let offer = text.text()?;
+    if mount.role == Role::Publisher {
+        admitted(state, &stream)?;
+    }
     if mount.role == Role::Publisher
         && let Some(plain) = plain::offered(state, &request, &offer)?
     {
@@ -96,6 +100,15 @@ pub(super) async fn accept(
     let mut response = created(mount, &stream, accepted)?;
     tell_of_ice_servers(state, response.headers_mut())?;
     Ok(response)
+}
+
+/// Whether the stream may be published as far as processes are concerned: one that is for a process is let in while that is
+/// ordered to run.
+fn admitted(state: &State, stream: &StreamKey) -> Result<(), Error> {
+    match state.0.settings.wires.as_ref().map_or(Gate::Open, |wires| wires.gate(stream)) {
+        Gate::Open => Ok(()),
+        Gate::Shut => Err(Error::NoSuch("webrtc: whip: no ingest registered for process")),
+    }
 }
 
 /// A session whose URL nobody was told yet. Dropped, it ends: who has waited too long for the answer, or has gone, may come

@@ -1,0 +1,116 @@
+//! Credentials that this server makes for the processes it runs: each for one right on one stream, shown from this machine,
+//! good for as long as its guard lives.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use whipstitch_stream::StreamKey;
+
+use crate::access::Right;
+use crate::credentials::{Token, random_hex};
+
+/// As many random bits as the admin token has.
+const BYTES: usize = 32;
+
+/// Those that are good now. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Issued(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    grants: HashMap<u64, Grant>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Grant {
+    token: Token,
+    right: Right,
+    stream: StreamKey,
+    process: Arc<str>,
+}
+
+/// One credential. Nothing is allowed by it any more once this is dropped.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    issued: Issued,
+    id: u64,
+    token: Token,
+}
+
+impl Credential {
+    /// What has to be shown.
+    pub(crate) fn reveal(&self) -> &str {
+        self.token.reveal()
+    }
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        self.issued.lock().grants.remove(&self.id);
+    }
+}
+
+impl Issued {
+    /// A credential for one start of a process. Their number is bounded by that of the processes.
+    pub(crate) fn issue(&self, process: &str, right: Right, stream: &StreamKey) -> Option<Credential> {
+        let token = Token::parse(&random_hex::<BYTES>()).ok()?;
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        let grant = Grant { token: token.clone(), right, stream: stream.clone(), process: process.into() };
+        state.grants.insert(id, grant);
+        Some(Credential { issued: self.clone(), id, token })
+    }
+
+    /// Whose credential is shown, and whether it is good for this. From elsewhere than this machine none is known.
+    pub(crate) fn find(
+        &self,
+        right: Right,
+        stream: Option<&StreamKey>,
+        local: bool,
+        shows: impl Fn(&Token) -> bool,
+    ) -> Option<(Arc<str>, bool)> {
+        let state = self.lock();
+        // All are compared always: which one matched must not show in the time taken.
+        let shown =
+            state.grants.values().fold(None, |found, grant| if shows(&grant.token) { Some(grant) } else { found });
+        let grant = shown.filter(|_| local)?;
+        Some((grant.process.clone(), grant.right == right && Some(&grant.stream) == stream))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_good_for_one_right_on_one_stream_from_here_while_it_lives() {
+        let issued = Issued::default();
+        let [cam, other] = ["cam", "other"].map(|name| StreamKey::parse(name).unwrap());
+        let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
+        let text = credential.reveal().to_owned();
+        let find = |right, stream, local, text: &str| {
+            issued.find(right, Some(stream), local, |token| token.matches(text)).map(|(process, good)| {
+                assert_eq!(&*process, "encoder");
+                good
+            })
+        };
+        assert_eq!(find(Right::Play, &cam, true, &text), Some(true));
+        assert_eq!(find(Right::Publish, &cam, true, &text), Some(false));
+        assert_eq!(find(Right::Play, &other, true, &text), Some(false));
+        assert_eq!(find(Right::Play, &cam, false, &text), None);
+        assert_eq!(find(Right::Play, &cam, true, "another"), None);
+        assert!(!format!("{issued:?}{credential:?}").contains(&text));
+        let second = issued.issue("encoder", Right::Play, &cam).unwrap();
+        assert_ne!(second.reveal(), text);
+        drop(credential);
+        assert_eq!(find(Right::Play, &cam, true, &text), None);
+        assert_eq!(find(Right::Play, &cam, true, second.reveal()), Some(true));
+    }
+}

@@ -1,0 +1,326 @@
+//! What processes have to do with streams: addresses and credentials for their children, who may publish for a process,
+//! and which streams wait for it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use whipstitch_ffmpeg::process::{Ended, Leg, Legs, Order, Transport, Wiring};
+use whipstitch_ffmpeg::{Inlet, Inputs, Wanted};
+use whipstitch_media::sdp::Section;
+use whipstitch_media::{Codec, Kind};
+use whipstitch_stream::running::Expected;
+use whipstitch_stream::{Running, StreamKey};
+use whipstitch_webrtc::Gateway;
+
+use crate::access::Right;
+use crate::issued::{Credential, Issued};
+
+/// How often it is looked whether what a child reads has a publisher: often against times a child may be silent, which are
+/// seconds.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// May somebody publish this stream?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// As far as processes are concerned.
+    Open,
+    /// It is published for a process that is ordered to stop.
+    Shut,
+}
+
+/// The joints between processes and streams. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Wires {
+    gateway: Gateway,
+    inputs: Inputs,
+    issued: Issued,
+    /// Where children find us; `None`: not at all.
+    rtsp: Option<SocketAddr>,
+    http: SocketAddr,
+    processes: Arc<Mutex<HashMap<String, Process>>>,
+}
+
+/// What a process was ordered last.
+struct Process {
+    legs: Legs,
+    order: Order,
+    /// The publishers of all its streams are, while it is to run.
+    _expected: Vec<Expected>,
+}
+
+impl std::fmt::Debug for Wires {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wires").field("rtsp", &self.rtsp).field("http", &self.http).finish_non_exhaustive()
+    }
+}
+
+impl Wires {
+    /// For a server that listens there.
+    pub(crate) fn new(
+        gateway: Gateway,
+        inputs: Inputs,
+        issued: Issued,
+        rtsp: Option<SocketAddr>,
+        http: SocketAddr,
+    ) -> Wires {
+        Wires { gateway, inputs, issued, rtsp, http, processes: Arc::default() }
+    }
+
+    /// Whether a publisher of this stream is let in.
+    pub(crate) fn gate(&self, stream: &StreamKey) -> Gate {
+        let processes = self.lock();
+        let is_for =
+            |process: &&Process| process.legs.ingest.as_ref().is_some_and(|ingest| ingest.stream == stream.as_str());
+        match processes.values().find(is_for) {
+            Some(Process { order: Order::Stop, .. }) => Gate::Shut,
+            _ => Gate::Open,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Process>> {
+        // Nothing in here panics half-way through a change.
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> &Running {
+        self.gateway.plane().running()
+    }
+
+    fn credential(&self, process: &str, right: Right, stream: &StreamKey) -> Result<Credential, String> {
+        self.issued.issue(process, right, stream).ok_or_else(|| "no credential could be made".to_owned())
+    }
+
+    /// A description cannot be had before the child knows what it sends, so it is said here: H.264 and Opus, which is what
+    /// outputs have by default. Its muxer takes one track, so there are two behind a `tee`.
+    fn write_rtp(&self, stream: StreamKey) -> Result<Leg, String> {
+        let sections = vec![Section::of(Codec::H264, "packetization-mode=1"), Section::of(Codec::Opus, "")];
+        let wanted = Wanted { stream, sections, local: Ipv4Addr::LOCALHOST.into() };
+        let configured = self.inputs.configure(wanted).map_err(|error| format!("no RTP ports for it: {error}"))?;
+        let slaves: Vec<String> = [(Kind::Video, 'v'), (Kind::Audio, 'a')]
+            .into_iter()
+            .filter_map(|(kind, letter)| {
+                let Inlet { port, pt, .. } = configured.input().tracks[kind]?;
+                Some(format!("[select={letter}:f=rtp:payload_type={pt}]rtp://127.0.0.1:{port}?pkt_size=1200"))
+            })
+            .collect();
+        let (url, options) = (slaves.join("|"), words(&["-f", "tee"]));
+        Ok(Leg { url, options, secrets: Vec::new(), waiting: None, kept: Box::new(configured) })
+    }
+
+    /// Where a child finds a stream by RTSP, with its credential.
+    fn rtsp_url(&self, stream: &StreamKey, credential: &Credential) -> Result<String, String> {
+        let listens = self.rtsp.ok_or("this server has no RTSP listener (rtsp = \"off\"), which the process needs")?;
+        let at = local(listens).ok_or_else(|| {
+            format!("RTSP listens at {listens} only, where processes of this machine do not count as such: use a loopback address or 0.0.0.0")
+        })?;
+        Ok(format!("rtsp://process:{}@{at}/live/{stream}", credential.reveal()))
+    }
+}
+
+/// How this machine reaches a listener over loopback.
+fn local(listens: SocketAddr) -> Option<SocketAddr> {
+    let ip = match listens.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    ip.to_canonical().is_loopback().then(|| SocketAddr::new(ip, listens.port()))
+}
+
+fn key(stream: &str) -> Result<StreamKey, String> {
+    StreamKey::parse(stream).map_err(|error| format!("{stream:?} cannot be the name of a stream: {error}"))
+}
+
+/// True while nobody publishes what is read, as long as somebody listens.
+fn waiting(running: Running, stream: StreamKey) -> watch::Receiver<bool> {
+    let is_missing = move || running.get(&stream).is_none();
+    let (tells, told) = watch::channel(is_missing());
+    tokio::spawn(async move {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    let missing = is_missing();
+                    tells.send_if_modified(|was| std::mem::replace(was, missing) != missing);
+                }
+                () = tells.closed() => return,
+            }
+        }
+    });
+    told
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+impl Wiring for Wires {
+    fn read(&self, process: &str, stream: &str, transport: Transport) -> Result<Leg, String> {
+        let stream = key(stream)?;
+        let credential = self.credential(process, Right::Play, &stream)?;
+        let secrets = vec![credential.reveal().to_owned()];
+        let (url, options) = match transport {
+            // What was negotiated with the publisher is in the description: there is little to find out.
+            Transport::Rtsp => (
+                self.rtsp_url(&stream, &credential)?,
+                words(&["-rtsp_transport", "tcp", "-analyzeduration", "1000000", "-fflags", "+genpts"]),
+            ),
+            Transport::Rtp => {
+                let at = local(self.http).ok_or("HTTP does not listen on loopback, which the process needs")?;
+                (
+                    format!("http://{at}/whip/{stream}/sdp?token={}", credential.reveal()),
+                    words(&["-protocol_whitelist", "http,tcp,udp,rtp", "-f", "sdp", "-analyzeduration", "1000000"]),
+                )
+            }
+        };
+        let waiting = Some(waiting(self.running().clone(), stream));
+        Ok(Leg { url, options, secrets, waiting, kept: Box::new(credential) })
+    }
+
+    fn write(&self, process: &str, stream: &str, transport: Transport) -> Result<Leg, String> {
+        let stream = key(stream)?;
+        match transport {
+            Transport::Rtsp => {
+                let credential = self.credential(process, Right::Publish, &stream)?;
+                let secrets = vec![credential.reveal().to_owned()];
+                let url = self.rtsp_url(&stream, &credential)?;
+                let options = words(&["-f", "rtsp", "-rtsp_transport", "tcp"]);
+                Ok(Leg { url, options, secrets, waiting: None, kept: Box::new(credential) })
+            }
+            Transport::Rtp => self.write_rtp(stream),
+        }
+    }
+
+    fn ordered(&self, process: &str, legs: &Legs, order: Order) {
+        let keys =
+            |names: Vec<&str>| names.into_iter().filter_map(|name| StreamKey::parse(name).ok()).collect::<Vec<_>>();
+        let fed = keys(legs.fed().collect());
+        let ingest = keys(legs.ingest.iter().map(|ingest| ingest.stream.as_str()).collect());
+        let expected = match order {
+            Order::Start => {
+                let read = keys(legs.reads.iter().map(String::as_str).collect());
+                [&fed, &ingest, &read].into_iter().flatten().map(|stream| self.running().expect(stream)).collect()
+            }
+            Order::Stop => Vec::new(),
+        };
+        let before = if legs.is_empty() {
+            self.lock().remove(process)
+        } else {
+            self.lock().insert(process.to_owned(), Process { legs: legs.clone(), order, _expected: expected })
+        };
+        // Its streams are let go of before anybody is closed, and after those that go on are expected anew.
+        drop(before);
+        if order == Order::Stop {
+            for stream in &ingest {
+                self.gateway.close_publisher(stream);
+            }
+            for stream in &fed {
+                self.gateway.close_subscribers(stream);
+            }
+        }
+    }
+
+    fn ended(&self, _process: &str, _legs: &Legs, _how: &Ended) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use whipstitch_ffmpeg::Ports;
+    use whipstitch_ffmpeg::process::{Ingest, Wired};
+    use whipstitch_stream::{directory, stream};
+    use whipstitch_webrtc::{GatewayConfig, HalfOpen, WhenOffline};
+
+    use super::*;
+    use crate::access::{Decision, Policy};
+    use crate::credentials::Token;
+
+    fn wires(policy: &Policy, rtsp: Option<&str>) -> Wires {
+        let gateway = Gateway::start(&GatewayConfig {
+            rtc: "127.0.0.1:0".parse().unwrap(),
+            workers: 1,
+            directory: directory::Config::default(),
+            stream: stream::Config::default(),
+            when_offline: WhenOffline::Reject,
+            half_open: HalfOpen::default(),
+            lenient_precondition: false,
+        });
+        let gateway = gateway.unwrap();
+        let ports = Ports::new(20_000..=20_399).unwrap();
+        let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
+        let rtsp = rtsp.map(|address| address.parse().unwrap());
+        Wires::new(gateway, inputs, policy.issued.clone(), rtsp, "0.0.0.0:8555".parse().unwrap())
+    }
+
+    fn legs() -> Legs {
+        let transport = Transport::Rtsp;
+        let stream = "cam".to_owned();
+        let ingest = Ingest { stream, transport, video_pt: None, audio_pt: None, start_on_publish: false };
+        let egress = Wired { stream: "cam-out".to_owned(), transport };
+        Legs { ingest: Some(ingest), egress: Some(egress), reads: vec!["other".to_owned()], writes: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn publishers_are_let_in_and_expected_while_the_process_is_to_run() {
+        let wires = wires(&Policy::default(), None);
+        let names = ["cam", "cam-out", "other"].map(|name| StreamKey::parse(name).unwrap());
+        let expected = || names.each_ref().map(|name| wires.running().is_expected(name));
+        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Open, [false; 3]));
+        wires.ordered("p", &legs(), Order::Stop);
+        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Shut, [false; 3]));
+        assert_eq!(wires.gate(&names[1]), Gate::Open);
+        wires.ordered("p", &legs(), Order::Start);
+        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Open, [true; 3]));
+        wires.ordered("p", &legs(), Order::Stop);
+        wires.ordered("p", &Legs::default(), Order::Stop);
+        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Open, [false; 3]), "nobody's any more");
+    }
+
+    #[tokio::test]
+    async fn a_child_has_a_credential_of_its_own_for_its_stream_while_it_runs() {
+        let policy = Policy { token: Some(Token::parse("owner").unwrap()), ..Policy::default() };
+        let wires = wires(&policy, Some("0.0.0.0:8554"));
+        let decide = |right, stream: &str, text: &str| {
+            let (stream, here) = (StreamKey::parse(stream).unwrap(), Ipv4Addr::LOCALHOST.into());
+            policy
+                .decide_for(right, &stream, here, Some(&|token: &Token| token.matches(text)), SystemTime::now())
+                .decision
+        };
+        for (leg, right, wrong) in [
+            (wires.read("p", "cam", Transport::Rtsp).unwrap(), Right::Play, Right::Publish),
+            (wires.write("p", "cam", Transport::Rtsp).unwrap(), Right::Publish, Right::Play),
+        ] {
+            let [secret] = &leg.secrets[..] else { panic!("{:?}", leg.secrets) };
+            assert_eq!(leg.url, format!("rtsp://process:{secret}@127.0.0.1:8554/live/cam"));
+            assert_eq!(decide(right, "cam", secret), Decision::Allowed);
+            assert_eq!(decide(wrong, "cam", secret), Decision::Insufficient);
+            assert_eq!(decide(right, "other", secret), Decision::Insufficient);
+            let secret = secret.clone();
+            drop(leg);
+            assert_eq!(decide(right, "cam", &secret), Decision::Wrong);
+        }
+        let leg = wires.read("p", "cam", Transport::Rtp).unwrap();
+        assert_eq!(leg.url, format!("http://127.0.0.1:8555/whip/cam/sdp?token={}", leg.secrets[0]));
+        assert!(*leg.waiting.unwrap().borrow(), "nobody publishes");
+        let leg = wires.write("p", "cam", Transport::Rtp).unwrap();
+        let tracks: Vec<&str> = leg.url.split('|').collect();
+        assert!(tracks[0].starts_with("[select=v:f=rtp:payload_type=96]rtp://127.0.0.1:2"), "{tracks:?}");
+        assert!(tracks[1].starts_with("[select=a:f=rtp:payload_type=111]rtp://127.0.0.1:2"), "{tracks:?}");
+    }
+
+    #[tokio::test]
+    async fn where_children_cannot_reach_us_is_said() {
+        for (rtsp, words) in [(None, "rtsp = \"off\""), (Some("192.0.2.1:8554"), "192.0.2.1:8554 only")] {
+            let wires = wires(&Policy::default(), rtsp);
+            let refused = wires.read("p", "cam", Transport::Rtsp).err().unwrap();
+            assert!(refused.contains(words), "{refused}");
+        }
+        let wires = wires(&Policy::default(), Some("[::]:8554"));
+        assert!(wires.read("p", "cam", Transport::Rtsp).unwrap().url.contains("@[::1]:8554/"));
+        assert!(wires.read("p", "no/stream", Transport::Rtsp).is_err());
+    }
+}
