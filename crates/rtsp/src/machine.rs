@@ -13,7 +13,7 @@ use whipstitch_stream::StreamKey;
 
 use crate::access::{Access, Right, Verdict};
 use crate::auth::{self, Credential};
-use crate::reply::{HTTP, Reply};
+use crate::reply::{self, HTTP, Reply};
 use crate::target::{self, Target};
 use crate::wire::{Item, Request, Violation};
 
@@ -329,6 +329,9 @@ impl Machine {
                 self.forget(&session);
                 refusal.written(&cseq)
             }
+            (_, Answer::Described(Err(StatusCode::NotFound))) => {
+                Reply::new(StatusCode::NotFound, Some(&cseq)).reason(reply::NOBODY).empty()
+            }
             (_, Answer::Announced(Err(refusal)) | Answer::Recording(Err(refusal))) => refusal.written(&cseq),
             (_, Answer::Described(Err(status)) | Answer::SetUp(Err(status)) | Answer::Playing(Err(status))) => {
                 refused(status)
@@ -344,7 +347,8 @@ impl Machine {
 
     /// What the request is about, if its sender may do that with it: nothing is looked at before that is known.
     fn target(&self, request: &Request, right: Right) -> Result<Target, Step> {
-        let target = request.uri().and_then(target::parse).ok_or_else(|| refuse(request, StatusCode::NotFound))?;
+        let nameless = || refuse_saying(request, StatusCode::NotFound, reply::NO_NAME);
+        let target = request.uri().and_then(target::parse).ok_or_else(nameless)?;
         let credential = Credential::parse(request.header(&headers::AUTHORIZATION));
         let peer = self.facts.peer.ip();
         let (nonce, here) = (&*self.facts.nonce, peer.to_canonical().is_loopback());
@@ -354,8 +358,8 @@ impl Machine {
         let proof = credential.proof(request.method().into(), nonce, here).filter(|_| fits);
         match self.facts.access.judge(right, &target.stream, peer, proof.as_ref()) {
             Verdict::Allowed if self.facts.access.serves(&target.stream) => Ok(target),
-            Verdict::Allowed => Err(refuse(request, StatusCode::NotFound)),
-            Verdict::Forbidden => Err(refuse(request, StatusCode::Forbidden)),
+            Verdict::Allowed => Err(nameless()),
+            Verdict::Forbidden => Err(refuse_saying(request, StatusCode::Forbidden, reply::NOT_ALLOWED)),
             Verdict::TooOften(wait) => {
                 // RTSP has no 429 (RFC 2326 7.1.1); 12.31: whole seconds.
                 let reply = Reply::new(StatusCode::ServiceUnavailable, Some(&request.cseq));
@@ -364,7 +368,7 @@ impl Machine {
             }
             Verdict::Unknown => {
                 let challenges = auth::challenges(nonce, credential.is_stale(nonce), here);
-                let reply = Reply::new(StatusCode::Unauthorized, Some(&request.cseq));
+                let reply = Reply::new(StatusCode::Unauthorized, Some(&request.cseq)).reason(reply::NO_TOKEN);
                 Err(Step::Reply(reply.lines(headers::WWW_AUTHENTICATE, &challenges).empty()))
             }
         }
@@ -392,6 +396,10 @@ fn ok(request: &Request) -> Reply {
 
 fn refuse(request: &Request, status: StatusCode) -> Step {
     Step::Reply(Reply::new(status, Some(&request.cseq)).empty())
+}
+
+fn refuse_saying(request: &Request, status: StatusCode, words: &str) -> Step {
+    Step::Reply(Reply::new(status, Some(&request.cseq)).reason(words).empty())
 }
 
 /// The `Session` field with the timeout. FFmpeg looks for `;timeout=` without a blank.

@@ -3,6 +3,16 @@
 use rtsp_types::headers::{self, HeaderName};
 use rtsp_types::{Response, StatusCode, Version};
 
+/// 404: what is no name, or none that the operator allows.
+pub(crate) const NO_NAME: &str =
+    "No stream has such a name here; one is letters, digits and . _ - behind rtsp://HOST/live/";
+/// 404: what could be read if somebody sent it.
+pub(crate) const NOBODY: &str = "Nobody is publishing this stream";
+/// 401.
+pub(crate) const NO_TOKEN: &str = "A token is needed as the password, and none came or a wrong one";
+/// 403.
+pub(crate) const NOT_ALLOWED: &str = "This token does not allow that";
+
 /// Letters of a reason.
 const MAX_REASON: usize = 200;
 

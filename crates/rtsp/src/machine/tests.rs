@@ -256,6 +256,23 @@ fn parameters_that_nobody_knows_are_not_understood() {
     assert!(reply.starts_with(b"RTSP/1.0 451 "));
 }
 
+/// FFmpeg and GStreamer show the words of the status line, and nothing else.
+#[test]
+fn the_words_say_what_would_help() {
+    // "x:weak" and "x:secret".
+    let (weak, secret) = ("Authorization: Basic eDp3ZWFr\r\n", "Authorization: Basic eDpzZWNyZXQ=\r\n");
+    for (uri, fields, line) in [
+        ("rtsp://h/live/a%20b", "", "404 No stream has such a name here; one is letters, digits and . _ -"),
+        ("rtsp://h/live/other", "", "404 No stream has such a name here"),
+        ("rtsp://h/live/shut", "", "401 A token is needed as the password"),
+        ("rtsp://h/live/shut", weak, "403 This token does not allow that"),
+        ("rtsp://h/live/gone", secret, "404 Nobody is publishing this stream"),
+    ] {
+        let reply = Scene::new().send(&format!("DESCRIBE {uri}"), fields);
+        assert!(reply.starts_with(line), "{uri}: {reply}");
+    }
+}
+
 #[test]
 fn who_shows_nothing_of_use_is_asked_in_two_lines_whether_the_stream_is_there_or_not() {
     let told = |stream: &str, fields: &str| Scene::new().send(&format!("DESCRIBE rtsp://h/live/{stream}"), fields);

@@ -138,9 +138,9 @@ fn what_is_announced_again_takes_the_place_of_what_was() {
 fn who_may_not_send_is_told_why() {
     let mut scene = Scene::new();
     for (line, fields, status, words) in [
-        ("ANNOUNCE rtsp://h/shut", announcement(BOTH), 401, "Unauthorized"),
-        ("ANNOUNCE rtsp://h/other", announcement(BOTH), 404, "Not Found"),
-        ("ANNOUNCE rtsp://h/a/b", announcement(BOTH), 404, "Not Found"),
+        ("ANNOUNCE rtsp://h/shut", announcement(BOTH), 401, "token is needed as the password"),
+        ("ANNOUNCE rtsp://h/other", announcement(BOTH), 404, "No stream has such a name here"),
+        ("ANNOUNCE rtsp://h/a/b", announcement(BOTH), 404, "letters, digits and . _ - behind"),
         ("ANNOUNCE rtsp://h/open/trackID=0", announcement(BOTH), 404, "Not Found"),
         ("ANNOUNCE rtsp://h/open", announcement("hello"), 400, "does not begin with the line v=0"),
         ("ANNOUNCE rtsp://h/open", String::new(), 400, "does not begin with the line v=0"),
