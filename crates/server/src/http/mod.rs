@@ -176,14 +176,17 @@ impl State {
             Decision::Allowed => Ok(verdict.subject),
             decision => {
                 let token = verdict.subject.and_then(|subject| subject.listed());
-                Err(Error::Denied { decision, hint: self.hint(right), token })
+                Err(Error::Denied { decision, hint: self.hint(right, decision), token })
             }
         }
     }
 
     /// What would help, where it is not just another token. The same for every stream.
-    fn hint(&self, right: Right) -> &'static str {
+    fn hint(&self, right: Right, decision: Decision) -> &'static str {
         match right {
+            Right::Observe | Right::Control if self.0.policy.needs_token() && decision == Decision::Missing => {
+                "it goes into the header field Authorization: Bearer TOKEN"
+            }
             _ if self.0.policy.needs_token() => "",
             Right::Publish | Right::Session(Role::Publisher) => {
                 "without --token, publishing is for this machine at http://localhost only, and never through a proxy"

@@ -181,3 +181,16 @@ async fn without_a_token_the_answer_says_how_to_get_in() {
     let detail = answer.problem()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("--token") && detail.contains("localhost"), "{detail}");
 }
+
+/// Not every place takes a token in its URL.
+#[tokio::test]
+async fn where_the_token_goes_is_said_to_who_sends_none_in_the_header() {
+    let site = site(with_token()).await;
+    for target in ["/api/v1/streams", "/api/v1/streams?token=secret", "/metrics"] {
+        let problem = site.ask("GET", target, &[], "").await.problem();
+        let told = "a token is needed; it goes into the header field Authorization: Bearer TOKEN";
+        assert_eq!(problem["detail"], told, "{target}");
+    }
+    let wrong = site.ask("GET", "/api/v1/streams", &["authorization: Bearer other"], "").await;
+    assert_eq!(wrong.problem()["detail"], "the token is wrong");
+}
