@@ -46,7 +46,9 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     lines.push("STREAM in the URLs below: a name of your choice".to_owned());
     if facts.config.needs_token() {
         lines.push(
-            "the token goes to the end of a page's URL, ?token=..., or into the field that asks for it".to_owned(),
+            "the token goes to the end of a page's URL, ?token=..., or into the field that asks for it, and in the \
+             place of TOKEN"
+                .to_owned(),
         );
     }
     lines.push("on this machine:".to_owned());
@@ -54,16 +56,18 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
     lines.extend(watching(&here, facts.demo));
     lines.push(format!("publish from a browser {here}/publish/STREAM"));
     lines.push(format!("publish (WHIP: OBS, FFmpeg) {here}/whip/STREAM"));
-    lines.extend(facts.rtsp.map(|address| reading(&local(address), facts.demo)));
+    lines.extend(facts.rtsp.into_iter().flat_map(|address| over_rtsp(&local(address), true, facts)));
     if let Some(there) = elsewhere(facts.http, facts) {
         lines.push("from other machines:".to_owned());
         lines.push(format!("overview http://{there}/"));
         lines.extend(watching(&format!("http://{there}"), facts.demo));
         // No browser gives a camera to a page of that URL, and without either of these nobody may publish there.
-        if facts.config.needs_token() || facts.config.open_publish {
+        let may_publish = facts.config.needs_token() || facts.config.open_publish;
+        if may_publish {
             lines.push(format!("publish (WHIP: OBS, FFmpeg) http://{there}/whip/STREAM"));
         }
-        lines.extend(facts.rtsp.and_then(|rtsp| Some(reading(&elsewhere(rtsp, facts)?, facts.demo))));
+        let rtsp = facts.rtsp.and_then(|rtsp| elsewhere(rtsp, facts));
+        lines.extend(rtsp.into_iter().flat_map(|there| over_rtsp(&there, may_publish, facts)));
     }
     lines.extend(access(facts));
     lines
@@ -79,8 +83,12 @@ fn watching(base: &str, demo: Option<&str>) -> [String; 2] {
     [format!("watch {base}/watch/{stream}"), format!("watch (WHEP) {base}/whep/{stream}")]
 }
 
-fn reading(host: &str, demo: Option<&str>) -> String {
-    format!("read (RTSP: FFmpeg, VLC) rtsp://{host}/live/{}", demo.unwrap_or("STREAM"))
+/// The URLs of RTSP, where a token is the password.
+fn over_rtsp(host: &str, may_publish: bool, facts: &Facts<'_>) -> Vec<String> {
+    let base = format!("rtsp://{}{host}/live", if facts.config.needs_token() { "x:TOKEN@" } else { "" });
+    let publish = may_publish.then(|| format!("publish (RTSP: FFmpeg, GStreamer) {base}/STREAM"));
+    let read = format!("read (RTSP: FFmpeg, VLC) {base}/{}", facts.demo.unwrap_or("STREAM"));
+    publish.into_iter().chain([read]).collect()
 }
 
 /// Host and port in the URLs for other machines, where the listener can be reached from those.
@@ -123,13 +131,17 @@ fn access(facts: &Facts<'_>) -> Vec<String> {
             } else {
                 say("publishing is open to this machine only; from elsewhere it needs a token (--token)");
             }
-            say("lists and statistics are open to this machine only, or with the admin token");
+            let or_admin = if matches!(facts.admin, Some(Ok(_))) { ", or with the admin token" } else { "" };
+            say(&format!("lists and statistics are open to this machine only{or_admin}"));
             say("a reverse proxy in front of this server needs a token: its clients could pass for this machine");
         }
     }
     match facts.admin {
         Some(Ok(path)) => say(&format!("ending sessions of others needs the token in {}", path.display())),
-        Some(Err(error)) => say(&format!("nobody can end sessions of others: no admin token ({error})")),
+        Some(Err(error)) => say(&format!(
+            "nobody can end sessions of others: no admin token ({error}); give --data a folder that this program may \
+             write to, or set --token"
+        )),
         None => {}
     }
     lines
@@ -172,6 +184,7 @@ watch http://localhost:8555/watch/STREAM
 watch (WHEP) http://localhost:8555/whep/STREAM
 publish from a browser http://localhost:8555/publish/STREAM
 publish (WHIP: OBS, FFmpeg) http://localhost:8555/whip/STREAM
+publish (RTSP: FFmpeg, GStreamer) rtsp://localhost:8554/live/STREAM
 read (RTSP: FFmpeg, VLC) rtsp://localhost:8554/live/STREAM
 from other machines:
 overview http://192.168.1.5:8555/
@@ -206,6 +219,21 @@ access: ending sessions of others needs the token in /data/admin-token";
     }
 
     #[test]
+    fn rtsp_is_told_to_those_who_reach_it_and_publishing_to_those_who_may() {
+        let open = Config { rtsp: Some("0.0.0.0:8554".parse().unwrap()), ..Config::default() };
+        let others = |config: &Config| {
+            let text = said(config, "0.0.0.0:1", None, None);
+            let there = text.split_once("from other machines:").unwrap().1;
+            there.lines().filter(|line| line.contains("rtsp://")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let read = "read (RTSP: FFmpeg, VLC) rtsp://192.168.1.5:8554/live/STREAM";
+        assert_eq!(others(&open), [read]);
+        let publish = "publish (RTSP: FFmpeg, GStreamer) rtsp://192.168.1.5:8554/live/STREAM";
+        assert_eq!(others(&Config { open_publish: true, ..open }), [publish, read]);
+        assert_eq!(others(&Config::default()), [""; 0], "RTSP listens on this machine only");
+    }
+
+    #[test]
     fn what_a_token_and_open_publish_change_is_said_and_the_token_is_not() {
         let token = Some(Token::parse("very-secret").unwrap());
         let with_token = Config { token, ..Config::default() };
@@ -214,6 +242,9 @@ access: ending sessions of others needs the token in /data/admin-token";
         assert!(!text.contains("very-secret") && !text.contains("reverse proxy"));
         assert!(text.contains("publish (WHIP: OBS, FFmpeg) http://192.168.1.5:1/whip/STREAM"));
         assert!(text.contains("?token=..."), "{text}");
+        for (what, url) in [("publish", "rtsp://x:TOKEN@localhost:8554/live/STREAM"), ("read", "rtsp://x:TOKEN@")] {
+            assert!(text.lines().any(|line| line.starts_with(what) && line.contains(url)), "{text}");
+        }
         let listed = crate::tokens::Listed {
             name: "studio".into(),
             token: Token::parse("also-secret").unwrap(),
@@ -232,6 +263,7 @@ access: ending sessions of others needs the token in /data/admin-token";
         let failed = Err("disk full".to_owned());
         let text = said(&open, "0.0.0.0:1", Some(&failed), None);
         assert!(text.contains("publishing is open to everybody who reaches this server (--open-publish)"));
-        assert!(text.contains("nobody can end sessions of others: no admin token (disk full)"));
+        assert!(text.contains("nobody can end sessions of others: no admin token (disk full); give --data a folder"));
+        assert!(text.contains("access: lists and statistics are open to this machine only\n"), "{text}");
     }
 }
