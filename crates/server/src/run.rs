@@ -81,9 +81,14 @@ pub enum StartError {
     },
 }
 
-/// What is most likely behind it.
+/// What is most likely behind it, and what would help.
 fn hint(kind: io::ErrorKind) -> &'static str {
-    if kind == io::ErrorKind::AddrInUse { "; is another Whipstitch running?" } else { "" }
+    match kind {
+        io::ErrorKind::AddrInUse => "; is another Whipstitch running? End it, or give another port here",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address: 0.0.0.0 is all it has",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root, or need CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
 }
 
 fn media_hint(error: &GatewayError) -> &'static str {

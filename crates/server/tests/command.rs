@@ -201,9 +201,20 @@ fn an_address_in_use_is_named_with_its_flag_and_code_1() {
         let line = said.last().unwrap();
         let address = if named == "--http" { &tcp } else { &udp };
         assert!(line.contains(&format!("{named} {address}")), "{said:?}");
-        assert!(line.ends_with("is another Whipstitch running?"), "{said:?}");
+        assert!(line.ends_with("is another Whipstitch running? End it, or give another port here"), "{said:?}");
         assert!(output.stdout.is_empty(), "it announced an address it does not have");
     }
+}
+
+#[test]
+fn an_address_of_another_machine_is_told_apart_from_one_in_use() {
+    let data = tempfile::tempdir().unwrap();
+    // RFC 5737: nobody has it.
+    let http = ["serve", "--http", "203.0.113.7:0", "--rtc", "127.0.0.1:0", "--rtsp", "off"];
+    let output = run(&[&http[..], &["--data", data.path().to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let said = lines(&output.stderr);
+    assert!(said.last().unwrap().ends_with("no interface of this machine has that address: 0.0.0.0 is all it has"));
 }
 
 #[test]

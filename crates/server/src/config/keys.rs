@@ -55,19 +55,19 @@ pub(crate) static KEYS: &[Key] = &[
         name: "http",
         takes: Takes::Text("A:P"),
         help: "address and port of WHIP, WHEP, API and pages [0.0.0.0:8555]",
-        set: |config, values| address(values).map(|address| config.http = address).map_err(single),
+        set: |config, values| address(values, 8555).map(|address| config.http = address).map_err(single),
     },
     Key {
         name: "rtc",
         takes: Takes::Text("A:P"),
         help: "address and port of media, UDP and TCP; 0.0.0.0 is IPv6 too [0.0.0.0:8189]",
-        set: |config, values| address(values).map(|address| config.rtc = address).map_err(single),
+        set: |config, values| address(values, 8189).map(|address| config.rtc = address).map_err(single),
     },
     Key {
         name: "rtsp",
         takes: Takes::Text("A:P"),
         help: "address and port of RTSP, for FFmpeg and players; or off [127.0.0.1:8554]",
-        set: |config, values| address_or_off(values).map(|address| config.rtsp = address).map_err(single),
+        set: |config, values| address_or_off(values, 8554).map(|address| config.rtsp = address).map_err(single),
     },
     Key {
         name: "public_ip",

@@ -233,7 +233,7 @@ fn all_mistakes_of_all_sources_are_reported_one_line_each() {
         "w.toml:8: rtmp: no such key",
         "WHIPSTITCH_OPEN_PUBLISH: \"perhaps\" is neither true nor false",
         "WHIPSTITCH_LOG: ",
-        "--http: \"here\" is not an address and port",
+        "--http: \"here\" is not an IP address and port",
         "--workers: \"many\" is not a number of threads",
         "--data: is empty",
     ];

@@ -33,9 +33,10 @@ pub(super) fn one(values: &[String]) -> Result<&str, String> {
     }
 }
 
-pub(super) fn address(values: &[String]) -> Result<SocketAddr, String> {
+/// An address of this machine and a port; `port` is the usual one.
+pub(super) fn address(values: &[String], port: u16) -> Result<SocketAddr, String> {
     let text = one(values)?;
-    text.parse().map_err(|_| format!("{text:?} is not an address and port such as 0.0.0.0:8555 or [::1]:8555"))
+    text.parse().map_err(|_| format!("{text:?} is not an IP address and port such as 0.0.0.0:{port} or [::1]:{port}"))
 }
 
 /// A range of ports that holds at least one block, or `off`.
@@ -50,10 +51,10 @@ pub(super) fn ports(values: &[String]) -> Result<Option<RangeInclusive<u16>>, St
     Ok(Some(range))
 }
 
-pub(super) fn address_or_off(values: &[String]) -> Result<Option<SocketAddr>, String> {
+pub(super) fn address_or_off(values: &[String], port: u16) -> Result<Option<SocketAddr>, String> {
     match one(values)? {
         "off" => Ok(None),
-        _ => address(values).map(Some).map_err(|what| format!("{what}, or off")),
+        _ => address(values, port).map(Some).map_err(|what| format!("{what}, or off")),
     }
 }
 

@@ -93,7 +93,23 @@ fn the_example_file_shows_a_table_that_works() {
         tables.lines().map_while(|line| line.strip_prefix('#')).map(|line| format!("{line}\n")).collect();
     let config = resolved(&[], &[], &format!("[[rtp_input]]\n{fields}")).unwrap();
     let [input] = &config.rtp_inputs[..] else { panic!("{config:?}") };
-    assert_eq!((input.stream.as_str(), &input.sdp), ("camera", &Sdp::File("camera.sdp".into())));
+    assert_eq!((input.stream.as_str(), &input.sdp), ("cam-roof", &Sdp::File("cam-roof.sdp".into())));
+}
+
+/// Who takes every `#` away has a configuration that works.
+#[test]
+fn the_lines_of_the_example_file_fit_each_other() {
+    let text = include_str!("../../../../../whipstitch.example.toml");
+    // Words have one blank before them.
+    let is_setting = |line: &&str| line.starts_with("  ") || !line.starts_with(' ');
+    let settings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('#')).filter(is_setting).collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cam-roof.sdp"), sdp(0, 0)).unwrap();
+    let (_, arguments) = cli::parse(["serve"]).unwrap();
+    let file = File { path: &folder.path().join("w.toml"), text: &settings.join("\n") };
+    let mut config = resolve(&arguments, &Environment::new(), Some(file)).unwrap();
+    assert_eq!(config.load(), Ok(()));
+    assert_eq!((config.rtp_inputs.len(), config.tokens.len(), config.stream_names.len()), (1, 2, 2));
 }
 
 #[test]
