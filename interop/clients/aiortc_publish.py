@@ -1,4 +1,4 @@
-"""Publishes moving test pictures and a tone with aiortc until SIGTERM."""
+"""Publishes moving test pictures and a tone with aiortc until SIGTERM or Ctrl+C."""
 
 import asyncio
 import signal
@@ -14,7 +14,8 @@ async def main() -> None:
     """One session, from offer to DELETE."""
     choice = options(__doc__, video=["H264", "VP8"], audio=["opus", "PCMU", "PCMA", "G722"])
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    for end in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(end, stop.set)
     player = MediaPlayer(SOURCE, format="lavfi")
     pc = RTCPeerConnection()
     pc.on("connectionstatechange", lambda: print(f"state {pc.connectionState}"))

@@ -1,4 +1,4 @@
-"""Watches with aiortc: says what it decoded once pictures and sound go on arriving, then waits for SIGTERM."""
+"""Watches with aiortc: says what it decoded once pictures and sound go on arriving, then waits for SIGTERM or Ctrl+C."""
 
 import array
 import asyncio
@@ -40,7 +40,8 @@ async def main() -> None:
     """One session, from offer to DELETE."""
     choice = options(__doc__)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    for end in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(end, stop.set)
     pc = RTCPeerConnection()
     pc.on("connectionstatechange", lambda: print(f"state {pc.connectionState}"))
     pc.addTransceiver("audio", direction="recvonly")

@@ -14,7 +14,7 @@ Gst.init(None)
 
 
 class Peer:
-    """One session: offer with all candidates, POST, answer, DELETE on SIGTERM."""
+    """One session: offer with all candidates, POST, answer, DELETE on SIGTERM or Ctrl+C."""
 
     def __init__(self, pipeline: Gst.Pipeline, url: str, token: str | None) -> None:
         """Takes a pipeline that has a webrtcbin named `webrtc`, ready to offer."""
@@ -31,8 +31,9 @@ class Peer:
         bus.connect("message::error", lambda _, message: self._fail(message.parse_error().gerror.message))
 
     def run(self) -> None:
-        """Plays until SIGTERM, then deletes the session."""
-        GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGTERM, self._stop)
+        """Plays until SIGTERM or Ctrl+C, then deletes the session."""
+        for end in (signal.SIGTERM, signal.SIGINT):
+            GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, end, self._stop)
         self.pipeline.set_state(Gst.State.PLAYING)
         self.loop.run()
         if self.session:

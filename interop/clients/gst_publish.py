@@ -1,4 +1,4 @@
-"""Publishes moving test pictures and a tone, or no sound, with GStreamer's webrtcbin until SIGTERM."""
+"""Publishes moving test pictures and a tone, or no sound, with GStreamer's webrtcbin until SIGTERM or Ctrl+C."""
 
 from gst import Gst, Peer
 from whip import options

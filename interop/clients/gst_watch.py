@@ -1,4 +1,4 @@
-"""Watches with GStreamer's webrtcbin: says what it decoded once pictures and sound go on arriving, until SIGTERM."""
+"""Watches with GStreamer's webrtcbin: says what it decoded once pictures and sound go on arriving, until SIGTERM or Ctrl+C."""
 
 from gst import Gst, GstWebRTC, Peer
 from whip import options
