@@ -175,7 +175,7 @@ fn a_sender_is_told_what_came_every_second_and_a_keyframe_is_asked_for_at_once()
     let (rtp, rtcp) = (scene.sender[0].local_addr().unwrap(), scene.sender[1].local_addr().unwrap());
     // It has sent no RTCP: the port after that of its RTP is told, where nobody listens here.
     scene.worker.pass(1500 * MS);
-    assert_eq!(scene.told(), [vec![], vec![]], "{rtp}");
+    assert_eq!(scene.told(), [Vec::<u8>::new(), Vec::new()], "{rtp}");
     let mut report = vec![0x80, 200, 0, 6];
     report.extend(scene.ssrc.to_be_bytes());
     report.extend([0; 20]);

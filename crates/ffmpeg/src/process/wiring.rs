@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::{Ended, Order};
 
 /// How media goes between the gateway and a child.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// RTSP over TCP: nothing is lost, no ports.

@@ -1,0 +1,256 @@
+//! Which addresses processes may have: lists of expressions as datarhei has them, protocols, and folders for what is written.
+//!
+//! Whoever may define a process may run FFmpeg; the lists keep it to what the operator means it for. They are asked when a
+//! process is defined and before each start. Files are judged by where they really are: paths are made absolute and
+//! normalised, and symbolic links are followed. Addresses within others (`tee`, `concat:`, `async:`) are looked into, and
+//! so are [options](options) that name files. What graphs of filters open is not, but for the sources `movie` and `amovie`.
+//! FFmpeg itself opens what a playlist names: its `protocol_whitelist` may only name protocols that are allowed.
+
+mod options;
+mod paths;
+
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use super::Mistake;
+use super::command::{Expanded, ExpandedEnd};
+use super::templates::{self, WHEP, WHIP};
+
+/// Addresses within addresses: no deeper.
+const DEEPEST: usize = 8;
+
+/// What is allowed, and what is not although it were.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    allow: Vec<Regex>,
+    block: Vec<Regex>,
+}
+
+impl Lists {
+    /// Lists of regular expressions; each is looked for anywhere in an address. Without any that allow, all is allowed.
+    ///
+    /// # Errors
+    /// Each expression that is none, with why.
+    pub fn new(allow: &[String], block: &[String]) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut read = |list: &[String]| -> Vec<Regex> {
+            let expressions = list.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+            let mut all = Vec::new();
+            for text in expressions {
+                match Regex::new(text) {
+                    Ok(expression) => all.push(expression),
+                    Err(error) => mistakes.push(format!("{text:?} is no regular expression: {error}")),
+                }
+            }
+            all
+        };
+        let (allow, block) = (read(allow), read(block));
+        if mistakes.is_empty() { Ok(Self { allow, block }) } else { Err(mistakes) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.block.is_empty()
+    }
+
+    /// Judges an address that can be written in several ways: none may be blocked, each place it is at must be allowed.
+    fn judge(&self, written: &str, places: &[Vec<String>]) -> Result<(), String> {
+        let every = places.iter().flatten().map(String::as_str).chain([written]);
+        if every.clone().any(|text| self.block.iter().any(|expression| expression.is_match(text))) {
+            return Err("is blocked by the configuration".to_owned());
+        }
+        let allowed = |text: &str| self.allow.iter().any(|expression| expression.is_match(text));
+        let at = |place: &Vec<String>| place.iter().any(|text| allowed(text));
+        let is_allowed = if places.is_empty() { allowed(written) } else { places.iter().all(at) };
+        if self.allow.is_empty() || is_allowed {
+            return Ok(());
+        }
+        Err("matches nothing that the configuration allows".to_owned())
+    }
+}
+
+/// What processes may read and write. The default is everything.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Addresses of inputs.
+    pub input: Lists,
+    /// Addresses of outputs.
+    pub output: Lists,
+    /// Protocols as FFmpeg calls them (`rtmp`, `https`, `file`). Empty: all.
+    pub protocols: Vec<String>,
+    /// Folders that may be written in, and below. Empty: all. The process' own folder always may.
+    pub folders: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Input,
+    Output,
+}
+
+impl Access {
+    fn is_open(&self) -> bool {
+        self.input.is_empty() && self.output.is_empty() && self.protocols.is_empty() && self.folders.is_empty()
+    }
+
+    /// Everything of a process that is not allowed. `own` is its folder, where its relative paths begin.
+    pub(super) fn check(&self, process: &Expanded, own: &Path) -> Result<(), Vec<Mistake>> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let at = At { access: self, own };
+        let mut wrong = Vec::new();
+        at.options("options", &process.options, &mut wrong);
+        for (side, ends) in [(Side::Input, &process.inputs), (Side::Output, &process.outputs)] {
+            for end in ends {
+                at.options(&format!("{}.options", end.field), &end.options, &mut wrong);
+                if let Err(why) = at.end(side, end) {
+                    wrong.push(Mistake::new(format!("{}.address", end.field), why));
+                }
+            }
+        }
+        at.options("whep_egress.options", &process.egress_options, &mut wrong);
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
+
+/// The rules, in the folder of one process.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    access: &'a Access,
+    own: &'a Path,
+}
+
+impl At<'_> {
+    fn end(self, side: Side, end: &ExpandedEnd) -> Result<(), String> {
+        let address = end.address.trim();
+        let format = end.options.iter().rposition(|option| option == "-f").and_then(|at| end.options.get(at + 1));
+        match (side, format.map(String::as_str)) {
+            (Side::Input, Some("lavfi")) => {
+                options::graph(address)?;
+                self.protocol("lavfi")?;
+                self.access.input.judge(address, &[])
+            }
+            (Side::Output, Some("tee")) => self.slaves(address),
+            (Side::Output, _) if address.contains('|') || address.starts_with('[') => {
+                self.slaves(address)?;
+                self.address(side, address, 0)
+            }
+            _ => self.address(side, address, 0),
+        }
+    }
+
+    /// Each output of a `tee`: `[option=value:…]address|…`.
+    fn slaves(self, address: &str) -> Result<(), String> {
+        for slave in slaves(address) {
+            let (given, address) = slave_options(&slave);
+            for (name, value) in given {
+                options::value(self, &name, &value)?;
+            }
+            self.address(Side::Output, address, 0)?;
+        }
+        Ok(())
+    }
+
+    fn address(self, side: Side, address: &str, depth: usize) -> Result<(), String> {
+        if templates::whole(address, WHIP).is_some() || templates::whole(address, WHEP).is_some() {
+            // A stream of ours: who may define the process may have it.
+            return Ok(());
+        }
+        if depth > DEEPEST {
+            return Err("has addresses within addresses without end".to_owned());
+        }
+        // The standard streams of the child: our pipes, or what it writes for nobody.
+        if matches!(address, "-" | "pipe:" | "pipe:0" | "pipe:1" | "pipe:2") {
+            return Ok(());
+        }
+        let lists = if side == Side::Input { &self.access.input } else { &self.access.output };
+        let Some(protocol) = protocol(address) else { return self.file(side, address, address) };
+        for part in protocol.split('+') {
+            self.protocol(part)?;
+        }
+        let rest = &address[protocol.len() + usize::from(!protocol.starts_with("subfile,"))..];
+        let inner: Vec<&str> = match protocol.split('+').next().unwrap_or_default() {
+            "file" => return self.file(side, rest, address),
+            "concat" | "tee" => rest.split('|').collect(),
+            "async" | "cache" | "concatf" => vec![rest],
+            "crypto" | "hls" => vec![rest.trim_start_matches("//")],
+            "subfile" => address.split_once(",,:").map(|(_, inner)| inner).into_iter().collect(),
+            _ => return lists.judge(address, &[]),
+        };
+        if lists.block.iter().any(|expression| expression.is_match(address)) {
+            return Err("is blocked by the configuration".to_owned());
+        }
+        inner.into_iter().try_for_each(|inner| self.address(side, inner, depth + 1))
+    }
+
+    fn protocol(self, protocol: &str) -> Result<(), String> {
+        let allowed = &self.access.protocols;
+        if allowed.is_empty() || allowed.iter().any(|one| one == protocol) {
+            return Ok(());
+        }
+        Err(format!("has the protocol {protocol:?}, which the configuration does not allow"))
+    }
+
+    fn file(self, side: Side, path: &str, written: &str) -> Result<(), String> {
+        self.protocol("file")?;
+        let lexical = paths::normal(self.own, Path::new(path));
+        let real = paths::real(&lexical).map_err(|error| format!("cannot be followed: {error}"))?;
+        let lists = if side == Side::Input { &self.access.input } else { &self.access.output };
+        let ways = |path: &Path| vec![path.display().to_string(), format!("file:{}", path.display())];
+        lists.judge(written, &[ways(&lexical), ways(&real)])?;
+        let folders = &self.access.folders;
+        if side == Side::Input || folders.is_empty() {
+            return Ok(());
+        }
+        let within = |folder: &Path| {
+            let folder = paths::normal(Path::new("/"), folder);
+            lexical.starts_with(&folder) && paths::real(&folder).is_ok_and(|folder| real.starts_with(folder))
+        };
+        if within(self.own) || folders.iter().any(|folder| within(folder)) {
+            return Ok(());
+        }
+        Err("is in no folder that the configuration lets processes write in".to_owned())
+    }
+}
+
+/// What FFmpeg takes for the protocol of an address; None: it is a file. (`url_find_protocol` of its `avio.c`.)
+fn protocol(address: &str) -> Option<&str> {
+    if address.starts_with("subfile,") && address.contains(':') {
+        return Some("subfile");
+    }
+    let end = address.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))?;
+    address[end..].starts_with(':').then(|| &address[..end])
+}
+
+/// The outputs of a `tee`: `|` is between them, unless it is escaped or quoted.
+pub(super) fn slaves(address: &str) -> Vec<String> {
+    let (mut all, mut one) = (Vec::new(), String::new());
+    let (mut escaped, mut quoted) = (false, false);
+    for c in address.chars() {
+        match c {
+            '|' if !escaped && !quoted => {
+                all.push(std::mem::take(&mut one));
+                continue;
+            }
+            '\'' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped && !quoted;
+        one.push(c);
+    }
+    all.push(one);
+    all
+}
+
+/// The options of one output of a `tee`, and its address.
+pub(super) fn slave_options(slave: &str) -> (Vec<(String, String)>, &str) {
+    let Some((options, address)) = slave.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        return (Vec::new(), slave);
+    };
+    let pairs = options.split(':').filter_map(|pair| pair.split_once('='));
+    (pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect(), address)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::process::Definition;
+use crate::process::command::expand;
+
+fn lists(allow: &[&str], block: &[&str]) -> Lists {
+    let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    Lists::new(&owned(allow), &owned(block)).unwrap()
+}
+
+/// What is wrong with a process of one input and one output.
+fn judged(access: &Access, own: &Path, input: (&str, &[&str]), output: (&str, &[&str])) -> Vec<String> {
+    let json = serde_json::json!({
+        "id": "p",
+        "input": [{"id": "in", "address": input.0, "options": input.1}],
+        "output": [{"id": "out", "address": output.0, "options": output.1}],
+    });
+    let definition = Definition::from_value(json).unwrap();
+    let expanded = expand(&definition, own, &|_, _| None).unwrap();
+    access.check(&expanded, own).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+fn input(access: &Access, address: &str) -> bool {
+    judged(access, Path::new("/srv/own"), (address, &[]), ("-", &["-f", "null"])).is_empty()
+}
+
+fn output(access: &Access, own: &Path, address: &str) -> bool {
+    judged(access, own, ("-", &[]), (address, &["-f", "tee"])).is_empty()
+}
+
+#[test]
+fn what_is_not_restricted_is_allowed() {
+    let wild: (&str, &[&str]) = ("/etc/passwd", &["-i", "x", "-f", "lavfi"]);
+    assert_eq!(judged(&Access::default(), Path::new("/"), wild, wild), Vec::<String>::new());
+}
+
+#[test]
+fn inputs_are_held_against_both_lists() {
+    let access = Access { input: lists(&["^rtsp://192\\.0\\.2\\.", "^/srv/media/"], &["secret"]), ..Access::default() };
+    for (address, expected) in [
+        ("rtsp://192.0.2.7/cam", true),
+        ("rtsp://192.0.2.7/secret", false),
+        ("rtsp://198.51.100.7/cam", false),
+        ("/srv/media/a.mp4", true),
+        ("file:/srv/media/a.mp4", true),
+        ("/srv/media/../../etc/passwd", false),
+        ("file:/srv/media/../../etc/passwd", false),
+        ("../media/a.mp4", true),
+        ("../other/a.mp4", false),
+        ("concat:/srv/media/a.ts|/srv/media/b.ts", true),
+        ("concat:/srv/media/a.ts|/etc/passwd", false),
+        ("async:cache:/etc/passwd", false),
+        ("async:cache:/srv/media/a.ts", true),
+        ("subfile,,start,0,end,9,,:/etc/passwd", false),
+        ("subfile,,start,0,end,9,,:/srv/media/a.ts", true),
+        ("crypto+file:/etc/passwd", false),
+        ("{whip:cam}", true),
+    ] {
+        assert_eq!(input(&access, address), expected, "{address}");
+    }
+    let blocked = Access { input: lists(&[], &["^file:/etc/"]), ..Access::default() };
+    for (address, expected) in [
+        ("/srv/a", true),
+        ("/etc/passwd", false),
+        ("/srv/../etc/passwd", false),
+        ("../../etc/passwd", false),
+        ("async:/etc/passwd", false),
+    ] {
+        assert_eq!(input(&blocked, address), expected, "{address}");
+    }
+}
+
+#[test]
+fn protocols_are_those_of_the_list() {
+    let access = Access { protocols: vec!["https".into(), "rtmp".into(), "async".into()], ..Access::default() };
+    for (address, expected) in [
+        ("https://example.net/a", true),
+        ("http://example.net/a", false),
+        ("async:https://example.net/a", true),
+        ("async:http://example.net/a", false),
+        ("/srv/a.mp4", false),
+        ("file:/srv/a.mp4", false),
+        ("data:text/plain,x", false),
+        ("RTMP://example.net/a", false),
+    ] {
+        assert_eq!(input(&access, address), expected, "{address}");
+    }
+    let wrong = judged(&access, Path::new("/"), ("https://a/b", &["-protocol_whitelist", "https,file"]), ("-", &[]));
+    assert_eq!(
+        wrong,
+        ["input[0].options[0]: its value has the protocol \"file\", which the configuration does not allow"]
+    );
+    let lavfi = judged(&access, Path::new("/"), ("testsrc", &["-f", "lavfi"]), ("-", &[]));
+    assert_eq!(lavfi, ["input[0].address: has the protocol \"lavfi\", which the configuration does not allow"]);
+}
+
+#[test]
+fn what_is_written_stays_in_its_folders() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().canonicalize().unwrap();
+    let (own, media, other) = (root.join("own"), root.join("media"), root.join("other"));
+    for folder in [&media, &other] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    symlink(&other, media.join("way-out")).unwrap();
+    symlink(other.join("not-there"), media.join("dangling")).unwrap();
+    symlink(&media, root.join("alias")).unwrap();
+    std::fs::create_dir(media.join("deep")).unwrap();
+    symlink(media.join("deep"), media.join("within")).unwrap();
+    let access = Access { folders: vec![media.clone()], ..Access::default() };
+    let at = |name: &str| format!("{}/{name}", root.display());
+    for (address, expected) in [
+        (at("media/a.mp4"), true),
+        (at("media/new/deeper/a.mp4"), true),
+        (format!("file:{}", at("media/a.mp4")), true),
+        (at("media/within/a.mp4"), true),
+        (at("own/a.mp4"), true),
+        ("a.mp4".to_owned(), true),
+        ("../own/a.mp4".to_owned(), true),
+        ("../other/a.mp4".to_owned(), false),
+        (at("media-and-more/a.mp4"), false),
+        (at("media/../other/a.mp4"), false),
+        (format!("file:{}", at("media/../other/a.mp4")), false),
+        (at("media/way-out/a.mp4"), false),
+        (at("media/way-out/new/a.mp4"), false),
+        (at("media/dangling"), false),
+        (at("alias/a.mp4"), false),
+        ("/dev/shm/x".to_owned(), false),
+        ("rtmp://example.net/a".to_owned(), true),
+        (format!("[f=flv]rtmp://example.net/a|[f=mpegts]{}", at("media/a.ts")), true),
+        (format!("[f=flv]rtmp://example.net/a|[f=mpegts]{}", at("other/a.ts")), false),
+        (format!("[f=hls:hls_segment_filename={}]{}", at("other/%d.ts"), at("media/a.m3u8")), false),
+        (format!("{}|{{whep:cam}}", at("media/a.ts")), true),
+    ] {
+        assert_eq!(output(&access, &own, &address), expected, "{address}");
+    }
+    // Also where FFmpeg would take it for one name.
+    let pipe = format!("{}|/etc/x", at("media/a.ts"));
+    assert!(!judged(&access, &own, ("-", &[]), (&pipe, &[])).is_empty());
+}
+
+#[test]
+fn options_are_no_way_around() {
+    let access = Access { input: lists(&["^https://"], &[]), folders: vec!["/srv/media".into()], ..Access::default() };
+    let own = Path::new("/srv/own");
+    for (options, expected) in [
+        (vec!["-re", "-stream_loop", "-1", "-fflags", "+genpts"], ""),
+        (vec!["-nostdin", "-y", "-hide_banner"], ""),
+        (vec!["-i", "/etc/passwd"], "input[0].options[0]: is not allowed among options"),
+        (vec!["-re", "/tmp/hidden.mp4"], "input[0].options[1]: is neither an option nor the value of one"),
+        (vec!["-an", "-noautorotate", "x"], "input[0].options[2]: is neither an option nor the value of one"),
+        (vec!["-f", "mp4", "x"], "input[0].options[2]: is neither an option nor the value of one"),
+        (vec!["-metadata"], "input[0].options[0]: is without a value"),
+        (vec!["-attach", "/etc/passwd"], "input[0].options[0]: its value matches nothing"),
+        (vec!["-progress", "/etc/x"], "input[0].options[0]: its value is in no folder"),
+        (vec!["-hls_segment_filename", "/srv/media/%d.ts"], ""),
+        (vec!["-hls_segment_filename", "../x/%d.ts"], "input[0].options[0]: its value is in no folder"),
+        (vec!["-vf", "movie=/etc/x[a];[in][a]overlay"], "input[0].options[0]: its value opens addresses"),
+        (vec!["-/filter_complex", "/etc/x"], "input[0].options[0]: is not allowed among options"),
+    ] {
+        let wrong = judged(&access, own, ("https://a/b", &options), ("-", &[]));
+        match expected {
+            "" => assert_eq!(wrong, Vec::<String>::new(), "{options:?}"),
+            expected => assert!(wrong.iter().any(|wrong| wrong.starts_with(expected)), "{options:?}: {wrong:?}"),
+        }
+    }
+}
+
+#[test]
+fn expressions_that_are_none_are_named() {
+    let wrong = Lists::new(&["(".to_owned(), "a".to_owned()], &["[".to_owned()]).unwrap_err();
+    assert_eq!(wrong.len(), 2);
+    assert!(wrong[0].starts_with("\"(\" is no regular expression"), "{wrong:?}");
+}

@@ -1,0 +1,334 @@
+//! What survives a restart and `kill -9`: definitions, what is ordered, metadata. SQLite, one transaction a change.
+//!
+//! The file is one server's: SQLite's own lock is held as long as it is open, and a second server is told so. Every change
+//! is on the disk when the call returns (write-ahead log, `synchronous = FULL`), or it has not happened.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use serde_json::Value;
+
+use super::{Definition, Order};
+
+/// The name of the file in `--data`.
+pub const FILE: &str = "processes.sqlite";
+
+/// What the tables are now. A file of a newer version is not touched.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE process (
+        id TEXT PRIMARY KEY,
+        definition TEXT NOT NULL,
+        wanted TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    -- The process '' is the server itself. There is no reference to `process`: one of the configuration has metadata, too.
+    CREATE TABLE metadata (
+        process TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (process, key)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Why something is not stored, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk of `--data` is full, or what may be written to it. Nothing has changed.
+    #[error("no space left for {FILE} in --data: nothing was stored")]
+    Full,
+    /// Another server has the file.
+    #[error("{FILE} in --data is another server's that is running")]
+    InUse,
+    /// A newer program wrote it.
+    #[error("{FILE} is of version {0}, which a newer Whipstitch wrote; this one knows version {VERSION}")]
+    Newer(i64),
+    /// All else that SQLite says.
+    #[error("{FILE}: {0}")]
+    Other(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        // A write that fails, or a log that cannot grow, is a disk that takes no more: quotas and limits say EDQUOT and EFBIG.
+        const NO_ROOM: [i32; 3] =
+            [rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_SHMSIZE];
+        match error.sqlite_error() {
+            Some(cause) if cause.code == ErrorCode::DiskFull => StoreError::Full,
+            Some(cause) if NO_ROOM.contains(&cause.extended_code) => StoreError::Full,
+            Some(cause) if matches!(cause.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                StoreError::InUse
+            }
+            _ => StoreError::Other(error),
+        }
+    }
+}
+
+/// A process as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stored {
+    pub(super) definition: Definition,
+    pub(super) order: Order,
+    /// Unix time, seconds.
+    pub(super) created_at: i64,
+    /// Unix time, seconds.
+    pub(super) updated_at: i64,
+}
+
+/// A process of the database that cannot be read.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) id: String,
+    pub(super) why: String,
+}
+
+/// The open database.
+pub(super) struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the database of a folder, and makes it and the folder where there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is not ours to open.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(folder.join(FILE))?;
+        // Whose lock it is is known at once: who has it keeps it.
+        connection.busy_timeout(std::time::Duration::ZERO)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
+        match transaction.pragma_query_value(None, "user_version", |row| row.get(0))? {
+            0 => {
+                transaction.execute_batch(TABLES)?;
+                transaction.pragma_update(None, "user_version", VERSION)?;
+            }
+            VERSION => {}
+            newer => return Err(StoreError::Newer(newer)),
+        }
+        transaction.commit()?;
+        Ok(Self { connection })
+    }
+
+    /// Every process, by id. One that cannot be read is left where it is.
+    pub(super) fn processes(&self) -> Result<Vec<Result<Stored, Broken>>, StoreError> {
+        let mut all = self.connection.prepare("SELECT id, definition, wanted, created_at, updated_at FROM process")?;
+        let rows = all.query_map([], |row| {
+            let (id, json, wanted): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (created_at, updated_at) = (row.get(3)?, row.get(4)?);
+            let order = if wanted == Order::Start.word() { Order::Start } else { Order::Stop };
+            Ok(match Definition::read(json.as_bytes()) {
+                Ok(definition) => Ok(Stored { definition, order, created_at, updated_at }),
+                Err(error) => Err(Broken { id, why: error.to_string() }),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Stores a process, in the place of the one of this id if that is another. Its metadata goes with it.
+    pub(super) fn put(&mut self, process: &Stored, replaced: Option<&str>) -> Result<(), StoreError> {
+        let id = process.definition.id.as_str();
+        // Texts, numbers and lists: always JSON.
+        let json = serde_json::to_string(&process.definition)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        self.change(|transaction| {
+            if let Some(replaced) = replaced.filter(|replaced| *replaced != id) {
+                transaction.execute("DELETE FROM process WHERE id = ?1", [replaced])?;
+                transaction.execute("DELETE FROM metadata WHERE process = ?1", [id])?;
+                transaction.execute("UPDATE metadata SET process = ?2 WHERE process = ?1", [replaced, id])?;
+            }
+            transaction.execute(
+                "INSERT OR REPLACE INTO process (id, definition, wanted, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id, json, process.order.word(), process.created_at, process.updated_at],
+            )
+        })
+    }
+
+    /// Stores what is ordered.
+    pub(super) fn order(&mut self, id: &str, order: Order) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            transaction.execute("UPDATE process SET wanted = ?2 WHERE id = ?1", [id, order.word()])
+        })
+    }
+
+    /// Forgets a process and its metadata.
+    pub(super) fn remove(&mut self, id: &str) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            transaction.execute("DELETE FROM metadata WHERE process = ?1", [id])?;
+            transaction.execute("DELETE FROM process WHERE id = ?1", [id])
+        })
+    }
+
+    /// All metadata of a process; of the server itself, with an empty id.
+    pub(super) fn all_metadata(&self, id: &str) -> Result<serde_json::Map<String, Value>, StoreError> {
+        let mut all = self.connection.prepare("SELECT key, value FROM metadata WHERE process = ?1")?;
+        let rows = all.query_map([id], |row| Ok((row.get(0)?, value(&row.get::<_, String>(1)?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What is kept under a key.
+    pub(super) fn metadata(&self, id: &str, key: &str) -> Result<Option<Value>, StoreError> {
+        let mut one = self.connection.prepare("SELECT value FROM metadata WHERE process = ?1 AND key = ?2")?;
+        Ok(one.query_row([id, key], |row| row.get::<_, String>(0)).optional()?.map(|json: String| value(&json)))
+    }
+
+    /// Keys that a process has.
+    pub(super) fn keys(&self, id: &str) -> Result<usize, StoreError> {
+        let mut count = self.connection.prepare("SELECT count(*) FROM metadata WHERE process = ?1")?;
+        Ok(count.query_row([id], |row| row.get::<_, i64>(0)).map(|count| usize::try_from(count).unwrap_or(0))?)
+    }
+
+    /// Keeps a value under a key; `null` forgets it.
+    pub(super) fn set_metadata(&mut self, id: &str, key: &str, value: &Value) -> Result<(), StoreError> {
+        self.change(|transaction| match value {
+            Value::Null => transaction.execute("DELETE FROM metadata WHERE process = ?1 AND key = ?2", [id, key]),
+            value => transaction.execute(
+                "INSERT OR REPLACE INTO metadata (process, key, value) VALUES (?1, ?2, ?3)",
+                [id, key, &value.to_string()],
+            ),
+        })
+    }
+
+    /// One transaction: all of it, or nothing.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        change(&transaction)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// As a disk that has no more room than this many pages beyond what is used.
+    #[cfg(test)]
+    pub(super) fn fill_up(&self, spare: i64) {
+        let pages: i64 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        self.connection.pragma_update(None, "max_page_count", pages + spare).unwrap();
+    }
+}
+
+/// JSON that we wrote.
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(id: &str) -> Stored {
+        let json = format!(r#"{{"id": "{id}", "vendor": 7, "input": [{{"address": "a"}}]}}"#);
+        let definition = Definition::read(json.as_bytes()).unwrap();
+        Stored { definition, order: Order::Start, created_at: 5, updated_at: 6 }
+    }
+
+    fn all(store: &Store) -> Vec<Stored> {
+        store.processes().unwrap().into_iter().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_there_after_the_file_was_closed_without_a_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put(&stored("a"), None).unwrap();
+        store.put(&stored("b"), None).unwrap();
+        store.order("b", Order::Stop).unwrap();
+        store.set_metadata("a", "k", &serde_json::json!({"x": [1]})).unwrap();
+        store.set_metadata("", "k", &serde_json::json!("global")).unwrap();
+        // As after `kill -9`: what the file system has is copied while the database is open.
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        let again = Store::open(copy.path()).unwrap();
+        assert_eq!(all(&again), [stored("a"), Stored { order: Order::Stop, ..stored("b") }]);
+        assert_eq!(again.metadata("a", "k").unwrap(), Some(serde_json::json!({"x": [1]})));
+        assert_eq!(again.metadata("", "k").unwrap(), Some(serde_json::json!("global")));
+        assert_eq!(again.metadata("b", "k").unwrap(), None);
+    }
+
+    #[test]
+    fn a_new_name_takes_the_metadata_along_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put(&stored("a"), None).unwrap();
+        store.set_metadata("a", "k", &Value::Bool(true)).unwrap();
+        store.put(&stored("b"), Some("a")).unwrap();
+        assert_eq!(all(&store), [stored("b")]);
+        assert_eq!(store.metadata("b", "k").unwrap(), Some(Value::Bool(true)));
+        assert_eq!(store.keys("a").unwrap(), 0);
+        store.remove("b").unwrap();
+        assert_eq!((all(&store), store.keys("b").unwrap()), (vec![], 0));
+    }
+
+    #[test]
+    fn null_forgets_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.set_metadata("a", "k", &Value::Bool(true)).unwrap();
+        store.set_metadata("a", "k", &Value::Null).unwrap();
+        assert!(store.all_metadata("a").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put(&stored("a"), None).unwrap();
+        store.set_metadata("a", "k", &Value::Bool(true)).unwrap();
+        store.fill_up(1);
+        let mut large = stored("a");
+        large.definition.reference = "x".repeat(100_000);
+        large.definition.id = "b".to_owned();
+        // A change of several steps that fails at the last undoes the first.
+        assert!(matches!(store.put(&large, Some("a")), Err(StoreError::Full)));
+        assert!(matches!(store.set_metadata("a", "l", &"x".repeat(100_000).into()), Err(StoreError::Full)));
+        assert_eq!(all(&store), [stored("a")]);
+        drop(store);
+        let again = Store::open(folder.path()).unwrap();
+        assert_eq!(all(&again), [stored("a")]);
+        assert_eq!(again.metadata("a", "k").unwrap(), Some(Value::Bool(true)));
+    }
+
+    #[test]
+    fn a_second_server_is_refused_and_the_file_is_free_again_after_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path()).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::InUse)));
+        drop(first);
+        Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_newer_program_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.connection.pragma_update(None, "user_version", 2).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer(2))));
+    }
+
+    #[test]
+    fn what_is_no_database_is_an_error_and_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "no database at all, but long enough to look at".repeat(100)).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::Other(_))));
+    }
+
+    #[test]
+    fn a_definition_that_cannot_be_read_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put(&stored("a"), None).unwrap();
+        store.put(&stored("b"), None).unwrap();
+        store.connection.execute("UPDATE process SET definition = '{' WHERE id = 'a'", []).unwrap();
+        let all = store.processes().unwrap();
+        assert_eq!(all[0].as_ref().unwrap_err().id, "a");
+        assert_eq!(all[1].as_ref().unwrap(), &stored("b"));
+    }
+}
