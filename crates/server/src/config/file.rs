@@ -24,15 +24,16 @@ pub(super) struct Tables {
 impl Tables {
     /// Reads the tables of this name; `None` if it is a key, or nothing.
     fn read(&mut self, file: File<'_>, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Vec<Wrong>> {
-        let wrong = match name {
-            "tokens" => tokens::listed(value).map(|tokens| self.tokens = tokens).err(),
+        let wrong;
+        match name {
+            "tokens" => (self.tokens, wrong) = tokens::listed(value),
             "rtp_input" => {
                 let folder = file.path.parent().unwrap_or(Path::new(""));
-                rtp_inputs::listed(value, folder).map(|inputs| self.rtp_inputs = inputs).err()
+                (self.rtp_inputs, wrong) = rtp_inputs::listed(value, folder);
             }
             _ => return None,
-        };
-        Some(wrong.unwrap_or_default())
+        }
+        Some(wrong)
     }
 }
 

@@ -31,8 +31,8 @@ pub enum Sdp {
     File(PathBuf),
 }
 
-/// The tables, or everything that is wrong with them. Files are named from `folder` on.
-pub(super) fn listed(value: &Value<'_>, folder: &Path) -> Result<Vec<RtpInput>, Vec<Wrong>> {
+/// The tables that name a stream, and everything that is wrong with any. Files are named from `folder` on.
+pub(super) fn listed(value: &Value<'_>, folder: &Path) -> (Vec<RtpInput>, Vec<Wrong>) {
     tables::each("rtp_input", value, |fields, before: &[RtpInput]| {
         let at = fields.place("stream").unwrap_or_default();
         let stream = fields.need("stream", |value| {
@@ -45,8 +45,9 @@ pub(super) fn listed(value: &Value<'_>, folder: &Path) -> Result<Vec<RtpInput>, 
             let text = text(value)?;
             text.parse().map_err(|_| format!("{text:?} is no IP address such as 127.0.0.1 or 0.0.0.0"))
         });
-        let sdp = description(fields, folder);
-        Some(RtpInput { stream: stream?, sdp: sdp?, listen: listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) })
+        // What is missing was told.
+        let sdp = description(fields, folder).unwrap_or(Sdp::Sections(Vec::new()));
+        Some(RtpInput { stream: stream?, sdp, listen: listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) })
     })
 }
 

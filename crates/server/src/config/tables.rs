@@ -11,15 +11,17 @@ pub(super) type Wrong = (usize, String);
 /// A value of the file and its place.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// Reads the tables called `name` one by one: `read` gets its fields and those before it; all of them, or everything that is
-/// wrong.
+/// Reads the tables called `name` one by one: `read` gets its fields and those before it. Gives what was read and everything
+/// that is wrong; what was read of a table with mistakes is among it, so that those of others beside it are found as well.
 pub(super) fn each<T>(
     name: &'static str,
     value: &Value<'_>,
     mut read: impl FnMut(&mut Fields<'_, '_>, &[T]) -> Option<T>,
-) -> Result<Vec<T>, Vec<Wrong>> {
+) -> (Vec<T>, Vec<Wrong>) {
     let no_tables = |at: usize| (at, format!("{name}: wants [[{name}]] tables"));
-    let DeValue::Array(tables) = value.get_ref() else { return Err(vec![no_tables(value.span().start)]) };
+    let DeValue::Array(tables) = value.get_ref() else {
+        return (Vec::new(), vec![no_tables(value.span().start)]);
+    };
     let (mut wrong, mut list) = (Vec::new(), Vec::new());
     for table in tables {
         let at = table.span().start;
@@ -29,13 +31,10 @@ pub(super) fn each<T>(
         };
         let mut fields = Fields::new(name, at, fields);
         let read = read(&mut fields, &list);
-        let all = fields.end();
-        match read {
-            Some(item) if all.is_empty() => list.push(item),
-            _ => wrong.extend(all),
-        }
+        list.extend(read);
+        wrong.extend(fields.end());
     }
-    if wrong.is_empty() { Ok(list) } else { Err(wrong) }
+    (list, wrong)
 }
 
 /// Reads the fields of one table and keeps what is wrong with them.

@@ -10,8 +10,8 @@ use crate::credentials::Token;
 use crate::patterns::Pattern;
 use crate::tokens::{Listed, Rights};
 
-/// The tables, or everything that is wrong with them.
-pub(super) fn listed(value: &Value<'_>) -> Result<Vec<Listed>, Vec<Wrong>> {
+/// The tables that name a token, and everything that is wrong with any.
+pub(super) fn listed(value: &Value<'_>) -> (Vec<Listed>, Vec<Wrong>) {
     tables::each("tokens", value, |fields, before: &[Listed]| {
         let listed = one(fields)?;
         if before.iter().any(|other| other.token == listed.token) {
@@ -33,7 +33,9 @@ fn one(fields: &mut Fields<'_, '_>) -> Option<Listed> {
     {
         fields.refuse_field(at, "streams", "the right admin is for all streams; leave this out");
     }
-    Some(Listed { name: name?, token: token?, rights: rights?, streams, expires })
+    // What else is missing was told; with its token it is still known.
+    let name = name.unwrap_or_else(|| "?".into());
+    Some(Listed { name, token: token?, rights: rights.unwrap_or_default(), streams, expires })
 }
 
 fn name(text: &str) -> Result<std::sync::Arc<str>, String> {

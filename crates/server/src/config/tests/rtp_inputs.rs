@@ -80,6 +80,11 @@ fn what_cannot_be_meant_is_told_with_its_line() {
         let place = format!("w.toml:{place}: ");
         assert!(mistakes.len() == 1 && mistakes[0].starts_with(&place) && mistakes[0].contains(words), "{mistakes:?}");
     }
+    let twice = table(&format!("sdp = 3\n[[rtp_input]]\nstream = 'cam'\n{good}"));
+    let mistakes = loaded(&format!("stream_names = ['x-*']\n{twice}")).unwrap_err();
+    let words = ["rtp_input.sdp: wants a text", "cam has an earlier table", "no pattern", "no pattern"];
+    assert_eq!(mistakes.len(), words.len(), "{mistakes:#?}");
+    assert!(mistakes.iter().zip(words).all(|(mistake, words)| mistake.contains(words)), "{mistakes:#?}");
     let mistakes = loaded("[[rtp_input]]\nstream = 'a b'\n").unwrap_err();
     assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     assert_eq!(loaded("rtp_input = 3").unwrap_err(), ["w.toml:1: rtp_input: wants [[rtp_input]] tables"]);

@@ -88,6 +88,7 @@ fn every_mistake_in_the_tables_is_reported_and_no_token_is_repeated() {
         "w.toml:10: tokens.rights: is empty",
         "w.toml:11: tokens.expires: wants a date, a time and its zone",
         "w.toml:16: tokens.streams: the right admin is for all streams",
+        "w.toml:21: tokens: the token of \"e\" stands in an earlier table",
         "w.toml:24: tokens.rights: wants an array",
         "w.toml:25: tokens: the token of \"f\" stands in an earlier table",
     ];
@@ -115,5 +116,10 @@ fn the_example_file_shows_tables_that_work() {
 fn a_listed_token_with_all_rights_already_is_a_mistake() {
     let file = "token = 'good'\n[[tokens]]\nname = 'a'\ntoken = 'good'\nrights = ['play']\n";
     let mistakes = resolved(&[], &[], file).unwrap_err();
-    assert_eq!(mistakes, ["tokens: the token of \"a\" is the one of `token`, which has all rights"]);
+    let all_rights = "tokens: the token of \"a\" is the one of `token`, which has all rights";
+    assert_eq!(mistakes, [all_rights]);
+    let elsewhere = format!("workers = 'x'\n{file}colour = 'red'\n[[tokens]]\nname = 'b'\n");
+    let mistakes = resolved(&[], &[], &elsewhere).unwrap_err();
+    assert_eq!(mistakes.len(), 5, "{mistakes:#?}");
+    assert!(mistakes.iter().any(|mistake| mistake == all_rights), "{mistakes:#?}");
 }
