@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use whipstitch_media::Kind;
-use whipstitch_net::Path;
-use whipstitch_plane::{Action, Context, Counters, Delivery, Peer, PeerCommand, Role, SessionStats};
+use whipstitch_plane::{Action, Context, Counters, Peer, PeerCommand, Role, SessionStats};
 use whipstitch_rtp::{Publisher, Taken, publisher};
 use whipstitch_stream::directory::PublisherSlot;
-use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
+use whipstitch_stream::{CloseReason, SessionId, StreamKey, Tracks};
 
 use crate::sockets::{Port, Replies};
 
@@ -168,11 +167,6 @@ impl Peer for Inlet {
         Role::Publisher
     }
 
-    /// None finds it: it has no ufrag, and sockets of its own.
-    fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
-
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
-
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.looked = true;
         self.drain(cx);
@@ -189,10 +183,6 @@ impl Peer for Inlet {
             self.drain(cx);
         }
     }
-
-    fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
-
-    fn replay(&mut self, _: &mut Context<'_>) {}
 
     fn tracks_changed(&mut self, _: &mut Context<'_>, _: &Tracks) {}
 
@@ -226,15 +216,9 @@ impl Peer for Inlet {
     }
 
     fn counters(&self) -> Counters {
-        let told = self.rtp.told();
-        Counters {
-            packets: told.packets,
-            bytes: told.bytes,
-            lost: told.lost,
-            plis: told.plis,
-            rejected: told.ignored + self.refused.load(Ordering::Relaxed),
-            ..Counters::default()
-        }
+        let mut counters = self.rtp.told().counters;
+        counters.rejected += self.refused.load(Ordering::Relaxed);
+        counters
     }
 }
 

@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use whipstitch_media::sdp::Section;
 use whipstitch_media::{Codec, Kind};
-use whipstitch_plane::{Ending, Plane};
+use whipstitch_plane::{Ending, Plane, random};
 use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey, directory};
 
 use self::feed::{Source, run};
 use self::open::Open;
 use crate::ports::Ports;
-use crate::random;
 use crate::sockets::Sockets;
 
 /// Ports below this one in an SDP are not meant: 0 is none, 9 is how WebRTC says so (RFC 8829 5.2.1).
@@ -57,6 +56,10 @@ pub struct Wanted {
 impl Wanted {
     fn section(&self, kind: Kind) -> Option<&Section> {
         self.sections.iter().find(|section| section.codec.kind() == kind)
+    }
+
+    fn has(&self) -> PerKind<bool> {
+        PerKind::from_fn(|kind| self.section(kind).is_some())
     }
 
     /// The ports that the sections name for RTP.
@@ -136,7 +139,7 @@ impl Inputs {
     ///
     /// # Errors
     /// [`Refused`]; nothing is taken or leased then.
-    pub fn open(
+    pub async fn open(
         &self,
         wanted: Wanted,
         client: Client,
@@ -144,7 +147,7 @@ impl Inputs {
     ) -> Result<Input, Refused> {
         let session = SessionId(random::u64());
         let slot = self.directory.reserve_publisher(&wanted.stream, session, Instant::now()).map_err(refuse)?;
-        let sockets = self.lease(&wanted)?;
+        let sockets = self.lease(&wanted).await?;
         let input = describe(&wanted, Some(session), false, &sockets);
         let entered = client.listed.then(|| self.open.enter(input.clone()));
         let receiving = sockets.receive().map_err(|_| Refused::Full)?;
@@ -162,7 +165,7 @@ impl Inputs {
     pub fn configure(&self, wanted: Wanted) -> Result<Configured, Refused> {
         let named = wanted.named_ports();
         let sockets = if named == PerKind::default() {
-            self.lease(&wanted)?
+            Sockets::lease(&self.ports, wanted.local, wanted.has()).ok_or(Refused::NoPorts)?
         } else {
             Sockets::at(&self.ports, wanted.local, named).map_err(Refused::Bind)?
         };
@@ -180,9 +183,11 @@ impl Inputs {
         self.open.of(stream)
     }
 
-    fn lease(&self, wanted: &Wanted) -> Result<Sockets, Refused> {
-        let has = PerKind::from_fn(|kind| wanted.section(kind).is_some());
-        Sockets::lease(&self.ports, wanted.local, has).ok_or(Refused::NoPorts)
+    /// On a thread that may wait: clients may ask for one after the other.
+    async fn lease(&self, wanted: &Wanted) -> Result<Sockets, Refused> {
+        let (ports, local, has) = (self.ports.clone(), wanted.local, wanted.has());
+        let leased = tokio::task::spawn_blocking(move || Sockets::lease(&ports, local, has));
+        leased.await.map_err(|_| Refused::Full)?.ok_or(Refused::NoPorts)
     }
 }
 

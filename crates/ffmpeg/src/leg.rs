@@ -1,16 +1,16 @@
 //! A leg as its worker drives it: a subscriber whose packets go to the ports it has leased.
 //!
-//! waiting ─ somebody has bound all ports ─▶ sending ─ nobody has them any more ─▶ closed; 30 s of waiting end it, too. It
-//! stays through publishers that come and go, with the same SSRCs and numbers that go on, as every subscriber does; when
+//! waiting ─ somebody has bound all ports ─▶ sending ─ nobody has them any more ─▶ closed; 30 s of waiting end it, too. That
+//! nobody has them is found out by what is sent there: media, a report every second, or, before there is anything to report,
+//! a question. It stays through publishers that come and go, with the same SSRCs and numbers that go on, as every subscriber does; when
 //! the stream ends it says BYE, after which FFmpeg ends. It does its own sending: what listens on this machine is not
 //! reached from the worker's sockets wherever those are bound to another address.
 
 use std::time::{Duration, Instant};
 
-use whipstitch_media::{Codec, Kind};
-use whipstitch_net::Path;
+use whipstitch_media::Codec;
 use whipstitch_plane::{Action, Context, Counters, Delivery, Peer, PeerCommand, Phase, Role, SessionStats};
-use whipstitch_rtp::{Reader, sender};
+use whipstitch_rtp::Reader;
 use whipstitch_stream::directory::SubscriberSlot;
 use whipstitch_stream::{Burst, CloseReason, SessionId, StreamKey, Tracks};
 
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether somebody has bound them. Half of it is what a player waits for its first packet.
 const LOOK: Duration = Duration::from_millis(40);
 
+/// How often it is asked whether somebody still has them while nothing else is sent: as often as reports are later.
+const ASK: Duration = Duration::from_secs(1);
+
 /// One leg.
 pub(crate) struct Leg {
     slot: SubscriberSlot,
@@ -31,8 +34,10 @@ pub(crate) struct Leg {
     rtp: Reader,
     ways: Ways,
     since: Instant,
-    /// When it is looked next whether somebody has bound the ports; `None` once somebody has.
-    looks: Option<Instant>,
+    /// Somebody has bound the ports.
+    bound: bool,
+    /// When it is looked next whether somebody has.
+    looks: Instant,
     /// The question that a look answers was asked.
     asked: bool,
     first_media: Option<Instant>,
@@ -47,26 +52,24 @@ impl Leg {
         rtp: Reader,
         ways: Ways,
     ) -> Leg {
-        Leg { slot, block, codecs, rtp, ways, since: now, looks: Some(now), asked: false, first_media: None }
+        Leg { slot, block, codecs, rtp, ways, since: now, bound: false, looks: now, asked: false, first_media: None }
     }
 
     fn look(&mut self, cx: &mut Context<'_>) {
         if self.ways.asks(std::mem::replace(&mut self.asked, true)) {
-            self.looks = None;
+            (self.bound, self.looks) = (true, cx.now + ASK);
             tracing::debug!(session = %self.slot.session(), port = self.block.first(), "the ports of a leg are bound");
             cx.act(Action::Subscribe);
         } else if cx.now >= self.since + PATIENCE {
             cx.act(Action::Close(CloseReason::Idle));
         } else {
-            self.looks = Some(cx.now + LOOK);
+            self.looks = cx.now + LOOK;
         }
     }
 
     /// How long it took to the first packet, once.
     fn began(&mut self, now: Instant) -> Option<Duration> {
-        let has_sent =
-            Kind::ALL.into_iter().filter_map(|kind| self.rtp.track(kind)).any(|track| track.sender.sent().0 > 0);
-        if self.first_media.is_some() || !has_sent {
+        if self.first_media.is_some() || self.rtp.counters().packets == 0 {
             return None;
         }
         self.first_media = Some(now);
@@ -87,17 +90,17 @@ impl Peer for Leg {
         Role::Subscriber
     }
 
-    /// None finds it: it has no ufrag and no address.
-    fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
-
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
-
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        if let Some(looks) = self.looks {
-            if looks <= cx.now {
+        let looks = self.looks <= cx.now;
+        if !self.bound {
+            if looks {
                 self.look(cx);
             }
             return;
+        }
+        if looks && self.rtp.deadline().is_none() {
+            self.looks = cx.now + ASK;
+            self.ways.ask();
         }
         let waited = self.rtp.wants_keyframe();
         self.rtp.handle_timeout(cx.now, cx.history, &mut self.ways);
@@ -144,11 +147,11 @@ impl Peer for Leg {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.looks.is_some() {
-            return self.looks;
+        // A packet that found nobody ends it at once.
+        if self.ways.is_gone() {
+            return Some(self.since);
         }
-        // Reports find out whether somebody is there; a packet that found nobody ends it at once.
-        if self.ways.is_gone() { Some(self.since) } else { self.rtp.deadline() }
+        self.rtp.deadline().filter(|_| self.bound).or(Some(self.looks))
     }
 
     fn stats(&self, _: Instant) -> SessionStats {
@@ -156,7 +159,7 @@ impl Peer for Leg {
             connected: self.first_media,
             first_media: self.first_media,
             protocol: "rtp",
-            transport: Some("rtp"),
+            transport: Some("udp"),
             codecs: self.codecs.clone(),
             counters: self.counters(),
             ..SessionStats::new(self.since)
@@ -164,13 +167,7 @@ impl Peer for Leg {
     }
 
     fn counters(&self) -> Counters {
-        let mut counters = Counters::default();
-        for track in Kind::ALL.into_iter().filter_map(|kind| self.rtp.track(kind)) {
-            let (packets, octets) = track.sender.sent();
-            counters.packets += packets;
-            counters.bytes += octets + packets * sender::HEADER as u64;
-        }
-        counters
+        self.rtp.counters()
     }
 }
 

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use whipstitch_media::sdp::{self, Header, Section};
 use whipstitch_media::{Codec, Kind};
-use whipstitch_plane::{Ending, Plane};
+use whipstitch_plane::{Ending, Plane, random};
 use whipstitch_rtp::{Reader, sender};
 use whipstitch_stream::running::Description;
 use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey};
 
 use crate::leg::Leg;
 use crate::ports::Ports;
-use crate::random;
 use crate::ways::Ways;
 
 /// How long parameter sets are waited for (design.md 2.4): FFmpeg would wait as long for them itself.
@@ -54,6 +53,15 @@ impl Legs {
         Legs { plane, directory, ports }
     }
 
+    /// Whether there is something to lease ports for, or about to be.
+    ///
+    /// # Errors
+    /// [`Refused::NotLive`].
+    pub fn check(&self, stream: &StreamKey) -> Result<(), Refused> {
+        let is_live = self.directory.live_tracks(stream).is_some();
+        if is_live || self.plane.running().is_expected(stream) { Ok(()) } else { Err(Refused::NotLive) }
+    }
+
     /// Leases ports for the stream and describes what will come there, with its parameter sets; waits for these for up to
     /// 5 s, and where a publisher is expected for it, however long that takes. The lease ends when nobody binds the ports for 30 s, when who did has gone, and with the stream.
     ///
@@ -62,29 +70,28 @@ impl Legs {
     pub async fn lease(&self, stream: &StreamKey) -> Result<String, Refused> {
         let running = self.plane.running();
         loop {
-            if self.directory.live_tracks(stream).is_none() && !running.is_expected(stream) {
-                return Err(Refused::NotLive);
-            }
+            self.check(stream)?;
             let whole = tokio::time::timeout(WHOLE, running.whole(stream)).await.ok();
             // What there is may do all the same: the sets come with the keyframes.
             match whole.or_else(|| running.get(stream)) {
-                Some(description) => return self.begin(stream, &description),
+                Some(description) => return self.begin(stream, &description).await,
                 None if running.is_expected(stream) => {}
                 None => return Err(Refused::NotLive),
             }
         }
     }
 
-    fn begin(&self, stream: &StreamKey, description: &Description) -> Result<String, Refused> {
+    async fn begin(&self, stream: &StreamKey, description: &Description) -> Result<String, Refused> {
         let session = SessionId(random::u64());
         let slot = self.directory.reserve_subscriber(stream, session).map_err(|_| Refused::Full)?;
-        let block = self.ports.lease().ok_or(Refused::NoPorts)?;
+        let ports = self.ports.clone();
+        let leased = tokio::task::spawn_blocking(move || ports.lease());
+        let block = leased.await.map_err(|_| Refused::Full)?.ok_or(Refused::NoPorts)?;
         let sections = sections(description, |kind| block.port(kind));
         let port =
             |kind: Kind| sections.iter().find(|section| section.codec.kind() == kind).map(|section| section.port);
         let ways = Ways::open(PerKind::from_fn(port)).map_err(|_| Refused::Full)?;
-        let cname = format!("{:016x}", random::u64());
-        let reader = Reader::new(cname, sections.iter().map(sender));
+        let reader = Reader::new(random::text(), sections.iter().map(sender));
         let codecs: Vec<Codec> = sections.iter().map(|section| section.codec).collect();
         let header = Header {
             name: stream.as_str(),
@@ -114,13 +121,31 @@ fn sections(description: &Description, port: impl Fn(Kind) -> u16) -> Vec<Sectio
 }
 
 fn sender(section: &Section) -> sender::Config {
-    let random = random::u64();
     sender::Config {
         kind: section.codec.kind(),
         clock_rate: section.codec.clock_rate(),
         pt: section.pt,
-        ssrc: random as u32,
-        first_seq: (random >> 32) as u16,
-        time_offset: (random >> 20) as u32,
+        ssrc: random::ssrc(),
+        first_seq: random::u16(),
+        time_offset: random::u32(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_track_begins_tells_nothing_of_its_other_numbers() {
+        let drawn: Vec<_> = (0..16).map(|_| sender(&Section::of(Codec::Vp8, ""))).collect();
+        // Any bits of one that are always those of another.
+        let always = |same: &dyn Fn(&sender::Config) -> bool| drawn.iter().all(same);
+        for shift in 0..16 {
+            assert!(!always(&|one| (one.ssrc >> shift) as u16 == one.first_seq), "{shift}");
+            assert!(!always(&|one| (one.time_offset >> shift) as u16 == one.first_seq), "{shift}");
+            assert!(!always(&|one| (one.ssrc >> shift) as u8 == (one.time_offset >> 24) as u8), "{shift}");
+            assert!(!always(&|one| (one.time_offset >> shift) as u8 == (one.ssrc >> 24) as u8), "{shift}");
+        }
+        assert!(!always(&|one| one.ssrc >> 20 == one.time_offset & 0xfff), "as they once were");
     }
 }

@@ -8,7 +8,6 @@ mod leg;
 mod legs;
 mod ports;
 pub mod process;
-mod random;
 mod sockets;
 mod ways;
 

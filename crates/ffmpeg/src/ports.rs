@@ -63,10 +63,22 @@ impl Ports {
         Ok(Ports { blocks: Arc::new(Mutex::new(Blocks::new(range)?)) })
     }
 
-    /// A block that nobody has; `None` when all are taken, rest, or are other programs'.
+    /// A block that nobody has; `None` when all are taken, rest, or are other programs'. To look costs microseconds for each
+    /// port, and where other programs have most of the range there are many to look at: not for a thread that others wait for.
     pub(crate) fn lease(&self) -> Option<Block> {
-        let first = lock(&self.blocks).take(Instant::now(), is_free)?;
-        Some(Block { first, blocks: Arc::clone(&self.blocks) })
+        self.lease_of(Instant::now(), is_free)
+    }
+
+    fn lease_of(&self, now: Instant, mut is_free: impl FnMut(u16) -> bool) -> Option<Block> {
+        let mut looked = 0;
+        loop {
+            // Leased before it is looked at, so that nobody else looks at it meanwhile and nobody waits for that.
+            let first = lock(&self.blocks).next(now, &mut looked)?;
+            if (first..=first + (BLOCK - 1)).all(&mut is_free) {
+                return Some(Block { first, blocks: Arc::clone(&self.blocks) });
+            }
+            lock(&self.blocks).pass_over(first);
+        }
     }
 
     /// Whether there are any to lease, now or later.
@@ -127,7 +139,7 @@ fn is_free(port: u16) -> bool {
 struct Blocks {
     first: u16,
     count: u16,
-    /// Where to look next: after the one taken last, so that each rests as long as it can.
+    /// Where to look next: after the one looked at last, so that each rests as long as it can.
     next: u16,
     /// By number; `None` is leased, else when it has rested.
     taken: HashMap<u16, Option<Instant>>,
@@ -147,21 +159,25 @@ impl Blocks {
         Ok(Blocks { first: even as u16, count: count as u16, next: 0, taken: HashMap::new(), claimed: BTreeSet::new() })
     }
 
-    fn take(&mut self, now: Instant, mut is_free: impl FnMut(u16) -> bool) -> Option<u16> {
-        self.taken.retain(|_, rests| rests.is_none_or(|until| now < until));
-        for step in 0..self.count {
-            let number = (u32::from(self.next) + u32::from(step)) % u32::from(self.count);
-            let number = number as u16;
+    /// Leases the next block that is nobody's here; `None` when all have been `looked` at.
+    fn next(&mut self, now: Instant, looked: &mut u16) -> Option<u16> {
+        while *looked < self.count {
+            *looked += 1;
+            let number = self.next;
+            self.next = (number + 1) % self.count;
             let port = self.first + number * BLOCK;
-            let mut ports = port..=port + (BLOCK - 1);
-            let is_nobodys = !self.taken.contains_key(&number) && self.claimed.range(ports.clone()).next().is_none();
-            if is_nobodys && ports.all(&mut is_free) {
+            let has_rested = self.taken.get(&number).is_none_or(|rests| rests.is_some_and(|until| until <= now));
+            if has_rested && self.claimed.range(port..=port + (BLOCK - 1)).next().is_none() {
                 self.taken.insert(number, None);
-                self.next = (number + 1) % self.count;
                 return Some(port);
             }
         }
         None
+    }
+
+    /// It was looked at, and is another program's.
+    fn pass_over(&mut self, port: u16) {
+        self.taken.remove(&((port - self.first) / BLOCK));
     }
 
     fn give_back(&mut self, now: Instant, port: u16) {
@@ -197,8 +213,12 @@ mod tests {
 
     fn blocks(range: RangeInclusive<u16>) -> Vec<u16> {
         let Ok(mut blocks) = Blocks::new(range) else { return Vec::new() };
-        let now = Instant::now();
-        std::iter::from_fn(|| blocks.take(now, |_| true)).collect()
+        std::iter::from_fn(|| take(&mut blocks, Instant::now())).collect()
+    }
+
+    /// The next block, if nothing is another program's.
+    fn take(blocks: &mut Blocks, now: Instant) -> Option<u16> {
+        blocks.next(now, &mut 0)
     }
 
     #[test]
@@ -219,34 +239,52 @@ mod tests {
 
     #[test]
     fn what_other_programs_have_is_passed_over() {
-        let mut blocks = Blocks::new(100..=111).unwrap();
-        assert_eq!(blocks.take(Instant::now(), |port| port != 103), Some(104));
-        assert_eq!(blocks.take(Instant::now(), |port| port < 108), Some(100));
+        let (ports, now) = (Ports::new(100..=111).unwrap(), Instant::now());
+        let lease = |is_free: &dyn Fn(u16) -> bool| ports.lease_of(now, is_free);
+        let one = lease(&|port| port != 103).unwrap();
+        assert_eq!((one.first(), ports.in_use()), (104, 4));
+        assert!(lease(&|_| false).is_none());
+        let other = lease(&|port| port < 108).unwrap();
+        assert_eq!((other.first(), ports.in_use()), (100, 8), "what was looked at is not leased");
+    }
+
+    #[test]
+    fn nobody_waits_while_ports_are_looked_at_and_nobody_else_looks_at_them() {
+        let (ports, now) = (Ports::new(100..=107).unwrap(), Instant::now());
+        let mut meanwhile = Vec::new();
+        let block = ports.lease_of(now, |_| {
+            let can_look = ports.blocks.try_lock().is_ok();
+            meanwhile.extend(can_look.then(|| ports.lease_of(now, |_| true)));
+            can_look
+        });
+        let first = |block: &Option<Block>| block.as_ref().map(Block::first);
+        assert_eq!(first(&block), Some(100));
+        assert_eq!(meanwhile.iter().map(first).collect::<Vec<_>>(), [Some(104), None, None, None]);
     }
 
     #[test]
     fn a_block_rests_before_it_is_leased_again_and_the_others_come_first() {
         let (mut blocks, now) = (Blocks::new(100..=111).unwrap(), Instant::now());
-        assert_eq!(blocks.take(now, |_| true), Some(100));
+        assert_eq!(take(&mut blocks, now), Some(100));
         blocks.give_back(now, 100);
-        assert_eq!(blocks.take(now, |_| true), Some(104));
-        assert_eq!(blocks.take(now, |_| true), Some(108));
-        assert_eq!(blocks.take(now, |_| true), None, "all are taken or rest");
-        assert_eq!(blocks.take(now + REST - Duration::from_millis(1), |_| true), None);
-        assert_eq!(blocks.take(now + REST, |_| true), Some(100));
+        assert_eq!(take(&mut blocks, now), Some(104));
+        assert_eq!(take(&mut blocks, now), Some(108));
+        assert_eq!(take(&mut blocks, now), None, "all are taken or rest");
+        assert_eq!(take(&mut blocks, now + REST - Duration::from_millis(1)), None);
+        assert_eq!(take(&mut blocks, now + REST), Some(100));
     }
 
     #[test]
     fn ports_that_were_chosen_are_nobody_elses_and_what_is_taken_is_counted() {
         let (mut blocks, now) = (Blocks::new(100..=111).unwrap(), Instant::now());
-        assert_eq!(blocks.take(now, |_| true), Some(100));
+        assert_eq!(take(&mut blocks, now), Some(100));
         assert!(!blocks.claim(&[90, 102]), "102 is leased");
         assert_eq!(blocks.in_use(), 4);
         assert!(blocks.claim(&[90, 91, 108]) && !blocks.claim(&[108]) && blocks.claim(&[65_535]));
         assert_eq!(blocks.in_use(), 8);
-        assert_eq!((blocks.take(now, |_| true), blocks.take(now, |_| true)), (Some(104), None), "108 is claimed");
+        assert_eq!((take(&mut blocks, now), take(&mut blocks, now)), (Some(104), None), "108 is claimed");
         blocks.disclaim(&[90, 91, 108]);
-        assert_eq!((blocks.take(now, |_| true), blocks.in_use()), (Some(108), 13));
+        assert_eq!((take(&mut blocks, now), blocks.in_use()), (Some(108), 13));
         blocks.give_back(now, 100);
         assert!(blocks.claim(&[100]), "what rests may be claimed: who chose it knows");
         assert_eq!(blocks.in_use(), 10);

@@ -52,6 +52,13 @@ impl Ways {
         all
     }
 
+    /// Asks somebody who was there whether that is still so; [`is_gone`](Self::is_gone) tells, at the latest after the next.
+    pub(crate) fn ask(&mut self) {
+        for kind in Kind::ALL {
+            self.rtcp(kind, &NOTHING);
+        }
+    }
+
     /// Whether a packet has found nobody since there was somebody.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone

@@ -5,6 +5,7 @@
 //! Over TCP it comes as a frame (RFC 4571) of a connection that a [`tcp::Listener`] took, and leaves through the
 //! connection's [`outbox::Outbox`]; [`framing`] cuts and writes the frames. Nothing here knows a session or a stream, keeps time, starts a thread
 //! or waits: whoever owns the socket drives it, and [`floor`] measures what it cannot cost less than.
+//! [`places`] bounds how many clients there are.
 
 pub mod batch;
 #[doc(hidden)]
@@ -13,6 +14,7 @@ pub mod floor;
 pub mod framing;
 pub mod outbox;
 mod path;
+pub mod places;
 #[cfg(test)]
 mod random;
 pub mod socket;

@@ -14,6 +14,7 @@ mod notes;
 mod outboxes;
 mod peer;
 mod plane;
+pub mod random;
 mod report;
 mod roster;
 mod strangers;

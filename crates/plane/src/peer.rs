@@ -17,6 +17,9 @@ use crate::report::{Counters, Role, SessionStats};
 
 /// One session on a worker: a machine without I/O or clock. Everything it wants sent it writes to the batches it is
 /// given; everything else it wants done it says as an [`Action`].
+///
+/// Who has a way of its own to its peer, and so neither ufrag nor address, leaves out what is about those; publishers leave
+/// out what subscribers get. All else has to be said, if only that nothing is done: forgotten, it would not be missed.
 pub trait Peer: Send {
     /// Its public name, for logs and the API.
     fn session(&self) -> SessionId;
@@ -28,10 +31,10 @@ pub trait Peer: Send {
     fn role(&self) -> Role;
 
     /// A datagram that was routed here: STUN by its ufrag, everything else by an address this session had checked.
-    fn handle_datagram(&mut self, cx: &mut Context<'_>, path: Path, datagram: &mut [u8]);
+    fn handle_datagram(&mut self, _cx: &mut Context<'_>, _path: Path, _datagram: &mut [u8]) {}
 
     /// The TCP connection of a path that this session had checked is closed. It may come back with a check over another.
-    fn path_closed(&mut self, cx: &mut Context<'_>, path: Path);
+    fn path_closed(&mut self, _cx: &mut Context<'_>, _path: Path) {}
 
     /// Its deadline has passed.
     fn handle_timeout(&mut self, cx: &mut Context<'_>);
@@ -40,11 +43,11 @@ pub trait Peer: Send {
     fn handle_command(&mut self, cx: &mut Context<'_>, command: PeerCommand);
 
     /// Packets of the stream it has subscribed to.
-    fn deliver(&mut self, delivery: &mut Delivery<'_>, burst: &Burst);
+    fn deliver(&mut self, _delivery: &mut Delivery<'_>, _burst: &Burst) {}
 
     /// A subscriber may be given what the stream's history has cached for those that join, if it has sent no video yet. Said
     /// once it has subscribed, and when the cache has come from another worker.
-    fn replay(&mut self, cx: &mut Context<'_>);
+    fn replay(&mut self, _cx: &mut Context<'_>) {}
 
     /// The stream's tracks are others now; a subscriber that they no longer fit closes itself.
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks);

@@ -19,6 +19,7 @@ use whipstitch_media::sdp::Section;
 use whipstitch_media::split::Splitter;
 use whipstitch_media::time::Ntp;
 use whipstitch_media::{Kind, Packet};
+use whipstitch_stream::stats::Counters;
 use whipstitch_stream::{PerKind, Track as Published, Tracks};
 
 use crate::receiver::{self, Ignored, Output, Receiver};
@@ -58,22 +59,13 @@ pub enum Event {
 /// What came of one sender so far, of all tracks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Told {
-    /// RTP packets taken.
-    pub packets: u64,
-    /// Their bytes, headers included.
-    pub bytes: u64,
-    /// Packets that did not come, by their numbers.
-    pub lost: u64,
-    /// Packets and compounds that were ignored: malformed, of another payload type or source, repeated.
-    pub ignored: u64,
-    /// Requests for key pictures sent.
-    pub plis: u64,
+    /// Packets taken, and those that did not come by their numbers; rejected are packets and compounds that were ignored:
+    /// malformed, of another payload type or source, repeated.
+    pub counters: Counters,
     /// The largest share of a track's packets lost by our last report, 0 to 1.
     pub loss: Option<f32>,
     /// The largest interarrival jitter of a track.
     pub jitter: Option<Duration>,
-    /// When the last packet was taken.
-    pub heard: Option<Instant>,
 }
 
 /// One sender.
@@ -140,12 +132,11 @@ impl Publisher {
         };
         match taken {
             Ok(()) => {
-                self.told.packets += 1;
-                self.told.bytes += bytes.len() as u64;
-                self.told.heard = Some(now);
+                self.told.counters.packets += 1;
+                self.told.counters.bytes += bytes.len() as u64;
                 self.next_report.get_or_insert(now + REPORT_INTERVAL);
             }
-            Err(_) => self.told.ignored += 1,
+            Err(_) => self.told.counters.rejected += 1,
         }
         taken
     }
@@ -157,7 +148,7 @@ impl Publisher {
     pub fn receive_rtcp(&mut self, now: Instant, kind: Kind, bytes: &mut [u8]) -> Result<(), Malformed> {
         let Some(incoming) = &mut self.incoming[kind] else { return Ok(()) };
         let taken = incoming.receiver.receive_rtcp(now, bytes);
-        self.told.ignored += u64::from(taken.is_err());
+        self.told.counters.rejected += u64::from(taken.is_err());
         taken
     }
 
@@ -194,7 +185,7 @@ impl Publisher {
     /// Asks for a key picture, as soon as there is a picture at all: `send` gets what is to go to the RTCP of a track.
     pub fn request_keyframe(&mut self, now: Instant, send: impl FnMut(Kind, &[u8])) {
         if self.incoming.video.as_ref().is_some_and(|video| video.receiver.ssrc().is_some()) {
-            self.told.plis += 1;
+            self.told.counters.plis += 1;
             self.write(now, true, send);
         }
     }
@@ -218,7 +209,7 @@ impl Publisher {
         let mut told = self.told;
         for (_, incoming) in self.incoming.iter() {
             let Some(Incoming { receiver, .. }) = incoming else { continue };
-            told.lost += receiver.lost();
+            told.counters.lost += receiver.lost();
             if let Some((loss, jitter)) = receiver.reported() {
                 told.loss = Some(told.loss.map_or(loss, |other| other.max(loss)));
                 told.jitter = told.jitter.max(Some(jitter));

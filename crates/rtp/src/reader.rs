@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use whipstitch_media::Kind;
 use whipstitch_stream::cache::Cache;
 use whipstitch_stream::replay::Step;
+use whipstitch_stream::stats::Counters;
 use whipstitch_stream::{Burst, Clock, Forwarded, History, PerKind, Replay};
 
 use crate::reorder::{Limits, Offered, Reorder};
 use crate::report::{MAX_COMPOUND, REPORT_INTERVAL, smooth};
 use crate::rtcp::{Compound, Message};
-use crate::sender::{Config, Outgoing, Sender};
+use crate::sender::{Config, HEADER, Outgoing, Sender};
 
 /// Where packets go.
 pub trait Sink {
@@ -122,6 +123,17 @@ impl Reader {
             all.lost += u64::try_from(reception.lost).unwrap_or(0);
         }
         all
+    }
+
+    /// What was sent to the player, and what it missed.
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters { lost: self.reported().lost, ..Counters::default() };
+        for sender in self.tracks.iter().filter_map(|(_, track)| Some(&track.as_ref()?.sender)) {
+            let (packets, octets) = sender.sent();
+            counters.packets += packets;
+            counters.bytes += octets + packets * HEADER as u64;
+        }
+        counters
     }
 
     fn set_clocks(&mut self, clocks: &PerKind<Option<Clock>>) {

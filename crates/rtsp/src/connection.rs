@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use whipstitch_media::Kind;
+use whipstitch_plane::random;
 use whipstitch_stream::{CloseReason, StreamKey};
 
 use self::out::Out;
@@ -29,7 +30,6 @@ use self::playing::Playing;
 use self::recording::Recording;
 use crate::machine::{Announcement, Answer, Begins, ChosenWay, Effect, Facts, Machine, Question, Refusal, SetUp, Step};
 use crate::queue::{Chunk, Outgoing, queue};
-use crate::random;
 use crate::server::Shared;
 use crate::udp::SILENCE;
 use crate::wire::{Decoder, Item};
@@ -184,7 +184,7 @@ impl Connection {
             playing.left_alone(reason);
         }
         if let Some(recording) = self.recording.take() {
-            recording.end(&self.shared, reason);
+            recording.end(reason);
         }
     }
 
@@ -218,7 +218,7 @@ impl Connection {
             }
         }
         if let Some(recording) = &mut self.recording {
-            recording.hand_on(&self.shared);
+            recording.hand_on();
         }
     }
 
@@ -248,7 +248,7 @@ impl Connection {
             Effect::End(id) => {
                 self.end(&id, CloseReason::ByRequest);
                 if let Some(recording) = self.recording.take_if(|recording| recording.id == id) {
-                    recording.end(&self.shared, CloseReason::ByRequest);
+                    recording.end(CloseReason::ByRequest);
                 }
             }
         }
@@ -308,7 +308,7 @@ impl Connection {
     fn announce(&mut self, announcement: Announcement) -> Result<String, Refusal> {
         // The place of what was announced before is given back first: it may be the same.
         if let Some(before) = self.recording.take() {
-            before.end(&self.shared, CloseReason::ByRequest);
+            before.end(CloseReason::ByRequest);
         }
         let recording = Recording::announce(&self.shared, announcement)?;
         Ok(self.recording.insert(recording).id.clone())
@@ -318,7 +318,7 @@ impl Connection {
         let way = (Arc::clone(&self.media), self.ends.clone());
         let recording = self.recording.take_if(|recording| recording.id == begins.session);
         let mut recording = recording.ok_or(StatusCode::SessionNotFound)?;
-        recording.begin(&self.shared, &begins.tracks, self.peer, way)?;
+        recording.begin(&begins.tracks, self.peer, way)?;
         self.recording = Some(recording);
         Ok(())
     }
@@ -367,8 +367,10 @@ impl Connection {
 
     /// Whether the client is gone, as far as can be told.
     fn is_over(&self) -> Option<CloseReason> {
-        // A publisher may read nothing of what it is told.
-        if self.recording.is_none() && self.out.stuck().is_some_and(|since| since.elapsed() >= STALLED) {
+        // A publisher may read nothing of what it is told, as long as it is listened to.
+        if (self.recording.is_none() || self.closing)
+            && self.out.stuck().is_some_and(|since| since.elapsed() >= STALLED)
+        {
             return Some(CloseReason::Idle);
         }
         // Whose packets are taken, who sends reports over UDP, or who waits for an answer, is there.

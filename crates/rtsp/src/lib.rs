@@ -15,7 +15,6 @@ mod inbound;
 mod machine;
 mod publisher;
 mod queue;
-mod random;
 mod reader;
 mod reply;
 mod reports;
@@ -27,4 +26,4 @@ mod wire;
 
 pub use access::{Access, Right, Verdict};
 pub use auth::Proof;
-pub use server::{CONNECTIONS, Server};
+pub use server::{Bounds, Server};

@@ -323,7 +323,9 @@ impl Machine {
             (Waiting::Recording { session }, Answer::Recording(Ok(()))) => {
                 let Some(session) = self.find_mut(&session) else { return refused(StatusCode::SessionNotFound) };
                 session.playing = true;
-                ok().header(headers::SESSION, told(&session.id)).empty()
+                let reply = ok().header(headers::SESSION, told(&session.id)).empty();
+                self.announced.iter_mut().for_each(|announced| announced.begun = true);
+                reply
             }
             (Waiting::Recording { session }, Answer::Recording(Err(refusal))) => {
                 self.forget(&session);

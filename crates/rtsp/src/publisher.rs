@@ -12,16 +12,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use whipstitch_media::sdp::Section;
 use whipstitch_media::{Codec, Kind};
-use whipstitch_net::Path;
-use whipstitch_plane::{Action, Context, Counters, Delivery, Peer, PeerCommand, Phase, Role, SessionStats};
+use whipstitch_plane::{Action, Context, Counters, Peer, PeerCommand, Phase, Role, SessionStats, random};
 use whipstitch_rtp::publisher::{Config, Event};
 use whipstitch_rtp::reorder::Limits;
 use whipstitch_stream::directory::PublisherSlot;
-use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Tracks};
+use whipstitch_stream::{CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
 use crate::inbound::Batch;
 use crate::queue::{Outgoing, carried, frame, frames};
-use crate::random;
 
 /// Batches taken in one call: more than come in a millisecond at the highest rate a stream takes.
 const BATCHES_A_CALL: usize = 4;
@@ -181,11 +179,6 @@ impl Peer for Publisher {
         Role::Publisher
     }
 
-    /// None finds it: it has no ufrag and no address.
-    fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
-
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
-
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.arrived = true;
         self.take(cx);
@@ -201,11 +194,6 @@ impl Peer for Publisher {
             PeerCommand::IceRestart(_) | PeerCommand::Pause | PeerCommand::Resume | PeerCommand::Rtcp(_) => {}
         }
     }
-
-    /// The hub delivers to subscribers only.
-    fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
-
-    fn replay(&mut self, _: &mut Context<'_>) {}
 
     fn tracks_changed(&mut self, _: &mut Context<'_>, _: &Tracks) {}
 
@@ -237,21 +225,13 @@ impl Peer for Publisher {
             codecs: self.codecs(),
             loss: told.loss,
             jitter: told.jitter,
-            counters: self.counters(),
+            counters: told.counters,
             ..SessionStats::new(self.since)
         }
     }
 
     fn counters(&self) -> Counters {
-        let told = self.rtp.told();
-        Counters {
-            packets: told.packets,
-            bytes: told.bytes,
-            lost: told.lost,
-            plis: told.plis,
-            rejected: told.ignored,
-            ..Counters::default()
-        }
+        self.rtp.told().counters
     }
 }
 

@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use whipstitch_media::{Codec, Kind};
-use whipstitch_net::Path;
-use whipstitch_plane::{Action, Context, Counters, Delivery, Peer, PeerCommand, Phase, Role, SessionStats};
+use whipstitch_plane::{Action, Context, Counters, Delivery, Peer, PeerCommand, Phase, Role, SessionStats, random};
 use whipstitch_rtp::{Outgoing as Packet, Reader as Rtp, Reported, Sink, sender};
 use whipstitch_stream::directory::SubscriberSlot;
 use whipstitch_stream::{Burst, CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
 use crate::machine::First;
 use crate::queue::{MAX_WAITING, Outgoing, frame};
-use crate::random;
 
 /// How long the first packets wait for those of the other track.
 const OPENING: Duration = Duration::from_millis(200);
@@ -170,7 +168,7 @@ impl Reader {
         let tracks = config.tracks;
         let senders = tracks.iter().filter_map(|(kind, track)| {
             let TrackConfig { codec, pt, ssrc, .. } = (*track)?;
-            let (first_seq, time_offset) = (random::u64() as u16, random::u64() as u32);
+            let (first_seq, time_offset) = (random::u16(), random::u32());
             Some(sender::Config { kind, clock_rate: codec.clock_rate(), pt, ssrc, first_seq, time_offset })
         });
         let opening = Opening {
@@ -241,11 +239,6 @@ impl Peer for Reader {
     fn role(&self) -> Role {
         Role::Subscriber
     }
-
-    /// None finds it: it has no ufrag and no address.
-    fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
-
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
 
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         if !std::mem::replace(&mut self.subscribed, true) {
@@ -343,14 +336,7 @@ impl Peer for Reader {
     }
 
     fn counters(&self) -> Counters {
-        let (skipped, lost) = (self.way.skipped, self.rtp.reported().lost);
-        let mut counters = Counters { skipped, lost, ..Counters::default() };
-        for track in Kind::ALL.into_iter().filter_map(|kind| self.rtp.track(kind)) {
-            let (packets, octets) = track.sender.sent();
-            counters.packets += packets;
-            counters.bytes += octets + packets * sender::HEADER as u64;
-        }
-        counters
+        Counters { skipped: self.way.skipped, ..self.rtp.counters() }
     }
 }
 

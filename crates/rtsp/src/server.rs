@@ -5,13 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtsp_types::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use whipstitch_media::sdp::{self, Section};
+use whipstitch_net::places::Places;
 use whipstitch_plane::Plane;
 use whipstitch_stream::running::Description;
 use whipstitch_stream::{Directory, StreamKey};
@@ -21,8 +22,24 @@ use crate::connection;
 use crate::target::control;
 use crate::udp::Pair;
 
-/// Connections at once unless the configuration says otherwise. Each costs a descriptor and up to 2.3 MiB while it is stalled.
-pub const CONNECTIONS: usize = 2000;
+/// Bounds of the connections. Each costs a descriptor and up to 2.3 MiB while it is stalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of all clients.
+    pub total: usize,
+    /// Of one client address; of IPv6 the network of 64 bits.
+    pub per_address: usize,
+}
+
+impl Default for Bounds {
+    /// Half of all for one address: one alone cannot keep the others out.
+    fn default() -> Bounds {
+        Bounds { total: 2000, per_address: 1000 }
+    }
+}
+
+/// How often the log says that connections are refused: strangers can cause it.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// Tracks over UDP at once, each with two sockets; who wants more is told to take TCP.
 const MAX_UDP_TRACKS: usize = 1000;
@@ -56,7 +73,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens and begins to serve so many connections at once; more are closed as they come. Within a runtime.
+    /// Listens and begins to serve as many connections as `bounds` say; more are closed as they come. Within a runtime.
     ///
     /// # Errors
     /// When the address cannot be had.
@@ -65,13 +82,13 @@ impl Server {
         plane: Plane,
         directory: Directory,
         access: Arc<dyn Access>,
-        connections: usize,
+        bounds: Bounds,
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
         let shared = Arc::new(Shared::new(plane, directory, access));
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, connections, Arc::clone(&shared), stopped));
+        let accepting = tokio::spawn(accept(listener, bounds, Arc::clone(&shared), stopped));
         Ok(Server { shared, local, stop, accepting })
     }
 
@@ -98,8 +115,9 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, connections: usize, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
+async fn accept(listener: TcpListener, bounds: Bounds, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let places = Places::new(bounds.total, bounds.per_address);
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -107,7 +125,13 @@ async fn accept(listener: TcpListener, connections: usize, shared: Arc<Shared>, 
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+                let Some(place) = places.take(peer.ip()) else {
+                    if told.is_none_or(|told| told.elapsed() >= TOLD) {
+                        told = Some(Instant::now());
+                        tracing::warn!(%peer, open = places.taken(), "RTSP connections are refused: there are too many");
+                    }
+                    continue;
+                };
                 let connection = connection::serve(stream, peer, Arc::clone(&shared), stopped.clone());
                 shared.spawn(async move {
                     connection.await;

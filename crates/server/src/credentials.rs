@@ -122,7 +122,7 @@ fn make(data: &Path, path: &Path) -> io::Result<()> {
 /// So many random bytes that nobody can guess, as text.
 pub(crate) fn random_hex<const N: usize>() -> String {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has random numbers");
+    whipstitch_plane::random::fill(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

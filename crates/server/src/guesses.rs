@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use whipstitch_webrtc::limited_address;
+use whipstitch_net::places::limited_address;
 
 use crate::access::{Decision, Subject, Verdict};
 use crate::rates::{Rate, Rates};

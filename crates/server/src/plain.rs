@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use whipstitch_ffmpeg::{Client, Input, InputRefused, Inputs, Wanted};
+use whipstitch_plane::Ending;
 use whipstitch_stream::StreamKey;
 use whipstitch_webrtc::{Gateway, SessionUrl};
 
@@ -86,25 +87,26 @@ impl Plain {
     }
 
     /// Opens an input for a session that has a URL, which is this subject's.
-    pub(crate) fn publish(
+    pub(crate) async fn publish(
         &self,
         wanted: Wanted,
         client: Client,
         subject: Option<Arc<str>>,
     ) -> Result<(Input, SessionUrl), InputRefused> {
         let (mut url, stream) = (None, wanted.stream.clone());
-        let input = self.inputs.open(wanted, client, |session, worker, ending| {
+        let enter = |session, worker, ending: &Ending| {
             let (given, guard) = self.gateway.give_url((session, worker), Role::Publisher, &stream, subject, ending);
             url = Some(given);
             Some(guard)
-        })?;
+        };
+        let input = self.inputs.open(wanted, client, enter).await?;
         // Whoever opens an input enters its session.
         Ok((input, url.expect("an input that is open was entered")))
     }
 
     /// Opens an input without a URL of its own.
-    pub(crate) fn open(&self, wanted: Wanted, client: Client) -> Result<Input, InputRefused> {
-        self.inputs.open(wanted, client, |_, _, _| None)
+    pub(crate) async fn open(&self, wanted: Wanted, client: Client) -> Result<Input, InputRefused> {
+        self.inputs.open(wanted, client, |_, _, _| None).await
     }
 
     /// The input of a stream.

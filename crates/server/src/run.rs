@@ -210,7 +210,7 @@ async fn start_rtsp(
     let (stream_names, guesses) = (config.stream_names.clone(), Arc::clone(guesses));
     let guard = Guard { policy: policy.clone(), stream_names, guesses };
     let (plane, directory) = (gateway.plane().clone(), gateway.directory().clone());
-    let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard), config.limits.rtsp_connections).await;
+    let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard), config.limits.rtsp).await;
     rtsp.map(Some).map_err(|source| StartError::Rtsp { address, source })
 }
 

@@ -129,6 +129,51 @@ impl Meter {
     }
 }
 
+/// What one session counted, or all of one role. With a publisher media comes in and requests go out, with a subscriber
+/// it is the other way round.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// RTP packets received from a publisher or sent to a subscriber, repairs included.
+    pub packets: u64,
+    /// Their bytes, headers included, as SRTP.
+    pub bytes: u64,
+    /// Packets lost towards us or, from receiver reports, towards the subscriber. One that comes late is taken back.
+    pub lost: u64,
+    /// NACKs sent (publisher) or received (subscriber).
+    pub nacks: u64,
+    /// Packets sent again to a subscriber, with RTX or without.
+    pub resent: u64,
+    /// Packets that came (publisher) or went (subscriber) as RTX.
+    pub rtx: u64,
+    /// PLIs sent (publisher) or received (subscriber).
+    pub plis: u64,
+    /// FIRs, likewise.
+    pub firs: u64,
+    /// Datagrams for the session that were nothing to it: from an address that had not proven to be its own, not authentic,
+    /// of an SSRC that is not known, replayed, malformed, or media from a subscriber.
+    pub rejected: u64,
+    /// Packets not sent to a subscriber because sealing them was refused.
+    pub unsealed: u64,
+    /// Packets left out for a subscriber whose TCP connection took no more.
+    pub skipped: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.lost += other.lost;
+        self.nacks += other.nacks;
+        self.resent += other.resent;
+        self.rtx += other.rtx;
+        self.plis += other.plis;
+        self.firs += other.firs;
+        self.rejected += other.rejected;
+        self.unsealed += other.unsealed;
+        self.skipped += other.skipped;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ pub use self::asked::{
     Accepted, Counts, GatewayConfig, GatewayError, Join, Measured, NotFound, Refusal, SessionUrl, StreamReport,
     WhenOffline,
 };
-pub use self::half_open::{HalfOpen, limited_address};
+pub use self::half_open::HalfOpen;
 pub(crate) use self::half_open::{Place, Waiting};
 pub use self::patch::{PatchRefusal, Patched};
 pub(crate) use self::register::{Entry, Ice, Register, Registration};

@@ -19,7 +19,7 @@ mod session;
 pub use dtls::IdentityError;
 pub use gateway::{
     Accepted, Counts, Gateway, GatewayConfig, GatewayError, HalfOpen, Join, Measured, NotFound, PatchRefusal, Patched,
-    Refusal, SessionUrl, StreamReport, WhenOffline, limited_address,
+    Refusal, SessionUrl, StreamReport, WhenOffline,
 };
 pub use whipstitch_plane::{
     BOUNDS, ClosedSession, Counters, Histogram, Role, SessionReport, SessionStats, Totals, WorkerReport,

@@ -1,6 +1,7 @@
-//! Everything that must not be guessed: ufrag, pwd, session URLs, SSRCs, first numbers. One source, the system's CSPRNG
-//! by way of aws-lc-rs.
+//! Everything that must not be guessed: ufrag, pwd, session URLs, SSRCs, first numbers. One source for all of it:
+//! [`whipstitch_plane::random`].
 
+pub(crate) use whipstitch_plane::random::{fill, u32, u64};
 use whipstitch_plane::ufrag_tag;
 
 use crate::negotiate::Credentials;
@@ -19,28 +20,6 @@ const PWD: usize = 24;
 
 /// 132 random bits.
 const RESOURCE: usize = 22;
-
-/// Fills a buffer.
-///
-/// # Panics
-/// When the system has no randomness to give: then nothing here is safe to go on.
-pub(crate) fn fill(bytes: &mut [u8]) {
-    aws_lc_rs::rand::fill(bytes).expect("the system's random generator works");
-}
-
-/// A random number.
-pub(crate) fn u32() -> u32 {
-    let mut bytes = [0; 4];
-    fill(&mut bytes);
-    u32::from_be_bytes(bytes)
-}
-
-/// A random number.
-pub(crate) fn u64() -> u64 {
-    let mut bytes = [0; 8];
-    fill(&mut bytes);
-    u64::from_be_bytes(bytes)
-}
 
 fn text(letters: &[u8; 64], len: usize) -> String {
     let mut bytes = vec![0; len];

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use whipstitch_media::Kind;
-use whipstitch_plane::{Ending, Plane};
+use whipstitch_plane::{Ending, Plane, random};
 use whipstitch_rtp::{Intake, Taken, publisher, reorder};
 use whipstitch_stream::directory::{Lost, PublisherSlot};
 use whipstitch_stream::{CloseReason, PerKind, SessionId};
@@ -15,7 +15,6 @@ use whipstitch_stream::{CloseReason, PerKind, SessionId};
 use super::open::Entered;
 use super::{Client, Inputs, Refused, Wanted};
 use crate::inlet::{Datagram, Inlet, InletConfig, WAITING};
-use crate::random;
 use crate::sockets::{LARGEST, Port, Receiving, Sockets};
 
 /// How long a configured input waits for its next session: whoever ended the last one, or publishes instead, is not to be
@@ -65,8 +64,8 @@ impl Source {
                 rtp: publisher::Config {
                     sections: self.wanted.sections.clone(),
                     order: reorder::Limits::default(),
-                    ssrc: random::u64() as u32,
-                    cname: format!("{:016x}", random::u64()),
+                    ssrc: random::ssrc(),
+                    cname: random::text(),
                 },
                 datagrams,
                 replies,

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::net::UdpSocket;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use whipstitch_media::{Extensions, Packet};
+use whipstitch_media::{Extensions, Kind, Packet};
 use whipstitch_plane::{Ending, IceRestart, Stepped};
+use whipstitch_rtp::sender;
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{Directory, PerKind, Track, directory};
 
@@ -34,14 +35,10 @@ impl Peer for Publisher {
     fn role(&self) -> Role {
         Role::Publisher
     }
-    fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
     fn handle_timeout(&mut self, _: &mut Context<'_>) {}
     fn handle_command(&mut self, cx: &mut Context<'_>, _: PeerCommand) {
         self.queue.lock().unwrap().drain(..).for_each(|action| cx.act(action));
     }
-    fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
-    fn replay(&mut self, _: &mut Context<'_>) {}
     fn tracks_changed(&mut self, _: &mut Context<'_>, _: &Tracks) {}
     fn request_keyframe(&mut self, _: &mut Context<'_>) {}
     fn close(&mut self, _: &mut Context<'_>, _: &CloseReason) {}
@@ -101,6 +98,11 @@ impl Player {
 impl Scene {
     /// A stream with a publisher, a keyframe, and a leg to ports that nobody has bound.
     fn new() -> Scene {
+        Scene::of(|scene| scene.video(KEY))
+    }
+
+    /// The same of a publisher that has done `before` so far.
+    fn of(before: impl FnOnce(&mut Scene)) -> Scene {
         let mut worker = Stepped::new(1, Config::default()).unwrap();
         let stream = StreamKey::parse("cam").unwrap();
         let directory = Directory::new(directory::Config::default(), worker.now());
@@ -120,7 +122,7 @@ impl Scene {
         let leg = Leg::new(worker.now(), slot, block, vec![Codec::Vp8], Reader::new("c".into(), [config]), ways);
         let mut scene = Scene { worker, directory, queue, stream, publisher, port, seq: 100 };
         scene.publish();
-        scene.video(KEY);
+        before(&mut scene);
         scene.worker.add(0, Box::new(leg), None, Ending::default()).unwrap();
         scene
     }
@@ -200,6 +202,17 @@ fn a_player_gets_a_report_every_second_whatever_is_sent() {
     assert_eq!(player.got().1, [SR, SDES]);
     (0..3).for_each(|_| scene.worker.pass(1000 * MS));
     assert_eq!(player.got().1, [SR, SDES, SR, SDES, SR, SDES]);
+}
+
+#[test]
+fn a_player_of_a_stream_that_sends_nothing_is_asked_whether_it_is_there() {
+    let mut scene = Scene::of(|_| {});
+    let player = Player::bind(scene.port);
+    (0..60).for_each(|_| scene.worker.pass(1000 * MS));
+    assert_eq!((scene.legs(), player.got()), (1, (vec![], vec![])));
+    drop(player);
+    (0..3).for_each(|_| scene.worker.pass(1000 * MS));
+    assert_eq!(scene.legs(), 0);
 }
 
 #[test]

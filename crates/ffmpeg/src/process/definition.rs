@@ -241,7 +241,7 @@ impl Definition {
 
 /// 16 hex digits nobody has used.
 fn random_id() -> String {
-    format!("{:016x}", crate::random::u64())
+    format!("{:016x}", whipstitch_plane::random::u64())
 }
 
 /// Whether a text can be the name of a stream (design 1.2).

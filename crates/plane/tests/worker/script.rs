@@ -162,8 +162,6 @@ impl Peer for Script {
         self.delivered.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn replay(&mut self, _: &mut Context<'_>) {}
-
     fn tracks_changed(&mut self, cx: &mut Context<'_>, tracks: &Tracks) {
         self.meet(Met::Tracks(tracks.clone()));
         if self.fussy {

@@ -176,8 +176,6 @@ impl Peer for Actor {
         }
     }
 
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
-
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.catch_up(cx);
     }

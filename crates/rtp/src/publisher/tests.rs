@@ -90,8 +90,8 @@ fn packets_come_in_order_and_of_a_length_that_fits_viewers() {
     // What is missing is nowhere on the way: nothing waits for it over TCP.
     assert_eq!(scene.send(Kind::Video, 1, 13, &[0x41]), ["video 14 of 1"]);
     assert_eq!(scene.send(Kind::Audio, 2, 500, b"opus"), [""; 0], "twice");
-    let told = scene.publisher.told();
-    assert_eq!((told.packets, told.bytes, told.lost, told.ignored), (3, 12 * 3 + 1460 + 4 + 1, 2, 1));
+    let told = scene.publisher.told().counters;
+    assert_eq!((told.packets, told.bytes, told.lost, told.rejected), (3, 12 * 3 + 1460 + 4 + 1, 2, 1));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_track_that_begins_anew_says_so_and_the_other_goes_on() {
     scene.now += 200 * MS;
     scene.send(Kind::Audio, 3, 5, b"opus");
     scene.send(Kind::Audio, 3, 6, b"opus");
-    assert_eq!(scene.publisher.told().lost, 2, "of the sender before");
+    assert_eq!(scene.publisher.told().counters.lost, 2, "of the sender before");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_key_picture_is_asked_for_at_once_behind_a_report() {
     let [compound] = &mut sent[..] else { panic!("{sent:?}") };
     let messages: Vec<_> = Read::parse(compound).expect("it is whole").messages().collect();
     assert!(matches!(messages[..], [Message::Reports(_), Message::Pli { media: 1 }]), "{messages:?}");
-    assert_eq!(scene.publisher.told().plis, 1);
+    assert_eq!(scene.publisher.told().counters.plis, 1);
 }
 
 #[test]
@@ -171,5 +171,5 @@ fn what_was_not_announced_is_ignored() {
     let mut publisher = Publisher::new(config);
     assert_eq!(publisher.receive(scene.now, Kind::Video, &rtp(1, 96, 1, b"")), Err(Ignored::PayloadType(96)));
     assert_eq!(publisher.receive_rtcp(scene.now, Kind::Video, &mut [1]), Ok(()));
-    assert_eq!((scene.publisher.told().ignored, publisher.told().ignored), (2, 1));
+    assert_eq!((scene.publisher.told().counters.rejected, publisher.told().counters.rejected), (2, 1));
 }

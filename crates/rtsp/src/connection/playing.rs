@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use rtsp_types::StatusCode;
 use tokio::sync::{mpsc, oneshot};
 use whipstitch_media::{Codec, Kind, sdp};
-use whipstitch_plane::{Ending, PeerCommand};
+use whipstitch_plane::{Ending, PeerCommand, random};
 use whipstitch_stream::directory::SubscriberSlot;
 use whipstitch_stream::{CloseReason, PerKind, SessionId, StreamKey};
 
 use crate::machine::{ChosenWay, First, SetUp};
 use crate::queue::{Outgoing, channels, queue};
-use crate::random;
 use crate::reader::{Reader, ReaderConfig, TrackConfig};
 use crate::reports::Reports;
 use crate::server::Shared;

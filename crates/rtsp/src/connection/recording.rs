@@ -12,7 +12,7 @@ use rtsp_types::StatusCode;
 use tokio::sync::mpsc;
 use whipstitch_media::Kind;
 use whipstitch_media::sdp::Section;
-use whipstitch_plane::Ending;
+use whipstitch_plane::{Ending, random};
 use whipstitch_stream::directory::{PublisherSlot, Refused};
 use whipstitch_stream::{CloseReason, PerKind, SessionId};
 
@@ -20,11 +20,11 @@ use crate::inbound::{self, Batch, Inbound};
 use crate::machine::{Announcement, Refusal};
 use crate::publisher::{Publisher, PublisherConfig};
 use crate::queue::{self, Outgoing, frame};
-use crate::random;
 use crate::server::Shared;
 
-/// The client's stream.
+/// The client's stream. When it is dropped, its publisher ends.
 pub(super) struct Recording {
+    shared: Arc<Shared>,
     /// Of its session.
     pub(super) id: String,
     session: SessionId,
@@ -47,20 +47,20 @@ struct Running {
 
 impl Recording {
     /// Takes the publisher's place of the stream.
-    pub(super) fn announce(shared: &Shared, announcement: Announcement) -> Result<Recording, Refusal> {
+    pub(super) fn announce(shared: &Arc<Shared>, announcement: Announcement) -> Result<Recording, Refusal> {
         if shared.is_draining() {
             return Err(StatusCode::ServiceUnavailable.into());
         }
         let session = SessionId(random::u64());
         let slot =
             shared.directory.reserve_publisher(&announcement.stream, session, Instant::now()).map_err(refusal)?;
-        Ok(Recording { id: random::text(), session, announcement, slot: Some(slot), running: None })
+        let (shared, id) = (Arc::clone(shared), random::text());
+        Ok(Recording { shared, id, session, announcement, slot: Some(slot), running: None })
     }
 
     /// From now on its frames are taken. `way`: the connection's queue, and where the publisher says that it is gone.
     pub(super) fn begin(
         &mut self,
-        shared: &Shared,
         tracks: &[(Kind, (u8, u8))],
         peer: SocketAddr,
         way: (Arc<Outgoing>, mpsc::Sender<String>),
@@ -80,6 +80,7 @@ impl Recording {
             return Err(StatusCode::MethodNotValidInThisState.into());
         }
         let slot = self.slot.take().ok_or(StatusCode::SessionNotFound)?;
+        let shared = &self.shared;
         let (worker, ending) = (shared.plane.home(stream), Ending::default());
         let (inbound, batches) = inbound::queue();
         let (out, ends) = way;
@@ -127,13 +128,13 @@ impl Recording {
     }
 
     /// Puts what was taken into the queue, as far as there is room.
-    pub(super) fn hand_on(&mut self, shared: &Shared) {
+    pub(super) fn hand_on(&mut self) {
         let Some(Running { worker, inbound, frames, .. }) = &mut self.running else { return };
         if frames.is_empty() {
             return;
         }
         match inbound.put(Batch { at: Instant::now(), frames: std::mem::take(frames) }) {
-            Ok(()) => shared.plane.wake(*worker, self.session),
+            Ok(()) => self.shared.plane.wake(*worker, self.session),
             Err(batch) => *frames = batch.frames,
         }
     }
@@ -151,12 +152,22 @@ impl Recording {
         }
     }
 
-    pub(super) fn end(self, shared: &Shared, reason: CloseReason) {
-        if let Some(Running { worker, ending, .. }) = self.running {
-            shared.plane.end(worker, self.session, &ending, reason);
+    pub(super) fn end(mut self, reason: CloseReason) {
+        self.end_now(reason);
+    }
+
+    fn end_now(&mut self, reason: CloseReason) {
+        if let Some(Running { worker, ending, .. }) = self.running.take() {
+            self.shared.plane.end(worker, self.session, &ending, reason);
             // Free for others at once, before its worker has taken notice.
-            shared.directory.vacate(&self.announcement.stream, self.session);
+            self.shared.directory.vacate(&self.announcement.stream, self.session);
         }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.end_now(CloseReason::ByPeer);
     }
 }
 

@@ -3,16 +3,18 @@
 use std::sync::mpsc as std_mpsc;
 
 use tokio::io::DuplexStream;
+use tokio::net::TcpSocket;
 use whipstitch_media::Codec;
-use whipstitch_net::Path;
-use whipstitch_plane::{Action, Context, Counters, Delivery, Ending, Peer, PeerCommand, Role, SessionStats};
+use whipstitch_media::sdp::Section;
+use whipstitch_plane::{Action, Context, Counters, Ending, Peer, PeerCommand, Role, SessionStats};
 use whipstitch_plane::{Plane, PlaneConfig};
 use whipstitch_stream::directory::{self, PublisherSlot};
-use whipstitch_stream::{Burst, Directory, SessionId, Track, Tracks, stream};
+use whipstitch_stream::{Directory, SessionId, Track, Tracks, stream};
 
 use super::*;
 use crate::access::{Access, Right, Verdict};
 use crate::auth::Proof;
+use crate::server::{Bounds, Server};
 
 struct Everybody;
 
@@ -43,14 +45,10 @@ impl<F: FnOnce(&mut Context<'_>) + Send> Peer for Once<F> {
     fn role(&self) -> Role {
         self.role
     }
-    fn handle_datagram(&mut self, _: &mut Context<'_>, _: Path, _: &mut [u8]) {}
-    fn path_closed(&mut self, _: &mut Context<'_>, _: Path) {}
     fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.does.take().into_iter().for_each(|does| does(cx));
     }
     fn handle_command(&mut self, _: &mut Context<'_>, _: PeerCommand) {}
-    fn deliver(&mut self, _: &mut Delivery<'_>, _: &Burst) {}
-    fn replay(&mut self, _: &mut Context<'_>) {}
     fn tracks_changed(&mut self, _: &mut Context<'_>, _: &Tracks) {}
     fn request_keyframe(&mut self, _: &mut Context<'_>) {}
     fn close(&mut self, _: &mut Context<'_>, _: &CloseReason) {}
@@ -146,6 +144,10 @@ impl Client {
     /// A request's response.
     async fn ask(&mut self, line: &str, fields: &str) -> String {
         self.write(line, fields).await;
+        self.reply().await
+    }
+
+    async fn reply(&mut self) -> String {
         let mut reply = Vec::new();
         while !reply.ends_with(b"\r\n\r\n") {
             reply.push(tokio::time::timeout(PATIENCE, self.stream.read_u8()).await.unwrap().unwrap());
@@ -159,7 +161,12 @@ impl Client {
 
     /// Sets the track up; gives the `Session` field.
     async fn set_up(&mut self, transport: &str) -> String {
-        let reply = self.ask(SETUP, transport).await;
+        self.session(SETUP, transport).await
+    }
+
+    /// The same of any SETUP.
+    async fn session(&mut self, line: &str, transport: &str) -> String {
+        let reply = self.ask(line, transport).await;
         let session = reply.lines().find_map(|line| line.strip_prefix("Session: ")).expect("a session");
         format!("Session: {}\r\n", session.split(';').next().unwrap())
     }
@@ -212,6 +219,25 @@ async fn who_takes_nothing_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publisher_that_is_not_understood_and_takes_nothing_is_closed() {
+    let scene = Scene::new();
+    let mut client = scene.client(300);
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n";
+    client.write("ANNOUNCE rtsp://h/mine", &format!("Content-Length: {}\r\n", sdp.len())).await;
+    client.stream.write_all(sdp.as_bytes()).await.unwrap();
+    client.reply().await;
+    let session = client.session("SETUP rtsp://h/mine", TCP).await;
+    assert_eq!(client.status("RECORD rtsp://h/mine", &session).await, 200);
+    for _ in 0..10 {
+        client.write("OPTIONS *", "").await;
+    }
+    let start = Instant::now();
+    client.stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    client.task.await.unwrap();
+    assert!((STALLED..STALLED + 2 * LOOK).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_nobody_speaks_of_ends_although_its_connection_goes_on() {
     let scene = Scene::new();
     let mut client = scene.client(1000);
@@ -250,6 +276,48 @@ async fn a_reader_ends_with_whoever_has_its_session() {
     drop(playing);
     let ended = tokio::time::timeout(PATIENCE, ended.recv()).await.unwrap();
     assert_eq!(ended.as_deref(), Some("s"));
+}
+
+#[tokio::test]
+async fn a_publisher_ends_with_whoever_has_its_session() {
+    let scene = Scene::new();
+    let (media, _chunks) = queue();
+    let (ends, mut ended) = mpsc::channel(1);
+    let stream = StreamKey::parse("mine").unwrap();
+    let sections = vec![Section::of(Codec::Vp8, "")];
+    let announcement = Announcement { stream: stream.clone(), sections, user_agent: None };
+    let mut recording = Recording::announce(&scene.shared, announcement).unwrap();
+    recording.begin(&[(Kind::Video, (0, 1))], at().1, (Arc::new(media), ends)).unwrap();
+    let id = recording.id.clone();
+    drop(recording);
+    assert_eq!(scene.shared.directory.publisher(&stream), None, "at once");
+    let ended = tokio::time::timeout(PATIENCE, ended.recv()).await.unwrap();
+    assert_eq!(ended, Some(id));
+}
+
+/// Whether a connection from this address is served.
+async fn connect(server: &Server, from: u8) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((IpAddr::from([127, 0, 0, from]), 0).into()).unwrap();
+    let mut stream = socket.connect(server.local_addr()).await.unwrap();
+    stream.write_all(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").await.ok()?;
+    stream.read_u8().await.is_ok().then_some(stream)
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_connections_and_fewer_of_one_address() {
+    let scene = Scene::new();
+    let (plane, directory) = (scene.shared.plane.clone(), scene.shared.directory.clone());
+    let (any, bounds) = ("127.0.0.1:0".parse().unwrap(), Bounds { total: 3, per_address: 2 });
+    let server = Server::start(any, plane, directory, Arc::new(Everybody), bounds).await.unwrap();
+    let first = connect(&server, 1).await.expect("a place");
+    let _second = connect(&server, 1).await.expect("another");
+    assert!(connect(&server, 1).await.is_none(), "the address has two");
+    let _third = connect(&server, 2).await.expect("the last");
+    assert!(connect(&server, 3).await.is_none(), "all are taken");
+    drop(first);
+    let served = async { while connect(&server, 3).await.is_none() {} };
+    tokio::time::timeout(PATIENCE, served).await.expect("a place that is free again");
 }
 
 #[tokio::test]

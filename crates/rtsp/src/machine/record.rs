@@ -28,6 +28,8 @@ pub(crate) struct Announced {
     pub(super) uri: String,
     /// Each track, and where SETUP finds it.
     pub(super) tracks: Vec<(Kind, Option<String>)>,
+    /// It was recorded, and goes on as it was set up.
+    pub(super) begun: bool,
 }
 
 /// A stream that a client wants to send.
@@ -166,6 +168,7 @@ impl Machine {
             stream: target.stream.clone(),
             uri: uri.strip_suffix('/').unwrap_or(uri).to_owned(),
             tracks: sections.iter().map(|section| (section.codec.kind(), section.control.clone())).collect(),
+            begun: false,
         };
         let user_agent = request.header(&headers::USER_AGENT).map(sdp::text::shown);
         let question = Question::Announce(Announcement { stream: target.stream, sections, user_agent });
@@ -175,7 +178,8 @@ impl Machine {
     /// A track of what is announced.
     pub(super) fn set_up_announced(&mut self, announced: &Announced, request: &Request) -> Step {
         let Announced { session: id, stream, .. } = announced;
-        if self.find(id).is_some_and(|session| session.playing) {
+        // Also while it is paused: its publisher knows its tracks.
+        if announced.begun {
             return refuse(request, StatusCode::MethodNotValidInThisState);
         }
         let kind = match announced.track(request) {

@@ -230,7 +230,13 @@ pub(crate) static KEYS: &[Key] = &[
         name: "max_rtsp_connections",
         takes: Takes::Number("N"),
         help: "RTSP connections at once [2000]",
-        set: |config, values| count(values).map(|most| config.limits.rtsp_connections = most).map_err(single),
+        set: |config, values| count(values).map(|most| config.limits.rtsp.total = most).map_err(single),
+    },
+    Key {
+        name: "max_rtsp_connections_per_address",
+        takes: Takes::Number("N"),
+        help: "the same of one client address [1000]",
+        set: |config, values| count(values).map(|most| config.limits.rtsp.per_address = most).map_err(single),
     },
     Key {
         name: "max_half_open",

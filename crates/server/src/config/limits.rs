@@ -18,7 +18,7 @@ pub struct Limits {
     /// Viewers at once of one stream.
     pub viewers_per_stream: usize,
     /// RTSP connections at once.
-    pub rtsp_connections: usize,
+    pub rtsp: whipstitch_rtsp::Bounds,
     /// Sessions at once that are answered and not through their handshake.
     pub half_open: HalfOpen,
     /// What a publisher may send.
@@ -39,7 +39,7 @@ impl Default for Limits {
             publishers: places.publishers,
             viewers: places.subscribers,
             viewers_per_stream: places.subscribers_per_stream,
-            rtsp_connections: whipstitch_rtsp::CONNECTIONS,
+            rtsp: whipstitch_rtsp::Bounds::default(),
             half_open: HalfOpen::default(),
             publisher: stream::Rate::default(),
             requests: Rate { per_second: 100, burst: 3_000 },

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cli::{self, Command};
 use crate::rates;
+use whipstitch_rtsp::Bounds;
 use whipstitch_stream::stream::Rate;
 use whipstitch_webrtc::HalfOpen;
 
@@ -21,7 +22,7 @@ fn resolved(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, V
 }
 
 /// The keys that are one number each, with numbers that are nobody's default.
-const LIMITS: [(&str, u32); 16] = [
+const LIMITS: [(&str, u32); 17] = [
     ("max_streams", 1),
     ("max_publishers", 2),
     ("max_viewers", 3),
@@ -38,6 +39,7 @@ const LIMITS: [(&str, u32); 16] = [
     ("max_wait", 15),
     ("stream_ttl", 14),
     ("max_rtsp_connections", 16),
+    ("max_rtsp_connections_per_address", 17),
 ];
 
 fn http(port: u16) -> SocketAddr {
@@ -88,7 +90,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
             publishers: 2,
             viewers: 3,
             viewers_per_stream: 4,
-            rtsp_connections: 16,
+            rtsp: Bounds { total: 16, per_address: 17 },
             half_open: HalfOpen { total: 5, per_address: 6, ..HalfOpen::default() },
             publisher: Rate { bits: 7_000, packets: 8 },
             requests: rates::Rate { per_second: 9, burst: 10 },

@@ -77,7 +77,7 @@ pub(super) async fn accept(
         && let Some(plain) = plain::offered(state, &request, &offer)?
     {
         let place = plain::place(state, request.caller().is_on_this_machine(), request.host()).await?;
-        return plain::accept(mount, place, &stream, &plain, (request.user_agent(), subject));
+        return plain::accept(mount, place, &stream, &plain, (request.user_agent(), subject)).await;
     }
     let caller = request.caller();
     let (client, local) = (request.client(), caller.is_on_this_machine());

@@ -27,7 +27,7 @@ pub(super) fn offered(state: &State, request: &Request, text: &str) -> Result<Op
 }
 
 /// Accepts an offer that was found to be one.
-pub(super) fn accept(
+pub(super) async fn accept(
     mount: &Mount,
     (plain, place): (&Plain, Place),
     stream: &StreamKey,
@@ -37,7 +37,8 @@ pub(super) fn accept(
     let wanted = Wanted { stream: stream.clone(), sections: offer.sections().cloned().collect(), local: place.local };
     let rtcp = PerKind::from_fn(|kind| offer.rtcp_port(kind));
     let client = Client { user_agent, rtcp, ends_with_bye: true, listed: false };
-    let (input, url) = plain.publish(wanted, client, subject.map(|subject| subject.name())).map_err(refused)?;
+    let subject = subject.map(|subject| subject.name());
+    let (input, url) = plain.publish(wanted, client, subject).await.map_err(refused)?;
     let header = Header {
         name: stream.as_str(),
         // 63 bits: some readers take a signed number.

@@ -60,7 +60,7 @@ async fn open(state: &State, mut request: Request) -> Result<Response, Error> {
     let wanted = Wanted { stream: stream.clone(), sections, local: place.local };
     let client =
         Client { user_agent: request.user_agent(), rtcp: PerKind::default(), ends_with_bye: false, listed: true };
-    let input = plain.open(wanted, client).map_err(plain::refused)?;
+    let input = plain.open(wanted, client).await.map_err(plain::refused)?;
     let location = value(&format!("/api/v1/streams/{stream}/rtp"))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(RtpInput::of(&input, place.announced)))
         .into_response())

@@ -1,5 +1,5 @@
 //! `GET /whip/{stream}/sdp`: a description for FFmpeg on this machine, with ports of its own (design.md 2.4). Each GET
-//! leases its own; a HEAD leases nothing, and tells whether a GET could.
+//! leases its own; a HEAD leases nothing, and tells whether the stream is live.
 
 use axum::extract::State as FromState;
 use axum::http::Method;
@@ -37,7 +37,7 @@ pub(super) async fn endpoint(FromState(state): FromState<State>, request: Reques
     }
     let stream = request.stream_called(&name)?;
     let text = match *request.method() {
-        Method::HEAD => String::new(),
+        Method::HEAD => legs.check(&stream).map(|()| String::new()).map_err(Error::Leg)?,
         _ => legs.lease(&stream).await.map_err(Error::Leg)?,
     };
     Ok(([(header::CONTENT_TYPE, OFFER.media_type)], text).into_response())

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use whipstitch_webrtc::limited_address;
+use whipstitch_net::places::limited_address;
 
 use super::error::Error;
 use crate::rates::{Rate, Rates};

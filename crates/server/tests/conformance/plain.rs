@@ -122,6 +122,19 @@ fn an_offer_of_plain_rtp_is_answered_with_ports_and_its_session_ends_like_any_ot
 }
 
 #[test]
+fn a_head_tells_whether_there_is_something_to_lease_ports_for_and_leases_none() {
+    let site = Site::start();
+    let head = || site.ask("HEAD", "/whip/cam/sdp", &[], "");
+    assert!(head().is(409).field("retry-after").is_some());
+    let accepted = site.post("/whip/cam", OFFER).is(201);
+    let mut sender = Sender::new("127.0.0.1", port(accepted.text(), "video"));
+    until(&site, &mut sender, || is_live(&site));
+    let before = ports_in_use(&site);
+    head().is(200);
+    assert_eq!(ports_in_use(&site), before);
+}
+
+#[test]
 fn packets_from_another_address_are_dropped_and_counted() {
     let site = Site::start();
     let accepted = site.post("/whip/cam", OFFER).is(201);

@@ -110,6 +110,12 @@ fn nobody_records_before_everything_is_said() {
     }
     let mut scene = Scene::playing();
     assert_eq!(scene.status("RECORD rtsp://h/live/open", S1), 455, "what is read");
+    let mut scene = Scene::recording();
+    assert_eq!(scene.status("PAUSE rtsp://h/live/open", S1), 200);
+    let setup = "SETUP rtsp://h/live/open/streamid=1";
+    assert_eq!(scene.status(setup, &format!("{ANY}{S1}")), 455, "what is paused goes on as it was");
+    assert_eq!(scene.status("ANNOUNCE rtsp://h/live/open", &announcement(BOTH)), 200);
+    assert_eq!(scene.status(setup, ANY), 200, "unless it is announced anew");
 }
 
 #[test]

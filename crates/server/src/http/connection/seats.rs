@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use whipstitch_webrtc::limited_address;
+use whipstitch_net::places::limited_address;
 
 /// The table; `T` is what goes with a seat, given back when it is taken away. An entry costs less than 100 bytes, and
 /// looking for one to take away is one pass over all.
