@@ -2,6 +2,7 @@
 //! machine: each asks for an SDP, which leases it ports of its own. An [`Inputs`] takes streams from who sends them to ports
 //! that it leases or has been told. [`process`] is FFmpeg itself, as children of ours.
 
+pub mod exercise;
 mod inlet;
 mod inputs;
 mod leg;

@@ -6,6 +6,7 @@ mod child;
 #[allow(dead_code, reason = "the collection of processes is what uses all of it")]
 mod command;
 mod definition;
+pub(crate) mod exercise;
 mod lines;
 mod machine;
 mod order;

@@ -411,3 +411,6 @@ impl Machine {
         self.counts.0[self.exec() as usize] += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,3 +193,6 @@ impl Parser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

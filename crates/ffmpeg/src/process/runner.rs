@@ -125,9 +125,14 @@ impl Runner {
         self.shared.lock().log.report().clone()
     }
 
+    /// Tells whenever [`Runner::state`] or [`Runner::report`] has changed. Changes that nobody waited for are told once.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
     /// Until it is ordered to stop and no child is left.
     pub async fn idle(&self) {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.changes();
         while !self.shared.lock().is_stopped() {
             // The sender is in `self.shared`.
             let _ = changed.changed().await;
@@ -161,7 +166,7 @@ enum Closing {
 struct Shared {
     process: Mutex<Process>,
     wake: Notify,
-    /// The machine has been told something.
+    /// The machine has been told something, or the child has said something.
     changed: watch::Sender<()>,
 }
 

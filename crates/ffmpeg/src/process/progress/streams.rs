@@ -155,6 +155,8 @@ fn keep(all: &mut Vec<Io>, line: &str, format: &str, address: &str) {
     all.retain(|known| (known.index, known.stream) != (index, stream));
     if all.len() < STREAMS {
         all.push(io);
+        // Outputs are told as each is ready.
+        all.sort_by_key(|io| (io.index, io.stream));
     }
 }
 

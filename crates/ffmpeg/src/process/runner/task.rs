@@ -148,14 +148,17 @@ impl Shared {
     }
 
     fn said(&self, said: &[String]) {
-        let mut process = self.lock();
-        let process = &mut *process;
-        for line in said {
-            let line = process.secrets.mask(line);
-            let line = lines::cut(&line);
-            process.log.line(unix(), line);
-            process.parser.log(line);
+        {
+            let mut process = self.lock();
+            let process = &mut *process;
+            for line in said {
+                let line = process.secrets.mask(line);
+                let line = lines::cut(&line);
+                process.log.line(unix(), line);
+                process.parser.log(line);
+            }
         }
+        self.changed.send_replace(());
     }
 
     fn reported(&self, said: &[String]) {
@@ -206,6 +209,7 @@ impl Shared {
         }
         tracing::info!(how = %ended, "a child has ended");
         launcher.ended(&ended);
+        self.changed.send_replace(());
     }
 }
 
