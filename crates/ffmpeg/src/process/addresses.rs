@@ -28,25 +28,20 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Lists of regular expressions; each is looked for anywhere in an address. Without any that allow, all is allowed.
+    /// Regular expressions of what is allowed; each is looked for anywhere in an address. Without any, all is allowed.
     ///
     /// # Errors
     /// Each expression that is none, with why.
-    pub fn new(allow: &[String], block: &[String]) -> Result<Self, Vec<String>> {
-        let mut mistakes = Vec::new();
-        let mut read = |list: &[String]| -> Vec<Regex> {
-            let expressions = list.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-            let mut all = Vec::new();
-            for text in expressions {
-                match Regex::new(text) {
-                    Ok(expression) => all.push(expression),
-                    Err(error) => mistakes.push(format!("{text:?} is no regular expression: {error}")),
-                }
-            }
-            all
-        };
-        let (allow, block) = (read(allow), read(block));
-        if mistakes.is_empty() { Ok(Self { allow, block }) } else { Err(mistakes) }
+    pub fn allow(&mut self, expressions: &[String]) -> Result<(), Vec<String>> {
+        expressions_of(expressions).map(|all| self.allow = all)
+    }
+
+    /// The same of what is not allowed, although it were.
+    ///
+    /// # Errors
+    /// As of [`Lists::allow`].
+    pub fn block(&mut self, expressions: &[String]) -> Result<(), Vec<String>> {
+        expressions_of(expressions).map(|all| self.block = all)
     }
 
     fn is_empty(&self) -> bool {
@@ -69,8 +64,26 @@ impl Lists {
     }
 }
 
+impl PartialEq for Lists {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |list: &[Regex]| list.iter().map(|one| one.as_str().to_owned()).collect::<Vec<_>>();
+        texts(&self.allow) == texts(&other.allow) && texts(&self.block) == texts(&other.block)
+    }
+}
+
+fn expressions_of(texts: &[String]) -> Result<Vec<Regex>, Vec<String>> {
+    let (mut all, mut mistakes) = (Vec::new(), Vec::new());
+    for text in texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        match Regex::new(text) {
+            Ok(expression) => all.push(expression),
+            Err(error) => mistakes.push(format!("{text:?} is no regular expression: {error}")),
+        }
+    }
+    if mistakes.is_empty() { Ok(all) } else { Err(mistakes) }
+}
+
 /// What processes may read and write. The default is everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Access {
     /// Addresses of inputs.
     pub input: Lists,

@@ -46,7 +46,6 @@ pub(super) fn expand(
     let data = own.display().to_string();
     let names = definition.names().data(&data);
     let mut wrong = Vec::new();
-    let all = |names: Names<'_>, options: &[String]| options.iter().map(|option| names.expand(option)).collect();
     let mut inputs = Vec::new();
     for (at, end) in definition.input.iter().enumerate() {
         let (field, names) = (format!("input[{at}]"), names.input(end));
@@ -56,20 +55,36 @@ pub(super) fn expand(
             Err(why) => wrong.push(Mistake::new(format!("{field}.address"), why)),
         }
     }
-    let output = |(at, end): (usize, &End)| {
-        let names = names.output(end);
-        let (address, options) = (names.expand(end.address.trim()), all(names, &end.options));
-        ExpandedEnd { field: format!("output[{at}]"), address, options }
-    };
     if !wrong.is_empty() {
         return Err(wrong);
     }
     Ok(Expanded {
         options: all(names, &definition.options),
         inputs,
-        outputs: definition.output.iter().enumerate().map(output).collect(),
+        outputs: outputs(definition, own),
         egress_options: definition.egress().map_or_else(Vec::new, |egress| all(names, &egress.options)),
     })
+}
+
+/// Its outputs, with templates put in.
+pub(super) fn outputs(definition: &Definition, own: &Path) -> Vec<ExpandedEnd> {
+    let data = own.display().to_string();
+    let output = |(at, end): (usize, &End)| {
+        let names = definition.names().data(&data).output(end);
+        let (address, options) = (names.expand(end.address.trim()), all(names, &end.options));
+        ExpandedEnd { field: format!("output[{at}]"), address, options }
+    };
+    definition.output.iter().enumerate().map(output).collect()
+}
+
+/// The address of one of them.
+pub(super) fn output(definition: &Definition, own: &Path, id: &str) -> Option<String> {
+    let at = definition.output.iter().position(|end| end.id == id)?;
+    outputs(definition, own).into_iter().nth(at).map(|end| end.address)
+}
+
+fn all(names: Names<'_>, options: &[String]) -> Vec<String> {
+    options.iter().map(|option| names.expand(option)).collect()
 }
 
 /// An address, or what it refers to: the output of another process.

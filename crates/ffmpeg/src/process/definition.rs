@@ -228,6 +228,21 @@ impl Definition {
         Names::of(&self.id, &self.reference)
     }
 
+    /// The fields that nobody here knows, as in `input[0].cleanup`.
+    pub fn unknown(&self) -> Vec<String> {
+        let of = |place: String, other: &Map<String, Value>| {
+            other.keys().map(|name| format!("{place}{name}")).collect::<Vec<_>>()
+        };
+        let mut all = of(String::new(), &self.other);
+        for (name, ends) in [("input", &self.input), ("output", &self.output)] {
+            all.extend(ends.iter().enumerate().flat_map(|(at, end)| of(format!("{name}[{at}]."), &end.other)));
+        }
+        all.extend(of("limits.".to_owned(), &self.limits.other));
+        all.extend(self.whip_ingest.iter().flat_map(|ingest| of("whip_ingest.".to_owned(), &ingest.other)));
+        all.extend(self.whep_egress.iter().flat_map(|egress| of("whep_egress.".to_owned(), &egress.other)));
+        all
+    }
+
     /// Names for what came without one.
     pub fn name_the_nameless(&mut self) {
         if self.id.is_empty() {

@@ -59,6 +59,9 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// Every [`word`](Ended::word) there is.
+    pub const WORDS: [&str; 7] = ["stopped", "restarted", "exited", "crashed", "stale", "limits", "not_started"];
+
     /// One word each, for metrics: `stopped`, `restarted`, `exited`, `crashed`, `stale`, `limits`, `not_started`.
     pub fn word(&self) -> &'static str {
         match self {

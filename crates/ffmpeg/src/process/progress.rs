@@ -15,7 +15,7 @@ mod rates;
 mod streams;
 
 /// How far a child has got. What FFmpeg does not say is zero or empty.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Progress {
     /// One for each stream of each input, as the log lists them; at most 64. FFmpeg does not count what it reads.
     pub inputs: Vec<Io>,
@@ -44,7 +44,7 @@ pub struct Progress {
 }
 
 /// One stream of an input or output.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Io {
     /// Name of the input or output in the definition; the parser does not know it.
     pub id: String,
@@ -104,7 +104,7 @@ pub struct Io {
 }
 
 /// Frames a second of a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Framerate {
     /// FFmpeg does not say.
     pub min: f64,

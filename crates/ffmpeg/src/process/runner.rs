@@ -139,6 +139,19 @@ impl Runner {
         }
     }
 
+    /// Until it does what the test waits for.
+    #[cfg(test)]
+    pub(super) async fn until(&self, is: impl Fn(&RunState) -> bool) -> RunState {
+        let mut changed = self.shared.changed.subscribe();
+        loop {
+            let state = self.state();
+            if is(&state) {
+                return state;
+            }
+            let _ = changed.changed().await;
+        }
+    }
+
     /// Orders it to stop and waits until no child is left and its task has ended.
     pub async fn finish(mut self) {
         self.shared.close(Closing::Gently);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use whipstitch_ffmpeg::process::{Ended, Launch, Launcher, Order, Rules, RunLimits, RunState, Runner};
+use whipstitch_ffmpeg::process::{Ended, Launch, Launcher, Limits, Order, Rules, RunState, Runner};
 
 /// Far more than anything here takes, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -67,7 +67,7 @@ impl Launcher for Program {
 }
 
 pub(crate) fn rules() -> Rules {
-    Rules { reconnect: true, reconnect_delay: Duration::ZERO, stale_timeout: None, limits: RunLimits::default() }
+    Rules { reconnect: true, reconnect_delay: Duration::ZERO, stale_timeout: None, limits: Limits::default() }
 }
 
 pub(crate) struct Bench {

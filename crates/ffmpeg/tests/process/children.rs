@@ -1,6 +1,6 @@
 //! What a child is given, what is read of it, what it may use.
 
-use whipstitch_ffmpeg::process::{Exec, Order, Rules, RunLimits};
+use whipstitch_ffmpeg::process::{Exec, Limits, Order, Rules};
 
 use crate::bench::{Bench, Program, rules};
 
@@ -73,13 +73,13 @@ async fn progress_is_read_from_standard_output() {
 
 #[tokio::test]
 async fn one_that_uses_too_much_is_ended() {
-    let limits = RunLimits { memory: Some(1), ..RunLimits::default() };
+    let limits = Limits { memory: Some(1), ..Limits::default() };
     let bench = Bench::start(Rules { limits, ..rules() }, Program::new("sleep", &["1000"]));
     assert_eq!(bench.ended().await, "ended: above its limit of memory");
     bench.finish().await;
 
     // It takes one processor; 1 % of the machine is less than that where there are fewer than 100.
-    let limits = RunLimits { cpu: Some(1.0), ..RunLimits::default() };
+    let limits = Limits { cpu: Some(1.0), ..Limits::default() };
     let bench = Bench::start(Rules { limits, ..rules() }, Program::sh("while :; do :; done"));
     assert_eq!(bench.ended().await, "ended: above its limit of CPU");
     bench.finish().await;

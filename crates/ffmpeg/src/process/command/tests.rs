@@ -75,7 +75,7 @@ async fn the_published_stream_is_the_first_input_and_the_viewers_the_last_output
     let command = composed(json).unwrap();
     assert_eq!(command.secrets, ["secret", "secret"]);
     // Both legs, the stream that is fed, and what watches both inputs.
-    assert_eq!(command.kept.len(), 3);
+    assert_eq!(command.kept.len(), 4);
 }
 
 #[test]

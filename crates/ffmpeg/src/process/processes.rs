@@ -1,0 +1,455 @@
+//! All processes: those of the database, which the API changes, and those of the configuration, which it only reads.
+//!
+//! A change is stored first and takes effect then, in a task of its own: a client that hangs up leaves nothing half done.
+//! Changes of one process wait for each other; those of different ones do not. What is read is never waited for.
+
+mod change;
+mod launcher;
+mod locks;
+mod query;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Semaphore;
+use tracing::{error, info, info_span, warn};
+
+pub use self::change::Command;
+use self::launcher::Definer;
+use self::locks::Locks;
+pub use self::query::Query;
+use super::addresses::Access;
+use super::command::{self, Expanded};
+use super::definition::{Definition, Mistake, Unreadable};
+use super::probe::{self, Probe};
+use super::skills::{Skills, Tool};
+use super::store::{Broken, Store, StoreError, Stored};
+use super::wiring::{Legs, Wiring};
+use super::{Ended, Exec, Limits, Order, Report, Rules, Run, RunState, Runner};
+
+/// Keys of metadata that one process, or the server, may have.
+const MOST_KEYS: usize = 256;
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 256;
+/// Probes at once; those that come then wait.
+const PROBES: usize = 4;
+
+/// What the configuration says of processes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// FFmpeg; `ffprobe` is beside it.
+    pub program: PathBuf,
+    /// The folder for what survives a restart: the database, and the files of processes in `processes/ID`.
+    pub data: PathBuf,
+    /// What processes may read and write.
+    pub access: Access,
+    /// Processes of the configuration, each good by [`Definition::check`], their ids different.
+    pub declared: Vec<Definition>,
+    /// Processes there may be.
+    pub most: usize,
+}
+
+impl Settings {
+    /// The folder of a process' files.
+    fn own(&self, id: &str) -> PathBuf {
+        // Absolute: the child is started in it. An id is one name and no path (`Definition::check`).
+        let data = std::path::absolute(&self.data).unwrap_or_else(|_| self.data.clone());
+        data.join("processes").join(id)
+    }
+}
+
+/// Why something was not done. Nothing has changed then, unless it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No process has this id.
+    #[error("there is no process of this id")]
+    Unknown,
+    /// Another process has the id.
+    #[error("a process of this id exists already")]
+    Exists,
+    /// The process is one of the configuration.
+    #[error("this process is one of the configuration ([[process]]), which alone can change it")]
+    Declared,
+    /// There are as many as may be.
+    #[error("there are {0} processes already, which is all that may be (max_processes)")]
+    TooMany(usize),
+    /// What was sent is no definition.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// A definition that cannot stand.
+    #[error("{}", joined(.0))]
+    Wrong(Vec<Mistake>),
+    /// Metadata that cannot be kept.
+    #[error("{0}")]
+    Metadata(String),
+    /// Nothing is kept under this key.
+    #[error("nothing is kept under this key")]
+    NoSuchKey,
+    /// A pattern that is none.
+    #[error("{0}")]
+    Pattern(String),
+    /// It was not stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It was stopped, but that could not be stored.
+    #[error("the process is stopped, but that could not be stored, and it starts again with the server: {0}")]
+    NotKept(StoreError),
+    /// There is no database.
+    #[error("processes cannot be changed: {0}")]
+    NoStore(String),
+    /// FFmpeg cannot be asked.
+    #[error("{0}")]
+    Tool(String),
+}
+
+impl Error {
+    /// Whether it tells of what somebody has sent, which no log needs to repeat.
+    pub fn is_of_the_client(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Wrong(_) | Self::Metadata(_) | Self::Pattern(_))
+    }
+}
+
+fn joined(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// All processes. Cheap to clone; [`Processes::finish`] ends them.
+#[derive(Clone)]
+pub struct Processes(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    wiring: Arc<dyn Wiring>,
+    /// Or why there is none.
+    store: Result<Mutex<Store>, String>,
+    all: RwLock<BTreeMap<String, Arc<Process>>>,
+    locks: Locks,
+    /// Held while the number of processes grows.
+    growing: tokio::sync::Mutex<()>,
+    ends: Mutex<BTreeMap<&'static str, u64>>,
+    tool: Tool,
+    probes: Semaphore,
+}
+
+impl std::fmt::Debug for Processes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Processes").finish_non_exhaustive()
+    }
+}
+
+/// A process as it is defined now. A change makes another one of it.
+pub struct Process {
+    definition: Arc<Definition>,
+    legs: Legs,
+    declared: bool,
+    created_at: i64,
+    updated_at: i64,
+    runner: Runner,
+}
+
+impl Process {
+    /// What it is.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Whether the configuration declares it.
+    pub fn is_declared(&self) -> bool {
+        self.declared
+    }
+
+    /// When it was defined, Unix time in seconds; of one of the configuration when the server was started.
+    pub fn created_at(&self) -> i64 {
+        self.created_at
+    }
+
+    /// When its definition was changed last.
+    pub fn updated_at(&self) -> i64 {
+        self.updated_at
+    }
+
+    /// What it is doing; inputs and outputs of the progress have the ids of the definition, `whip` and `whep` those of its
+    /// own streams.
+    pub fn state(&self) -> RunState {
+        let mut state = self.runner.state();
+        let inputs: Vec<&str> = self.legs.ingest.iter().map(|_| "whip").chain(ids(&self.definition.input)).collect();
+        let outputs: Vec<&str> = ids(&self.definition.output).chain(self.legs.egress.iter().map(|_| "whep")).collect();
+        for (all, ids) in [(&mut state.progress.inputs, inputs), (&mut state.progress.outputs, outputs)] {
+            for io in all {
+                let id = usize::try_from(io.index).ok().and_then(|index| ids.get(index));
+                io.id = id.map(|id| (*id).to_owned()).unwrap_or_default();
+            }
+        }
+        state
+    }
+
+    /// What it has said.
+    pub fn report(&self) -> Report {
+        self.runner.report()
+    }
+
+    /// What is ordered.
+    pub fn order(&self) -> Order {
+        self.runner.state().order
+    }
+}
+
+fn ids(ends: &[super::definition::End]) -> impl Iterator<Item = &str> {
+    ends.iter().map(|end| end.id.as_str())
+}
+
+/// A process that a stream is published for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fed {
+    /// Its id.
+    pub process: String,
+    /// What is ordered.
+    pub order: Order,
+    /// Whether a publisher starts it.
+    pub start_on_publish: bool,
+}
+
+impl Processes {
+    /// Opens the database and starts what is ordered to run.
+    pub async fn open(settings: Settings, wiring: Arc<dyn Wiring>) -> Self {
+        let data = settings.data.clone();
+        let store = change::finished(tokio::task::spawn_blocking(move || open(&data))).await;
+        let ends = Ended::WORDS.iter().map(|word| (*word, 0)).collect();
+        let tool = Tool::new(settings.program.clone());
+        let processes = Self(Arc::new(Inner {
+            settings,
+            wiring,
+            store,
+            all: RwLock::default(),
+            locks: Locks::default(),
+            growing: tokio::sync::Mutex::default(),
+            ends: Mutex::new(ends),
+            tool,
+            probes: Semaphore::new(PROBES),
+        }));
+        processes.restore().await;
+        processes
+    }
+
+    /// Why nothing can be changed, if that is so.
+    pub fn problem(&self) -> Option<&str> {
+        self.0.store.as_ref().err().map(String::as_str)
+    }
+
+    async fn restore(&self) {
+        let stored = match &self.0.store {
+            Ok(store) => locked(store).processes(),
+            Err(why) => {
+                warn!(why, "processes cannot be changed, and none of the database run");
+                Ok(Vec::new())
+            }
+        };
+        let stored = stored.unwrap_or_else(|error| vec![Err(Broken { id: String::new(), why: error.to_string() })]);
+        if !(stored.is_empty() && self.0.settings.declared.is_empty()) {
+            self.0.tool.get_ready().await;
+        }
+        let now = unix_now();
+        for definition in &self.0.settings.declared {
+            let mut definition = definition.clone();
+            definition.name_the_nameless();
+            let order = if definition.autostart { Order::Start } else { Order::Stop };
+            let stored = Stored { definition, order, created_at: now, updated_at: now };
+            self.insert(stored, true, Vec::new());
+        }
+        for stored in stored {
+            match stored {
+                Ok(stored) if self.get(&stored.definition.id).is_some() => {
+                    warn!(process = stored.definition.id, "the process of the configuration hides one of the database");
+                }
+                Ok(stored) => drop(self.insert(stored, false, Vec::new())),
+                Err(Broken { id, why }) => error!(process = id, why, "a process of the database cannot be read"),
+            }
+        }
+    }
+
+    /// The process of this id.
+    pub fn get(&self, id: &str) -> Option<Arc<Process>> {
+        self.all().get(id).cloned()
+    }
+
+    /// The process that the publisher of a stream feeds: the one of that name, if its `whip_ingest` is on.
+    pub fn fed_by(&self, stream: &str) -> Option<Fed> {
+        let process = self.get(stream)?;
+        let ingest = process.legs.ingest.as_ref()?;
+        let (order, start_on_publish) = (process.order(), ingest.start_on_publish);
+        Some(Fed { process: stream.to_owned(), order, start_on_publish })
+    }
+
+    /// How many there are in each state.
+    pub fn count(&self) -> Vec<(Exec, usize)> {
+        let all: Vec<Arc<Process>> = self.all().values().cloned().collect();
+        let states: Vec<Exec> = all.iter().map(|process| process.runner.state().exec).collect();
+        Exec::ALL.into_iter().map(|exec| (exec, states.iter().filter(|state| **state == exec).count())).collect()
+    }
+
+    /// How often children have ended, by how they did, in one word each.
+    pub fn ends(&self) -> BTreeMap<&'static str, u64> {
+        locked(&self.0.ends).clone()
+    }
+
+    /// What the installed FFmpeg can do, as it was found first, or with `anew` now.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn skills(&self, anew: bool) -> Result<Arc<Skills>, Error> {
+        self.0.tool.skills(anew).await.map_err(Error::Tool)
+    }
+
+    /// What the inputs of a process hold, as `ffprobe` finds it. Takes up to 20 s.
+    ///
+    /// # Errors
+    /// There is no such process, or it may not read what it names.
+    pub async fn probe(&self, id: &str) -> Result<Probe, Error> {
+        let process = self.get(id).ok_or(Error::Unknown)?;
+        let definition = &process.definition;
+        let mut expanded = self.permitted(definition)?;
+        // `ffprobe` has others.
+        expanded.options.clear();
+        // It is never closed.
+        let _turn = self.0.probes.acquire().await;
+        let own = self.folder(&definition.id).map_err(Error::Tool)?;
+        let inputs = command::inputs(definition, &expanded, &*self.0.wiring).map_err(Error::Tool)?;
+        Ok(probe::run(&self.0.settings.program, &own, inputs).await)
+    }
+
+    /// Ends all of them, as a server that stops does: what is ordered stays stored.
+    pub async fn finish(&self) {
+        let all: Vec<Arc<Process>> = std::mem::take(&mut *self.all_mut()).into_values().collect();
+        all.iter().for_each(|process| process.runner.order(Order::Stop));
+        for process in all {
+            process.runner.idle().await;
+        }
+    }
+
+    /// A process in the collection, which runs from now on if that is ordered.
+    fn insert(&self, stored: Stored, declared: bool, history: Vec<Run>) -> Arc<Process> {
+        let Stored { definition, order, created_at, updated_at } = stored;
+        let definition = Arc::new(definition);
+        let (id, legs, rules) = (definition.id.clone(), definition.legs(), rules(&definition));
+        self.tell(&id, &legs, order);
+        let definer = Definer::new(&self.0, Arc::clone(&definition), legs.clone());
+        let span = info_span!("process", id);
+        let runner = span.in_scope(|| Runner::spawn_after(rules, Arc::new(definer), order, history));
+        let process = Arc::new(Process { definition, legs, declared, created_at, updated_at, runner });
+        self.all_mut().insert(id.clone(), Arc::clone(&process));
+        info!(process = id, %order, declared, "process defined");
+        process
+    }
+
+    /// Tells whoever has the streams.
+    fn tell(&self, id: &str, legs: &Legs, order: Order) {
+        if !legs.is_empty() {
+            self.0.wiring.ordered(id, legs, order);
+        }
+    }
+
+    /// The same of streams that nothing is to do with any more.
+    fn let_go(&self, id: &str, legs: &Legs) {
+        if !legs.is_empty() {
+            self.0.wiring.ordered(id, legs, Order::Stop);
+            self.0.wiring.ordered(id, &Legs::default(), Order::Stop);
+        }
+    }
+
+    /// Whether a definition may have what it names; with its templates put in.
+    fn permitted(&self, definition: &Definition) -> Result<Expanded, Error> {
+        self.0.permitted(definition).map_err(Error::Wrong)
+    }
+
+    /// The folder of a process' files, which is there then.
+    fn folder(&self, id: &str) -> Result<PathBuf, String> {
+        self.0.folder(id)
+    }
+
+    fn all(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Process>>> {
+        self.0.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Process>>> {
+        self.0.all.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn permitted(&self, definition: &Definition) -> Result<Expanded, Vec<Mistake>> {
+        let own = self.settings.own(&definition.id);
+        let expanded = command::expand(definition, &own, &|process, output| self.output_of(process, output))?;
+        self.settings.access.check(&expanded, &own)?;
+        Ok(expanded)
+    }
+
+    /// The address of an output of a process.
+    fn output_of(&self, process: &str, output: &str) -> Option<String> {
+        let process = self.all.read().unwrap_or_else(PoisonError::into_inner).get(process).cloned()?;
+        command::output(&process.definition, &self.settings.own(&process.definition.id), output)
+    }
+
+    fn folder(&self, id: &str) -> Result<PathBuf, String> {
+        let own = self.settings.own(id);
+        std::fs::create_dir_all(&own).map_err(|error| format!("its folder in --data cannot be made: {error}"))?;
+        Ok(own)
+    }
+
+    fn count_end(&self, how: &Ended) {
+        *locked(&self.ends).entry(how.word()).or_default() += 1;
+    }
+}
+
+/// Everything that is wrong with processes of a configuration: each by itself, and what they name. In the order of the list,
+/// with the place in it.
+pub fn mistakes(settings: &Settings) -> Vec<(usize, Mistake)> {
+    let mut wrong = Vec::new();
+    for (at, definition) in settings.declared.iter().enumerate() {
+        let own = settings.own(&definition.id);
+        let output_of = |process: &str, output: &str| {
+            let process = settings.declared.iter().find(|other| other.id == process)?;
+            command::output(process, &settings.own(&process.id), output)
+        };
+        let judged = definition.check().and_then(|()| {
+            command::expand(definition, &own, &output_of).and_then(|it| settings.access.check(&it, &own))
+        });
+        wrong.extend(judged.err().unwrap_or_default().into_iter().map(|mistake| (at, mistake)));
+        wrong.extend(definition.unknown().into_iter().map(|field| (at, Mistake::new(field, "no such key"))));
+    }
+    wrong
+}
+
+fn open(data: &Path) -> Result<Mutex<Store>, String> {
+    let made = std::fs::create_dir_all(data).map_err(|error| format!("--data {}: {error}", data.display()));
+    made.and_then(|()| Store::open(data).map(Mutex::new).map_err(|error| format!("--data {}: {error}", data.display())))
+}
+
+fn rules(definition: &Definition) -> Rules {
+    let limits = &definition.limits;
+    let seconds = Duration::from_secs;
+    Rules {
+        reconnect: definition.reconnect,
+        reconnect_delay: seconds(definition.reconnect_delay_seconds),
+        stale_timeout: Some(seconds(definition.stale_timeout_seconds)).filter(|timeout| !timeout.is_zero()),
+        limits: Limits {
+            cpu: Some(limits.cpu_usage).filter(|most| *most > 0.0),
+            memory: Some(limits.memory_mbytes).filter(|most| *most > 0).map(|mib| mib << 20),
+            wait: seconds(limits.waitfor_seconds),
+        },
+    }
+}
+
+fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Nothing of ours panics while it holds one of these for long enough to leave half a change.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! Changes: stored first, then done.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Error, LONGEST_KEY, MOST_KEYS, Process, Processes, locked, unix_now};
+use crate::process::definition::Definition;
+use crate::process::store::{Store, StoreError, Stored};
+use crate::process::wiring::Legs;
+use crate::process::{Order, Run};
+
+/// What a process can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ProcessCommand)]
+pub enum Command {
+    /// To run.
+    Start,
+    /// Not to run; answered when it has ended.
+    Stop,
+    /// To end and begin anew at once. Nothing if it is not ordered to run.
+    Restart,
+    /// The same, with its addresses looked at anew. If it is not ordered to run, it still is not.
+    Reload,
+}
+
+/// The metadata of the server itself: no process has an empty id.
+const SERVER: &str = "";
+
+impl Processes {
+    /// Defines a process, and starts it if its `autostart` says so.
+    ///
+    /// # Errors
+    /// It cannot be read, cannot stand, exists already, or cannot be stored.
+    pub async fn add(&self, json: &[u8]) -> Result<Arc<Process>, Error> {
+        let mut definition = Definition::read(json)?;
+        definition.name_the_nameless();
+        definition.check().map_err(Error::Wrong)?;
+        let this = self.clone();
+        detached(async move { this.add_now(definition).await }).await
+    }
+
+    async fn add_now(self, definition: Definition) -> Result<Arc<Process>, Error> {
+        let _growing = self.0.growing.lock().await;
+        let _lock = self.0.locks.take([&definition.id]).await;
+        if self.get(&definition.id).is_some() {
+            return Err(Error::Exists);
+        }
+        let most = self.0.settings.most;
+        if self.all().len() >= most {
+            return Err(Error::TooMany(most));
+        }
+        self.permitted(&definition)?;
+        self.0.tool.get_ready().await;
+        let (now, order) = (unix_now(), if definition.autostart { Order::Start } else { Order::Stop });
+        let stored = Stored { definition, order, created_at: now, updated_at: now };
+        let copy = stored.clone();
+        self.store(move |store| store.put(&copy, None)).await?;
+        Ok(self.insert(stored, false, Vec::new()))
+    }
+
+    /// Changes a process: what JSON names is merged over what it is. It keeps its order, its metadata and its past, also
+    /// under a new id. One that runs is ended and started anew.
+    ///
+    /// # Errors
+    /// As of [`Processes::add`]; or there is none, or it is one of the configuration.
+    pub async fn update(&self, id: &str, json: &[u8]) -> Result<Arc<Process>, Error> {
+        let (this, id, json) = (self.clone(), id.to_owned(), json.to_vec());
+        detached(async move { this.update_now(&id, &json).await }).await
+    }
+
+    async fn update_now(self, id: &str, json: &[u8]) -> Result<Arc<Process>, Error> {
+        let named = Definition::read(json).map(|change| change.id).unwrap_or_default();
+        let target = if named.is_empty() { id.to_owned() } else { named };
+        let _locks = self.0.locks.take([id, &target]).await;
+        let current = self.get(id).ok_or(Error::Unknown)?;
+        if current.declared {
+            return Err(Error::Declared);
+        }
+        let mut definition = current.definition.merged(json)?;
+        definition.id.clone_from(&target);
+        definition.name_the_nameless();
+        definition.check().map_err(Error::Wrong)?;
+        if target != id && self.get(&target).is_some() {
+            return Err(Error::Exists);
+        }
+        self.permitted(&definition)?;
+        let (order, created_at) = (current.order(), current.created_at);
+        let stored = Stored { definition, order, created_at, updated_at: unix_now() };
+        let (copy, replaced) = (stored.clone(), id.to_owned());
+        self.store(move |store| store.put(&copy, Some(&replaced))).await?;
+        Ok(self.replace(&current, stored).await)
+    }
+
+    /// Another one in the place of a process that is ended for it.
+    async fn replace(&self, current: &Process, stored: Stored) -> Arc<Process> {
+        let id = current.definition.id.as_str();
+        current.runner.order(Order::Stop);
+        current.runner.idle().await;
+        if stored.definition.id == id {
+            self.let_go(id, &without(&current.legs, &stored.definition.legs()));
+        } else {
+            self.let_go(id, &current.legs);
+            self.all_mut().remove(id);
+        }
+        let past = current.report();
+        let history: Vec<Run> =
+            past.history.into_iter().chain(past.current.ended.is_some().then_some(past.current)).collect();
+        self.insert(stored, current.declared, history)
+    }
+
+    /// Ends a process and forgets it and its metadata. Its files stay.
+    ///
+    /// # Errors
+    /// There is none, it is one of the configuration, or that cannot be stored.
+    pub async fn remove(&self, id: &str) -> Result<(), Error> {
+        let (this, id) = (self.clone(), id.to_owned());
+        detached(async move { this.remove_now(&id).await }).await
+    }
+
+    async fn remove_now(self, id: &str) -> Result<(), Error> {
+        let _lock = self.0.locks.take([id]).await;
+        let process = self.get(id).ok_or(Error::Unknown)?;
+        if process.declared {
+            return Err(Error::Declared);
+        }
+        let owned = id.to_owned();
+        self.store(move |store| store.remove(&owned)).await?;
+        process.runner.order(Order::Stop);
+        self.let_go(id, &process.legs);
+        process.runner.idle().await;
+        self.all_mut().remove(id);
+        Ok(())
+    }
+
+    async fn stop(&self, process: &Process) {
+        process.runner.order(Order::Stop);
+        self.tell(&process.definition.id, &process.legs, Order::Stop);
+        process.runner.idle().await;
+    }
+
+    /// Tells a process something. What is ordered of one of the configuration counts until the server ends.
+    ///
+    /// # Errors
+    /// There is none, or the order cannot be stored. A stop is done all the same ([`Error::NotKept`]): a process that
+    /// fills the disk can be stopped.
+    pub async fn command(&self, id: &str, command: Command) -> Result<(), Error> {
+        let (this, id) = (self.clone(), id.to_owned());
+        detached(async move { this.command_now(&id, command).await }).await
+    }
+
+    async fn command_now(self, id: &str, command: Command) -> Result<(), Error> {
+        let _lock = self.0.locks.take([id]).await;
+        let process = self.get(id).ok_or(Error::Unknown)?;
+        match command {
+            Command::Start => {
+                self.keep(&process, Order::Start).await?;
+                self.0.tool.get_ready().await;
+                self.tell(id, &process.legs, Order::Start);
+                process.runner.order(Order::Start);
+            }
+            Command::Stop => {
+                let kept = self.keep(&process, Order::Stop).await;
+                self.stop(&process).await;
+                kept.map_err(|error| match error {
+                    Error::Store(error) => Error::NotKept(error),
+                    error => error,
+                })?;
+            }
+            Command::Restart => process.runner.restart(),
+            Command::Reload => {
+                self.permitted(&process.definition)?;
+                let (created_at, updated_at) = (process.created_at, process.updated_at);
+                let definition = Definition::clone(&process.definition);
+                self.replace(&process, Stored { definition, order: process.order(), created_at, updated_at }).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what is ordered, unless the configuration says that.
+    async fn keep(&self, process: &Process, order: Order) -> Result<(), Error> {
+        if process.declared || process.order() == order {
+            return Ok(());
+        }
+        let id = process.definition.id.clone();
+        self.store(move |store| store.order(&id, order)).await
+    }
+
+    /// What is kept with a process under a key; without one, all of it.
+    ///
+    /// # Errors
+    /// There is no such process or key.
+    pub async fn metadata(&self, id: &str, key: Option<&str>) -> Result<Value, Error> {
+        self.get(id).ok_or(Error::Unknown)?;
+        self.read_metadata(id, key).await
+    }
+
+    /// Keeps a value with a process under a key; `null` forgets it.
+    ///
+    /// # Errors
+    /// There is no such process, there are too many keys, or it cannot be stored.
+    pub async fn set_metadata(&self, id: &str, key: &str, value: Value) -> Result<(), Error> {
+        let (this, id, key) = (self.clone(), id.to_owned(), key.to_owned());
+        let kept = async move {
+            let _lock = this.0.locks.take([&id]).await;
+            this.get(&id).ok_or(Error::Unknown)?;
+            this.write_metadata(&id, &key, value).await
+        };
+        detached(kept).await
+    }
+
+    /// What is kept with the server under a key; without one, all of it.
+    ///
+    /// # Errors
+    /// There is no such key.
+    pub async fn server_metadata(&self, key: Option<&str>) -> Result<Value, Error> {
+        self.read_metadata(SERVER, key).await
+    }
+
+    /// Keeps a value with the server under a key; `null` forgets it.
+    ///
+    /// # Errors
+    /// There are too many keys, or it cannot be stored.
+    pub async fn set_server_metadata(&self, key: &str, value: Value) -> Result<(), Error> {
+        let (this, key) = (self.clone(), key.to_owned());
+        detached(async move { this.write_metadata(SERVER, &key, value).await }).await
+    }
+
+    async fn read_metadata(&self, id: &str, key: Option<&str>) -> Result<Value, Error> {
+        let (id, key) = (id.to_owned(), key.map(str::to_owned));
+        self.store(move |store| match key {
+            None => store.all_metadata(&id).map(|all| Some(Value::Object(all))),
+            Some(key) => store.metadata(&id, &key),
+        })
+        .await?
+        .ok_or(Error::NoSuchKey)
+    }
+
+    async fn write_metadata(&self, id: &str, key: &str, value: Value) -> Result<(), Error> {
+        if key.is_empty() || key.len() > LONGEST_KEY || key.contains(char::is_control) {
+            return Err(Error::Metadata(format!("a key has 1 to {LONGEST_KEY} bytes and no control character")));
+        }
+        let (id, key) = (id.to_owned(), key.to_owned());
+        let kept = self.store(move |store| {
+            let is_new = !value.is_null() && store.metadata(&id, &key)?.is_none();
+            if is_new && store.keys(&id)? >= MOST_KEYS {
+                return Ok(false);
+            }
+            store.set_metadata(&id, &key, &value).map(|()| true)
+        });
+        match kept.await? {
+            true => Ok(()),
+            false => Err(Error::Metadata(format!("there are {MOST_KEYS} keys already, which is all that may be"))),
+        }
+    }
+
+    /// Asks the database, off the threads that serve others.
+    async fn store<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let this = self.clone();
+        let asked = tokio::task::spawn_blocking(move || match &this.0.store {
+            Ok(store) => ask(&mut locked(store)).map_err(Error::Store),
+            Err(why) => Err(Error::NoStore(why.clone())),
+        });
+        finished(asked).await
+    }
+}
+
+/// The streams of one that the other has not.
+fn without(legs: &Legs, others: &Legs) -> Legs {
+    let same = |one: &str, other: Option<&str>| other == Some(one);
+    let ingest = |one: &str| same(one, others.ingest.as_ref().map(|ingest| ingest.stream.as_str()));
+    let fed: Vec<&str> = others.fed().collect();
+    Legs {
+        ingest: legs.ingest.clone().filter(|leg| !ingest(&leg.stream)),
+        egress: legs.egress.clone().filter(|leg| !fed.contains(&leg.stream.as_str())),
+        reads: legs.reads.iter().filter(|name| !others.reads.contains(name)).cloned().collect(),
+        writes: legs.writes.iter().filter(|name| !fed.contains(&name.as_str())).cloned().collect(),
+    }
+}
+
+/// Does something to its end, whether or not somebody waits for it.
+async fn detached<T: Send + 'static>(done: impl Future<Output = T> + Send + 'static) -> T {
+    finished(tokio::spawn(done)).await
+}
+
+/// What a task comes to. A panic of it is one of its caller; a runtime that ends takes both.
+pub(super) async fn finished<T>(task: tokio::task::JoinHandle<T>) -> T {
+    match task.await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// All metadata, for lists.
+impl Processes {
+    /// The metadata of a process as an object, or nothing if there is none or it cannot be read.
+    pub async fn all_metadata(&self, id: &str) -> Option<Map<String, Value>> {
+        match self.read_metadata(id, None).await {
+            Ok(Value::Object(all)) if !all.is_empty() => Some(all),
+            _ => None,
+        }
+    }
+}

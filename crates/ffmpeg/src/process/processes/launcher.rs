@@ -1,0 +1,54 @@
+//! What a process is started with, asked anew before each start: addresses may have been forbidden, outputs of others
+//! moved, streams gone.
+
+use std::sync::{Arc, Weak};
+
+use tracing::info;
+
+use super::Inner;
+use crate::process::command::{self, Command};
+use crate::process::definition::Definition;
+use crate::process::wiring::Legs;
+use crate::process::{Ended, Launch, Launcher, arguments};
+
+/// Knows what one process is.
+pub(super) struct Definer {
+    processes: Weak<Inner>,
+    definition: Arc<Definition>,
+    legs: Legs,
+}
+
+impl Definer {
+    pub(super) fn new(processes: &Arc<Inner>, definition: Arc<Definition>, legs: Legs) -> Self {
+        Self { processes: Arc::downgrade(processes), definition, legs }
+    }
+}
+
+impl Launcher for Definer {
+    fn launch(&self) -> Result<Launch, String> {
+        let processes = self.processes.upgrade().ok_or("the server is stopping")?;
+        processes.tool.is_usable()?;
+        let dir = processes.folder(&self.definition.id)?;
+        let expanded = processes.permitted(&self.definition).map_err(|wrong| super::joined(&wrong))?;
+        let Command { args, secrets, waiting, kept } =
+            command::compose(&self.definition, &expanded, &*processes.wiring)?;
+        Ok(Launch {
+            program: processes.settings.program.clone(),
+            args: arguments(args),
+            env: Vec::new(),
+            dir,
+            secrets,
+            waiting,
+            kept: Box::new(kept),
+        })
+    }
+
+    fn ended(&self, how: &Ended) {
+        let Some(processes) = self.processes.upgrade() else { return };
+        info!(%how, "child ended");
+        processes.count_end(how);
+        if !self.legs.is_empty() {
+            processes.wiring.ended(&self.definition.id, &self.legs, how);
+        }
+    }
+}
