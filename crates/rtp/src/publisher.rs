@@ -83,6 +83,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Incoming {
+    pt: u8,
     receiver: Receiver,
     splitter: Splitter,
     left: bool,
@@ -103,7 +104,7 @@ impl Publisher {
                 Kind::Video => tracks.video = track,
             }
             let receiver = Receiver::new(receiver::Config { pt, clock_rate: codec.clock_rate(), order });
-            incoming[kind] = Some(Incoming { receiver, splitter: Splitter::new(codec), left: false });
+            incoming[kind] = Some(Incoming { pt, receiver, splitter: Splitter::new(codec), left: false });
         }
         let (events, next_report, told) = (VecDeque::new(), None, Told::default());
         Publisher { ssrc, cname, tracks, incoming, events, next_report, told }
@@ -112,6 +113,12 @@ impl Publisher {
     /// What it publishes, as viewers and players are to be told it.
     pub fn tracks(&self) -> &Tracks {
         &self.tracks
+    }
+
+    /// The track of a payload type, where one way carries all of them.
+    pub fn kind_of(&self, pt: u8) -> Option<Kind> {
+        let is_its = |(_, incoming): &(Kind, &Option<Incoming>)| incoming.as_ref().is_some_and(|track| track.pt == pt);
+        self.incoming.iter().find(is_its).map(|(kind, _)| kind)
     }
 
     /// Takes an RTP packet of a track.
@@ -154,7 +161,7 @@ impl Publisher {
                 let events = &mut self.events;
                 match output {
                     Output::Packet(packet) => {
-                        incoming.left &= incoming.receiver.ssrc().is_none();
+                        incoming.left = false;
                         incoming.splitter.push(packet, |packet| events.push_back(Event::Packet(kind, packet)));
                     }
                     Output::Restarted => {

@@ -93,8 +93,7 @@ struct Source {
     time: Unwrap32,
     order: Reorder<Packet>,
     heard: Instant,
-    /// When it said BYE.
-    left: Option<Instant>,
+    left: bool,
 }
 
 #[derive(Debug)]
@@ -149,10 +148,9 @@ impl Receiver {
                     self.heard_report(now, report.ssrc(), Ntp(report.ntp_timestamp()), report.rtp_timestamp());
                 }
                 Message::Bye(bye) => {
-                    let leaves =
-                        |source: &&mut Source| source.left.is_none() && bye.ssrcs().any(|ssrc| ssrc == source.ssrc);
+                    let leaves = |source: &&mut Source| !source.left && bye.ssrcs().any(|ssrc| ssrc == source.ssrc);
                     if let Some(source) = self.source.as_mut().filter(leaves) {
-                        source.left = Some(now);
+                        source.left = true;
                         self.out.push_back(Output::Bye);
                     }
                 }
@@ -172,6 +170,11 @@ impl Receiver {
         self.source.as_ref()?.order.deadline()
     }
 
+    /// How long nothing has come; `None` before the first packet.
+    pub fn silent_for(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.source.as_ref()?.heard))
+    }
+
     /// Packets lost so far, of every sender there was; see RFC 3550 A.3.
     pub fn lost(&self) -> u64 {
         self.lost_before + self.source.as_ref().map_or(0, |source| source.arrivals.lost())
@@ -179,7 +182,7 @@ impl Receiver {
 
     /// The sender at hand, unless it has left.
     pub fn ssrc(&self) -> Option<u32> {
-        self.source.as_ref().filter(|source| source.left.is_none()).map(|source| source.ssrc)
+        self.source.as_ref().filter(|source| !source.left).map(|source| source.ssrc)
     }
 
     /// The share of packets lost by the last report about the sender at hand, 0 to 1, and the interarrival jitter; `None`
@@ -197,14 +200,14 @@ impl Receiver {
 
     /// What a report says of the sender, as long as there is one.
     pub(crate) fn block(&mut self, now: Instant) -> Option<ReportBlockBuilder> {
-        let source = self.source.as_mut().filter(|source| source.left.is_none())?;
+        let source = self.source.as_mut().filter(|source| !source.left)?;
         Some(source.arrivals.block(now, source.ssrc))
     }
 
     /// The suspect before this packet, if the two are a sender that has begun anew.
     fn restarts(&mut self, now: Instant, packet: &RtpPacket<'_>) -> Option<Suspect> {
         let source = self.source.as_ref()?;
-        let is_over = source.left.is_some() || now.saturating_duration_since(source.heard) >= SILENCE;
+        let is_over = source.left || now.saturating_duration_since(source.heard) >= SILENCE;
         let follows = |suspect: &mut Suspect| suspect.ssrc == packet.ssrc() && suspect.next == packet.sequence_number();
         if source.ssrc == packet.ssrc() || is_over { self.suspect.take_if(follows) } else { None }
     }
@@ -226,11 +229,10 @@ impl Receiver {
             time: Unwrap32::new(),
             order: Reorder::new(config.order),
             heard: now,
-            left: None,
+            left: false,
         });
         source.heard = now;
-        // What was on its way beside the BYE does not bring it back.
-        source.left = source.left.filter(|left| now.saturating_duration_since(*left) < SILENCE);
+        source.left = false;
         let seq = source.arrivals.add(now, packet.sequence_number(), packet.timestamp());
         let packet = Packet {
             seq,

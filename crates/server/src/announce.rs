@@ -27,6 +27,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) demo: Option<&'a str>,
     /// Where streams of the configuration are taken as plain RTP.
     pub(crate) inputs: Vec<&'a Input>,
+    /// Why FFmpeg processes cannot be changed, if that is so.
+    pub(crate) processes: Option<&'a str>,
 }
 
 /// The lines.
@@ -144,6 +146,9 @@ fn access(facts: &Facts<'_>) -> Vec<String> {
         )),
         None => {}
     }
+    if let Some(why) = facts.processes {
+        say(&format!("FFmpeg processes cannot be changed: {why}"));
+    }
     lines
 }
 
@@ -162,6 +167,7 @@ mod tests {
             admin,
             demo,
             inputs: Vec::new(),
+            processes: None,
         };
         lines(&facts).join("\n")
     }

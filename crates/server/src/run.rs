@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use whipstitch_ffmpeg::process::Processes;
 use whipstitch_ffmpeg::{Configured, InputRefused, Inputs, Legs, Ports, Wanted};
 use whipstitch_plane as plane;
 use whipstitch_rtsp::Server as Rtsp;
@@ -25,7 +26,7 @@ use whipstitch_webrtc::{Gateway, GatewayConfig, GatewayError};
 use crate::access::Policy;
 use crate::announce;
 use crate::candidates::{self, Announcer};
-use crate::config::{Config, RtpInput};
+use crate::config::{self, Config, RtpInput};
 use crate::credentials;
 use crate::guesses::{GUESSES, Guesses};
 use crate::http::connection::Bounds;
@@ -43,6 +44,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 /// For media to say goodbye and join its threads.
 const MEDIA_STOPS: Duration = Duration::from_secs(5);
+/// For children of processes: they have 5 s themselves, and are killed then.
+const CHILDREN_STOP: Duration = Duration::from_secs(6);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +110,7 @@ pub struct Server {
     gateway: Gateway,
     rtsp: Option<Rtsp>,
     inputs: Vec<Configured>,
+    processes: Processes,
     state: State,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -143,7 +147,13 @@ impl Server {
         let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
         let configured = configured(&config, &inputs)?;
         let wires = Wires::new(gateway.clone(), inputs.clone(), issued, rtsp.as_ref().map(Rtsp::local_addr), http);
-        let settings = Settings { wires: Some(wires), ..settings(&config, &gateway, inputs, guesses) };
+        let wiring = Arc::new(wires.clone());
+        let processes = Processes::open(config::processes::settings(&config), wiring).await;
+        let settings = Settings {
+            wires: Some(wires),
+            processes: Some(processes.clone()),
+            ..settings(&config, &gateway, inputs, guesses)
+        };
         let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
@@ -154,7 +164,7 @@ impl Server {
         ));
         let served = rtsp.as_ref().map(Rtsp::local_addr);
         info!(%http, ?rtc, rtsp = ?served, "started");
-        Ok(Self { config, http, rtc, admin, gateway, rtsp, inputs: configured, state, stop, serving })
+        Ok(Self { config, http, rtc, admin, gateway, rtsp, inputs: configured, processes, state, stop, serving })
     }
 
     /// Where HTTP listens.
@@ -175,6 +185,7 @@ impl Server {
             admin: self.admin.as_ref(),
             demo,
             inputs: self.inputs.iter().map(Configured::input).collect(),
+            processes: self.processes.problem(),
         })
     }
 
@@ -186,7 +197,12 @@ impl Server {
         info!("stopping");
         let gateway = self.gateway;
         let media = tokio::task::spawn_blocking(move || gateway.stop());
-        let (media, ()) = tokio::join!(tokio::time::timeout(MEDIA_STOPS, media), tokio::time::sleep(FAREWELL));
+        let children = tokio::time::timeout(CHILDREN_STOP, self.processes.finish());
+        let (media, (), children) =
+            tokio::join!(tokio::time::timeout(MEDIA_STOPS, media), tokio::time::sleep(FAREWELL), children);
+        if children.is_err() {
+            warn!("children did not stop in order");
+        }
         if !matches!(media, Ok(Ok(()))) {
             warn!("media did not stop in order");
         }
@@ -264,6 +280,7 @@ fn settings(config: &Config, gateway: &Gateway, inputs: Inputs, guesses: Arc<Gue
         session: config.limits.session,
         guesses,
         wires: None,
+        processes: None,
     }
 }
 

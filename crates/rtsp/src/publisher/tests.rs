@@ -36,13 +36,8 @@ fn rtp(pt: u8, seq: u16, payload: &[u8]) -> Vec<u8> {
 
 impl Scene {
     fn new() -> Scene {
-        Scene::of(directory::Conflict::TakeOver)
-    }
-
-    /// What a second publisher meets.
-    fn of(on_conflict: directory::Conflict) -> Scene {
         let now = Instant::now();
-        let config = directory::Config { on_conflict, ..directory::Config::default() };
+        let config = directory::Config { on_conflict: directory::Conflict::TakeOver, ..directory::Config::default() };
         let directory = Directory::new(config, now);
         let slot = directory.reserve_publisher(&stream(), SessionId(1), now).expect("it is free");
         let ((out, chunks), (inbound, batches), (ends, gone)) = (queue(), inbound::queue(), mpsc::channel(1));
@@ -178,33 +173,6 @@ fn reports_that_nobody_reads_do_not_pile_up() {
         scene.call(|publisher, cx| publisher.request_keyframe(cx));
     }
     assert!((MAX_UNREAD..MAX_UNREAD + 200).contains(&scene.publisher.out.waiting()));
-}
-
-#[test]
-fn who_sends_keeps_its_place_and_who_is_silent_gives_way() {
-    let mut scene = Scene::of(directory::Conflict::Reject);
-    let silence = directory::Config::default().silence;
-    for seq in 0..4 {
-        scene.now += silence / 2;
-        scene.send(&[video(seq)]);
-    }
-    let reserve = |scene: &Scene| scene.directory.reserve_publisher(&stream(), SessionId(2), scene.now).is_ok();
-    assert!(!reserve(&scene));
-    scene.now += silence;
-    assert!(reserve(&scene));
-}
-
-#[test]
-fn a_sender_that_begins_anew_is_told_of_before_its_packets() {
-    let mut scene = Scene::new();
-    scene.send(&[video(1)]);
-    assert!(scene.send(&[video(30_000)]).is_empty(), "one packet is none");
-    let actions = scene.send(&[video(30_001)]);
-    let [Action::Restarted(Kind::Video), Action::Push(Kind::Video, first), Action::Push(Kind::Video, _)] = &actions[..]
-    else {
-        panic!("{actions:?}")
-    };
-    assert_eq!(first.seq as u16, 30_000);
 }
 
 #[test]

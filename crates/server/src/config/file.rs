@@ -5,11 +5,12 @@ use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use whipstitch_ffmpeg::process::Definition;
 
 use super::keys::{self, Takes};
 use super::rtp_inputs::RtpInput;
 use super::tables::Wrong;
-use super::{File, Mistake, Setting, rtp_inputs, tokens};
+use super::{File, Mistake, Setting, processes, rtp_inputs, tokens};
 use crate::tokens::Listed;
 
 /// The names that are no keys: their tables are no text that could stand in a flag.
@@ -19,6 +20,8 @@ pub(super) struct Tables {
     pub(super) tokens: Vec<Listed>,
     /// `[[rtp_input]]`.
     pub(super) rtp_inputs: Vec<RtpInput>,
+    /// `[[process]]`.
+    pub(super) processes: Vec<Definition>,
 }
 
 impl Tables {
@@ -27,6 +30,7 @@ impl Tables {
         let wrong;
         match name {
             "tokens" => (self.tokens, wrong) = tokens::listed(value),
+            "process" => (self.processes, wrong) = processes::listed(value),
             "rtp_input" => {
                 let folder = file.path.parent().unwrap_or(Path::new(""));
                 (self.rtp_inputs, wrong) = rtp_inputs::listed(value, folder);

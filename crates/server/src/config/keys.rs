@@ -4,8 +4,8 @@
 
 use super::Config;
 use super::values::{
-    address, address_or_off, choice, count, directory, ice_servers, names, networks, number, one, origins, patterns,
-    ports, public_ips, seconds, single, switch, workers,
+    address, address_or_off, choice, count, directory, folders, ice_servers, names, networks, number, one, origins,
+    patterns, ports, protocols, public_ips, seconds, single, switch, workers,
 };
 use crate::access::SessionAuth;
 use crate::credentials::Token;
@@ -109,6 +109,48 @@ pub(crate) static KEYS: &[Key] = &[
             let known = [("loopback", PlainRtp::Loopback), ("on", PlainRtp::On), ("off", PlainRtp::Off)];
             choice(values, known).map(|from| config.plain_rtp = from).map_err(single)
         },
+    },
+    Key {
+        name: "ffmpeg",
+        takes: Takes::Text("PATH"),
+        help: "FFmpeg for processes, 4.0 or newer; ffprobe is beside it [ffmpeg]",
+        set: |config, values| directory(values).map(|program| config.ffmpeg = program).map_err(single),
+    },
+    Key {
+        name: "process_input_allow",
+        takes: Takes::List("REGEX"),
+        help: "addresses that processes may read; repeatable [all]",
+        set: |config, values| config.process_access.input.allow(values),
+    },
+    Key {
+        name: "process_input_block",
+        takes: Takes::List("REGEX"),
+        help: "addresses that they may not, even so; repeatable",
+        set: |config, values| config.process_access.input.block(values),
+    },
+    Key {
+        name: "process_output_allow",
+        takes: Takes::List("REGEX"),
+        help: "addresses that processes may write to; repeatable [all]",
+        set: |config, values| config.process_access.output.allow(values),
+    },
+    Key {
+        name: "process_output_block",
+        takes: Takes::List("REGEX"),
+        help: "addresses that they may not, even so; repeatable",
+        set: |config, values| config.process_access.output.block(values),
+    },
+    Key {
+        name: "process_protocols",
+        takes: Takes::List("NAME"),
+        help: "FFmpeg's protocols that processes may use, such as rtmp; repeatable [all]",
+        set: |config, values| protocols(values).map(|protocols| config.process_access.protocols = protocols),
+    },
+    Key {
+        name: "process_folders",
+        takes: Takes::List("DIR"),
+        help: "folders that processes may write in, besides their own; repeatable [all]",
+        set: |config, values| folders(values).map(|folders| config.process_access.folders = folders),
     },
     Key {
         name: "workers",
@@ -237,6 +279,12 @@ pub(crate) static KEYS: &[Key] = &[
         takes: Takes::Number("N"),
         help: "the same of one client address [1000]",
         set: |config, values| count(values).map(|most| config.limits.rtsp.per_address = most).map_err(single),
+    },
+    Key {
+        name: "max_processes",
+        takes: Takes::Number("N"),
+        help: "FFmpeg processes that may be defined [1000]",
+        set: |config, values| count(values).map(|most| config.limits.processes = most).map_err(single),
     },
     Key {
         name: "max_half_open",

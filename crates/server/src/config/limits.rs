@@ -19,6 +19,8 @@ pub struct Limits {
     pub viewers_per_stream: usize,
     /// RTSP connections at once.
     pub rtsp: whipstitch_rtsp::Bounds,
+    /// FFmpeg processes that are defined.
+    pub processes: usize,
     /// Sessions at once that are answered and not through their handshake.
     pub half_open: HalfOpen,
     /// What a publisher may send.
@@ -40,6 +42,7 @@ impl Default for Limits {
             viewers: places.subscribers,
             viewers_per_stream: places.subscribers_per_stream,
             rtsp: whipstitch_rtsp::Bounds::default(),
+            processes: 1000,
             half_open: HalfOpen::default(),
             publisher: stream::Rate::default(),
             requests: Rate { per_second: 100, burst: 3_000 },

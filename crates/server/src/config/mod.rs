@@ -8,6 +8,7 @@
 mod file;
 pub(crate) mod keys;
 mod limits;
+pub(crate) mod processes;
 mod rtp_inputs;
 mod tables;
 mod tokens;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
+use whipstitch_ffmpeg::process::{self, Definition};
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory::Conflict;
 use whipstitch_webrtc::WhenOffline;
@@ -69,6 +71,12 @@ pub struct Config {
     pub plain_rtp: PlainRtp,
     /// Streams that are fed by plain RTP for as long as the server runs; from the file only.
     pub rtp_inputs: Vec<RtpInput>,
+    /// FFmpeg, for processes: a path, or a name that is looked for in `PATH`.
+    pub ffmpeg: PathBuf,
+    /// Processes that the API only reads; from the file only.
+    pub processes: Vec<Definition>,
+    /// What processes may read and write.
+    pub process_access: process::Access,
     /// Media threads; 0 is one per core.
     pub workers: usize,
     /// Whether who joins gets everything since the last keyframe at once.
@@ -119,6 +127,9 @@ impl Default for Config {
             rtp_ports: Some(10_000..=10_999),
             plain_rtp: PlainRtp::Loopback,
             rtp_inputs: Vec::new(),
+            ffmpeg: PathBuf::from("ffmpeg"),
+            processes: Vec::new(),
+            process_access: process::Access::default(),
             workers: 0,
             keyframe_cache: true,
             data: PathBuf::from("whipstitch-data"),
@@ -233,7 +244,7 @@ pub fn resolve(
 
     let mut tables = file::Tables::default();
     let from_file = file.map(|file| file::read(file, &mut tables)).unwrap_or_default();
-    (config.tokens, config.rtp_inputs) = (tables.tokens, tables.rtp_inputs);
+    (config.tokens, config.rtp_inputs, config.processes) = (tables.tokens, tables.rtp_inputs, tables.processes);
     let elsewhere = from_environment(environment).into_iter().chain(arguments.list());
     let in_order_of_strength = from_file.into_iter().chain(elsewhere.map(Ok));
     for setting in in_order_of_strength {
@@ -256,6 +267,7 @@ pub fn resolve(
     }
     mistakes.extend(unknown_variables(environment));
     mistakes.extend(contradictions(&config));
+    mistakes.extend(processes::contradictions(&config));
     if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }
 

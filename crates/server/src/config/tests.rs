@@ -5,6 +5,7 @@ use whipstitch_rtsp::Bounds;
 use whipstitch_stream::stream::Rate;
 use whipstitch_webrtc::HalfOpen;
 
+mod processes;
 mod rtp_inputs;
 mod tokens;
 
@@ -22,7 +23,7 @@ fn resolved(args: &[&str], env: &[(&str, &str)], file: &str) -> Result<Config, V
 }
 
 /// The keys that are one number each, with numbers that are nobody's default.
-const LIMITS: [(&str, u32); 17] = [
+const LIMITS: [(&str, u32); 18] = [
     ("max_streams", 1),
     ("max_publishers", 2),
     ("max_viewers", 3),
@@ -40,6 +41,7 @@ const LIMITS: [(&str, u32); 17] = [
     ("stream_ttl", 14),
     ("max_rtsp_connections", 16),
     ("max_rtsp_connections_per_address", 17),
+    ("max_processes", 18),
 ];
 
 fn http(port: u16) -> SocketAddr {
@@ -57,11 +59,28 @@ fn flags_beat_environment_beats_file_beats_default() {
     assert_eq!(resolved(&[], &[], "").unwrap(), Config::default());
 }
 
+/// What the keys below say.
+fn access() -> whipstitch_ffmpeg::process::Access {
+    let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let mut access = whipstitch_ffmpeg::process::Access {
+        protocols: texts(&["rtmp", "file"]),
+        folders: vec!["/srv/media".into()],
+        ..Default::default()
+    };
+    access.input.allow(&texts(&["^rtsp://", "^/srv/"])).unwrap();
+    access.input.block(&texts(&["secret"])).unwrap();
+    access.output.allow(&texts(&["^rtmp://"])).unwrap();
+    access.output.block(&texts(&["^rtmp://x/"])).unwrap();
+    access
+}
+
 #[test]
 fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
     let expected = Config {
         http: "127.0.0.1:1".parse().unwrap(),
         rtc: "[::1]:2".parse().unwrap(),
+        ffmpeg: "/opt/ffmpeg".into(),
+        process_access: access(),
         rtsp: Some("[::1]:3".parse().unwrap()),
         public_ip: vec!["203.0.113.7".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         host_name: vec!["media.example.net".to_owned(), "media".to_owned()],
@@ -91,6 +110,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
             viewers: 3,
             viewers_per_stream: 4,
             rtsp: Bounds { total: 16, per_address: 17 },
+            processes: 18,
             half_open: HalfOpen { total: 5, per_address: 6, ..HalfOpen::default() },
             publisher: Rate { bits: 7_000, packets: 8 },
             requests: rates::Rate { per_second: 9, burst: 10 },
@@ -118,6 +138,15 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "secret",
         "--rtp-ports=20000-20003",
         "--plain-rtp=on",
+        "--ffmpeg=/opt/ffmpeg",
+        "--process-input-allow=^rtsp://",
+        "--process-input-allow=^/srv/",
+        "--process-input-block=secret",
+        "--process-output-allow=^rtmp://",
+        "--process-output-block=^rtmp://x/",
+        "--process-protocols=rtmp",
+        "--process-protocols=file",
+        "--process-folders=/srv/media",
         "--workers",
         "3",
         "--data",
@@ -147,6 +176,13 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_TOKEN", "secret"),
         ("WHIPSTITCH_RTP_PORTS", "20000-20003"),
         ("WHIPSTITCH_PLAIN_RTP", "on"),
+        ("WHIPSTITCH_FFMPEG", "/opt/ffmpeg"),
+        ("WHIPSTITCH_PROCESS_INPUT_ALLOW", "^rtsp://,^/srv/"),
+        ("WHIPSTITCH_PROCESS_INPUT_BLOCK", "secret"),
+        ("WHIPSTITCH_PROCESS_OUTPUT_ALLOW", "^rtmp://"),
+        ("WHIPSTITCH_PROCESS_OUTPUT_BLOCK", "^rtmp://x/"),
+        ("WHIPSTITCH_PROCESS_PROTOCOLS", "rtmp, file"),
+        ("WHIPSTITCH_PROCESS_FOLDERS", "/srv/media"),
         ("WHIPSTITCH_WORKERS", "3"),
         ("WHIPSTITCH_DATA", "/var/lib/w"),
         ("WHIPSTITCH_KEYFRAME_CACHE", "off"),
@@ -173,6 +209,13 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         token = 'secret'
         rtp_ports = '20000-20003'
         plain_rtp = 'on'
+        ffmpeg = '/opt/ffmpeg'
+        process_input_allow = ['^rtsp://', '^/srv/']
+        process_input_block = ['secret']
+        process_output_allow = ['^rtmp://']
+        process_output_block = ['^rtmp://x/']
+        process_protocols = ['rtmp', 'file']
+        process_folders = ['/srv/media']
         workers = 3
         keyframe_cache = false
         data = '/var/lib/w'
@@ -380,7 +423,8 @@ fn the_example_file_lists_every_key_with_its_default() {
         let config = resolved(&[], &home, line).unwrap_or_else(|mistakes| panic!("{line}: {mistakes:?}"));
         let without_default =
             ["token", "public_ip", "host_name", "ice_server", "stream_names", "cors_origin", "trusted_proxies"]
-                .contains(&name);
+                .contains(&name)
+                || name.starts_with("process_");
         assert_eq!(config == defaults, !without_default, "{line}");
     }
     assert_eq!(named, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());

@@ -160,6 +160,25 @@ fn each<T>(values: &[String], judge: impl Fn(&str) -> Result<T, String>) -> Resu
     if mistakes.is_empty() { Ok(good) } else { Err(mistakes) }
 }
 
+/// FFmpeg's names of protocols.
+pub(super) fn protocols(values: &[String]) -> Result<Vec<String>, Vec<String>> {
+    each(values, |text| {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+        match !text.is_empty() && text.bytes().all(legal) {
+            true => Ok(text.to_owned()),
+            false => Err(format!("{text:?} is no protocol of FFmpeg such as rtmp or file (ffmpeg -protocols)")),
+        }
+    })
+}
+
+/// Folders by paths that mean the same wherever the server is started.
+pub(super) fn folders(values: &[String]) -> Result<Vec<PathBuf>, Vec<String>> {
+    each(values, |text| match PathBuf::from(text) {
+        path if path.is_absolute() => Ok(path),
+        _ => Err(format!("{text:?} is no absolute path")),
+    })
+}
+
 pub(super) fn patterns(values: &[String]) -> Result<Vec<Pattern>, Vec<String>> {
     each(values, Pattern::parse)
 }

@@ -2,6 +2,8 @@
 //! Nothing else in this crate chooses an error status. Texts are for people, name no token, no session and no address
 //! of this machine, and do not depend on which streams exist unless the caller may know.
 
+mod core;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use whipstitch_ffmpeg::Refused as LegRefused;
+use whipstitch_ffmpeg::process;
 
 use super::Takes;
 use crate::access::Decision;
@@ -81,6 +84,8 @@ pub(crate) enum Error {
     Configured,
     /// A fragment it refuses.
     Fragment(PatchRefusal),
+    /// What was wanted of processes is not done.
+    Process(process::Error),
     /// A broken invariant of ours; the log has the rest.
     Internal,
 }
@@ -112,6 +117,8 @@ pub(super) struct Problem<'a> {
     detail: &'a str,
     /// The same.
     error: &'a str,
+    #[serde(flatten)]
+    core: Option<core::Problem>,
 }
 
 impl Error {
@@ -154,6 +161,7 @@ impl Error {
             Self::Configured
             | Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. })
             | Self::Leg(LegRefused::NotLive) => StatusCode::CONFLICT,
+            Self::Process(error) => core::status(error),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -209,6 +217,7 @@ impl Error {
             Self::Fragment(PatchRefusal::PreconditionRequired) => "the request needs If-Match with the session's ETag",
             Self::Fragment(PatchRefusal::PreconditionFailed) => "If-Match names no current ETag of the session",
             Self::Fragment(PatchRefusal::Syntax(what) | PatchRefusal::Unprocessable(what)) => return what.clone(),
+            Self::Process(error) => return error.to_string(),
             Self::Internal => "an error of the server's own; its log says more",
         };
         text.to_owned()
@@ -288,12 +297,30 @@ fn denied(decision: Decision, hint: &str) -> String {
     if hint.is_empty() { reason.to_owned() } else { format!("{reason}; {hint}") }
 }
 
+impl From<process::Error> for Error {
+    fn from(error: process::Error) -> Self {
+        Self::Process(error)
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        self.respond(None)
+    }
+}
+
+impl Error {
+    /// The same for clients of datarhei Core, who read `code`, `message` and `details`.
+    pub(super) fn into_core_response(self) -> Response {
+        let core = core::Problem::of(self.status(), &self);
+        self.respond(Some(core))
+    }
+
+    fn respond(self, core: Option<core::Problem>) -> Response {
         let (status, detail) = (self.status(), self.detail());
         let title = status.canonical_reason().unwrap_or("Error");
         let problem =
-            Problem { r#type: "about:blank", title, status: status.as_u16(), detail: &detail, error: &detail };
+            Problem { r#type: "about:blank", title, status: status.as_u16(), detail: &detail, error: &detail, core };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -304,6 +331,7 @@ impl IntoResponse for Error {
             | Self::Fragment(PatchRefusal::Syntax(_) | PatchRefusal::Unprocessable(_)) => {
                 "the body cannot be used".to_owned()
             }
+            Self::Process(error) if error.is_of_the_client() => "the definition or command cannot be used".to_owned(),
             Self::Denied { token: Some(name), .. } => format!("{detail} (token {name:?})"),
             _ => detail,
         };

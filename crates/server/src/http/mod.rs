@@ -17,6 +17,7 @@ mod openapi;
 mod ops;
 mod pages;
 mod plain;
+mod processes;
 mod request;
 mod rtp;
 mod sdp;
@@ -44,6 +45,7 @@ use axum::routing::{MethodRouter, any};
 use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
 use whipstitch_ffmpeg::Legs;
+use whipstitch_ffmpeg::process::Processes;
 use whipstitch_stream::StreamKey;
 
 use crate::access::{Decision, Policy, Right, Subject};
@@ -107,6 +109,8 @@ pub(crate) struct Settings {
     pub(crate) plain: Option<Plain>,
     /// What processes have to do with streams.
     pub(crate) wires: Option<Wires>,
+    /// FFmpeg processes.
+    pub(crate) processes: Option<Processes>,
 }
 
 /// Whom a request comes from, for limits and the log; in the extensions of the request.
@@ -245,6 +249,19 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
     let own = [
         ("/whip/{stream}/sdp", any(sdp::endpoint)),
         ("/api/v3/webrtc/stats", any(streams::counts)),
+        ("/api/v3/process", any(processes::list)),
+        ("/api/v3/process/{id}", any(processes::one)),
+        ("/api/v3/process/{id}/config", any(processes::config)),
+        ("/api/v3/process/{id}/state", any(processes::state)),
+        ("/api/v3/process/{id}/report", any(processes::report)),
+        ("/api/v3/process/{id}/probe", any(processes::probe)),
+        ("/api/v3/process/{id}/command", any(processes::command)),
+        ("/api/v3/process/{id}/metadata", any(processes::all_metadata)),
+        ("/api/v3/process/{id}/metadata/{key}", any(processes::metadata)),
+        ("/api/v3/metadata", any(processes::all_server_metadata)),
+        ("/api/v3/metadata/{key}", any(processes::server_metadata)),
+        ("/api/v3/skills", any(processes::skills)),
+        ("/api/v3/skills/reload", any(processes::new_skills)),
         ("/api/v1/streams", any(streams::list)),
         ("/api/v1/streams/{stream}", any(streams::one)),
         ("/api/v1/streams/{stream}/rtp", any(rtp::endpoint)),

@@ -207,6 +207,11 @@ impl Text {
         String::from_utf8_lossy(&self.0).into_owned()
     }
 
+    /// The body as it came.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The body as text.
     pub(crate) fn text(self) -> Result<String, Error> {
         String::from_utf8(self.0).map_err(|_| Error::NotText)

@@ -7,7 +7,7 @@
 mod families;
 mod media;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, TextEncoder};
 use whipstitch_client::load::{Usage, usage};
+use whipstitch_ffmpeg::process::{Exec, Processes};
 use whipstitch_stream::StreamKey;
 
 use super::error::{CAPS, Counted, Error};
@@ -128,12 +129,13 @@ impl Metrics {
         if known { stream.to_string() } else { "other".to_owned() }
     }
 
-    fn write(&self, measured: Measured, process: &Process) -> Result<String, Error> {
+    fn write(&self, measured: Measured, process: &Process, children: &Children) -> Result<String, Error> {
         let vectors: [&dyn Collector; 4] = [&self.requests, &self.durations, &self.caps, &self.mismatches];
         let mut families: Vec<MetricFamily> = vectors.into_iter().flat_map(Collector::collect).collect();
         let mut more = Families::default();
         self.last.lock().unwrap_or_else(PoisonError::into_inner).tell(measured, &mut more);
         self.tell_of_process(process, &mut more);
+        children.tell(&mut more);
         families.extend(more.into_inner());
         families.retain(|family| !family.get_metric().is_empty());
         TextEncoder::new().encode_to_string(&families).map_err(|_| Error::Internal)
@@ -177,13 +179,43 @@ impl Process {
     }
 }
 
+/// FFmpeg processes, by what they do and how they ended. None has a label of its own: there may be a thousand.
+#[derive(Default)]
+struct Children {
+    states: Vec<(Exec, usize)>,
+    ends: BTreeMap<&'static str, u64>,
+}
+
+impl Children {
+    fn read(processes: Option<&Processes>) -> Self {
+        processes.map(|all| Self { states: all.count(), ends: all.ends() }).unwrap_or_default()
+    }
+
+    fn tell(&self, families: &mut Families) {
+        families.gauge(
+            "whipstitch_ffmpeg_processes",
+            "FFmpeg processes, by what they do.",
+            self.states.iter().map(|(exec, count)| (vec![("state", exec.word())], *count as f64)),
+        );
+        families.counter(
+            "whipstitch_ffmpeg_ends_total",
+            "Children of FFmpeg processes that ended or could not be started, by how.",
+            self.ends.iter().map(|(how, count)| (vec![("reason", *how)], *count as f64)),
+        );
+    }
+}
+
 /// `GET /metrics`
 pub(super) async fn scrape(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
     if let Some(response) = streams::before(&state, &request)? {
         return Ok(response);
     }
     let counted = state.clone();
-    let text = state.ask(move |media| counted.0.metrics.write(media.measure(), &Process::read())).await??;
+    let write = move |media: &dyn Media| {
+        let children = Children::read(counted.0.settings.processes.as_ref());
+        counted.0.metrics.write(media.measure(), &Process::read(), &children)
+    };
+    let text = state.ask(write).await??;
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }

@@ -6,6 +6,7 @@ mod api;
 mod media;
 mod operation;
 mod pages;
+mod processes;
 
 use std::sync::LazyLock;
 
@@ -18,8 +19,9 @@ use utoipa::openapi::{
 };
 
 use super::error::Problem;
-use super::shown;
+use super::{processes as processes_shown, shown};
 use operation::Op;
+use whipstitch_ffmpeg::process::{Definition, Probe, Skills};
 
 /// The names of the two ways to show a token.
 const BEARER: &str = "bearer";
@@ -36,7 +38,7 @@ pub(super) fn document() -> &'static str {
 }
 
 fn described() -> OpenApi {
-    let all = media::routes().into_iter().chain(api::routes()).chain(pages::routes());
+    let all = media::routes().into_iter().chain(api::routes()).chain(pages::routes()).chain(processes::routes());
     let paths = all.fold(PathsBuilder::new(), |paths, (path, item)| paths.path(path, item));
     let tag = |name, what| TagBuilder::new().name(name).description(Some(what)).build();
     OpenApiBuilder::new()
@@ -52,6 +54,7 @@ fn described() -> OpenApi {
             tag("publish", "WHIP, RFC 9725"),
             tag("watch", "WHEP, draft-ietf-wish-whep"),
             tag("api", "Lists, statistics, and the end of sessions"),
+            tag("processes", "FFmpeg processes; the JSON of datarhei Core v16"),
             tag("operation", "Probes, metrics, and this description"),
             tag("pages", "For people"),
         ]))
@@ -68,6 +71,11 @@ fn components() -> Components {
     shown::Streams::schemas(&mut parts);
     shown::Sessions::schemas(&mut parts);
     shown::RtpInput::schemas(&mut parts);
+    Definition::schemas(&mut parts);
+    processes_shown::Process::schemas(&mut parts);
+    processes_shown::ProcessOrder::schemas(&mut parts);
+    Skills::schemas(&mut parts);
+    Probe::schemas(&mut parts);
     ComponentsBuilder::new()
         .schemas_from_iter(parts)
         .schema_from::<Problem<'static>>()
@@ -75,6 +83,13 @@ fn components() -> Components {
         .schema_from::<shown::Streams>()
         .schema_from::<shown::Sessions>()
         .schema_from::<shown::RtpInput>()
+        .schema_from::<Definition>()
+        .schema_from::<processes_shown::Process>()
+        .schema_from::<processes_shown::ProcessState>()
+        .schema_from::<processes_shown::Report>()
+        .schema_from::<processes_shown::ProcessOrder>()
+        .schema_from::<Skills>()
+        .schema_from::<Probe>()
         .security_scheme(BEARER, SecurityScheme::Http(bearer))
         .security_scheme(QUERY, SecurityScheme::ApiKey(ApiKey::Query(query)))
         .build()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 
@@ -31,6 +31,10 @@ pub(super) enum Carries {
     Text(&'static str),
     /// JSON of this schema.
     Json(&'static str),
+    /// A JSON array of this schema.
+    List(&'static str),
+    /// A JSON text.
+    String,
     /// JSON of some object.
     Object,
 }
@@ -102,8 +106,21 @@ impl Op {
     }
 
     /// It takes a body.
-    pub(super) fn takes(mut self, takes: &Takes, what: &str) -> Self {
-        let content = Content::new(Some(text()));
+    pub(super) fn takes(self, takes: &Takes, what: &str) -> Self {
+        self.takes_content(takes, Content::new(Some(text())), what)
+    }
+
+    /// It takes a body of JSON of this schema.
+    pub(super) fn takes_json(self, takes: &Takes, schema: &'static str, what: &str) -> Self {
+        self.takes_content(takes, Content::new(Some(Ref::from_schema_name(schema))), what)
+    }
+
+    /// It takes a body of any JSON.
+    pub(super) fn takes_any_json(self, takes: &Takes, what: &str) -> Self {
+        self.takes_content(takes, Content::new(None::<RefOr<Schema>>), what)
+    }
+
+    fn takes_content(mut self, takes: &Takes, content: Content, what: &str) -> Self {
         let body = RequestBodyBuilder::new().content(takes.media_type, content).required(Some(Required::True));
         self.body = Some(body.description(Some(what)).build());
         self.fails(&[408, 413, 415])
@@ -123,6 +140,11 @@ impl Op {
             Carries::Json(schema) => {
                 ResponseBuilder::new().content("application/json", Content::new(Some(Ref::from_schema_name(schema))))
             }
+            Carries::List(schema) => {
+                let list = ArrayBuilder::new().items(Ref::from_schema_name(schema)).build();
+                ResponseBuilder::new().content("application/json", Content::new(Some(list)))
+            }
+            Carries::String => ResponseBuilder::new().content("application/json", Content::new(Some(text()))),
             Carries::Object => {
                 ResponseBuilder::new().content("application/json", Content::new(Some(ObjectBuilder::new().build())))
             }
@@ -153,6 +175,7 @@ impl Op {
                 428 => ("If-Match is needed", &[]),
                 429 => ("too many requests, or wrong tokens, from one address", &[RETRY_AFTER]),
                 500 => ("a fault of the server", &[]),
+                507 => ("the disk is full: nothing was stored; of a command to stop, that it was", &[]),
                 503 => ("the server is full, overloaded or stopping", &[RETRY_AFTER]),
                 _ => ("failed", &[]),
             };
@@ -160,6 +183,15 @@ impl Op {
             let response = ResponseBuilder::new().description(what).content("application/problem+json", problem);
             self.responses.insert(status, with_fields(response, fields).build());
         }
+        self
+    }
+
+    /// It may be refused because the configuration declares what it is about.
+    pub(super) fn fails_when_declared(mut self) -> Self {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let what = "the configuration declares it, which alone can change it";
+        let response = ResponseBuilder::new().description(what).content("application/problem+json", problem);
+        self.responses.insert(409, response.build());
         self
     }
 

@@ -188,6 +188,18 @@ fn needs(path: &str) -> Vec<(&'static str, Option<Right>)> {
         | "/api/v1/sessions" => all(&READ, Some(Observe)),
         "/whip/{stream}/sdp" => all(&READ, Some(Play)),
         "/api/v1/streams/{stream}/rtp" => all(&["GET", "HEAD", "POST", "DELETE"], Some(Publish)),
+        "/api/v3/process" => all(&["GET", "HEAD", "POST"], Some(Control)),
+        "/api/v3/process/{id}" => all(&["GET", "HEAD", "PUT", "DELETE"], Some(Control)),
+        "/api/v3/process/{id}/command" => all(&["PUT"], Some(Control)),
+        "/api/v3/process/{id}/metadata/{key}" | "/api/v3/metadata/{key}" => all(&["GET", "HEAD", "PUT"], Some(Control)),
+        "/api/v3/process/{id}/config"
+        | "/api/v3/process/{id}/state"
+        | "/api/v3/process/{id}/report"
+        | "/api/v3/process/{id}/probe"
+        | "/api/v3/process/{id}/metadata"
+        | "/api/v3/metadata"
+        | "/api/v3/skills"
+        | "/api/v3/skills/reload" => all(&READ, Some(Control)),
         "/api/v1/sessions/{session}" => [all(&READ, Some(Observe)), all(&["DELETE"], Some(Control))].concat(),
         "/" | "/watch" | "/publish" | "/watch/{stream}" | "/publish/{stream}" | "/assets/{file}" | "/docs/{file}"
         | "/healthz" | "/readyz" => all(&READ, None),
@@ -201,6 +213,7 @@ fn target(path: &str, stream: &str) -> String {
     let query =
         if ["/rtc/v1/whip", "/rtc/v1/whep"].contains(&path) { format!("?stream={stream}") } else { String::new() };
     let file = if path == "/docs/{file}" { "swagger-ui.css" } else { "style.css" };
+    let path = path.replace("{id}", stream).replace("{key}", "k");
     path.replace("{stream}", stream).replace("{session}", session).replace("{file}", file) + &query
 }
 

@@ -10,6 +10,7 @@ mod matrix;
 mod metrics;
 mod openapi;
 mod pages;
+mod processes;
 mod rates;
 mod sessions;
 mod slow;

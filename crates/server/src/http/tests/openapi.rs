@@ -14,7 +14,11 @@ async fn described(site: &Site) -> serde_json::Value {
 
 /// A URL of a route.
 fn url(path: &str) -> String {
-    let path = path.replace("{stream}", "a").replace("{session}", "0000000000000007");
+    let path = path
+        .replace("{id}", "a")
+        .replace("{key}", "k")
+        .replace("{stream}", "a")
+        .replace("{session}", "0000000000000007");
     path.replace("{file}", if path.starts_with("/docs") { "swagger-ui.css" } else { "style.css" })
 }
 
