@@ -50,7 +50,9 @@ export async function call(method, url, { headers = {}, body, keepalive = false,
 
 async function detail(response) {
   try {
-    return (await response.json()).detail ?? '';
+    const { detail: said, message, details } = await response.json();
+    // The API of processes has the shape of datarhei Core.
+    return said ?? [message, ...(details ?? [])].filter(Boolean).join(': ');
   } catch {
     return '';
   }

@@ -147,13 +147,8 @@ impl Server {
         let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
         let configured = configured(&config, &inputs)?;
         let wires = Wires::new(gateway.clone(), inputs.clone(), issued, rtsp.as_ref().map(Rtsp::local_addr), http);
-        let wiring = Arc::new(wires.clone());
-        let processes = Processes::open(config::processes::settings(&config), wiring).await;
-        let settings = Settings {
-            wires: Some(wires),
-            processes: Some(processes.clone()),
-            ..settings(&config, &gateway, inputs, guesses)
-        };
+        let processes = Processes::open(config::processes::settings(&config), Arc::new(wires)).await;
+        let settings = Settings { processes: Some(processes.clone()), ..settings(&config, &gateway, inputs, guesses) };
         let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(http::connection::serve(
@@ -279,7 +274,6 @@ fn settings(config: &Config, gateway: &Gateway, inputs: Inputs, guesses: Arc<Gue
         requests: config.limits.requests,
         session: config.limits.session,
         guesses,
-        wires: None,
         processes: None,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -22,15 +22,6 @@ use crate::issued::{Credential, Issued};
 /// seconds.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// May somebody publish this stream?
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// As far as processes are concerned.
-    Open,
-    /// It is published for a process that is ordered to stop.
-    Shut,
-}
-
 /// The joints between processes and streams. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Wires {
@@ -40,15 +31,8 @@ pub(crate) struct Wires {
     /// Where children find us; `None`: not at all.
     rtsp: Option<SocketAddr>,
     http: SocketAddr,
-    processes: Arc<Mutex<HashMap<String, Process>>>,
-}
-
-/// What a process was ordered last.
-struct Process {
-    legs: Legs,
-    order: Order,
-    /// The publishers of all its streams are, while it is to run.
-    _expected: Vec<Expected>,
+    /// The publishers that processes which are to run expect, by the process.
+    expected: Arc<Mutex<HashMap<String, Vec<Expected>>>>,
 }
 
 impl std::fmt::Debug for Wires {
@@ -66,23 +50,7 @@ impl Wires {
         rtsp: Option<SocketAddr>,
         http: SocketAddr,
     ) -> Wires {
-        Wires { gateway, inputs, issued, rtsp, http, processes: Arc::default() }
-    }
-
-    /// Whether a publisher of this stream is let in.
-    pub(crate) fn gate(&self, stream: &StreamKey) -> Gate {
-        let processes = self.lock();
-        let is_for =
-            |process: &&Process| process.legs.ingest.as_ref().is_some_and(|ingest| ingest.stream == stream.as_str());
-        match processes.values().find(is_for) {
-            Some(Process { order: Order::Stop, .. }) => Gate::Shut,
-            _ => Gate::Open,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Process>> {
-        // Nothing in here panics half-way through a change.
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+        Wires { gateway, inputs, issued, rtsp, http, expected: Arc::default() }
     }
 
     fn running(&self) -> &Running {
@@ -163,10 +131,11 @@ impl Wiring for Wires {
         let credential = self.credential(process, Right::Play, &stream)?;
         let secrets = vec![credential.reveal().to_owned()];
         let (url, options) = match transport {
-            // What was negotiated with the publisher is in the description: there is little to find out.
+            // Codecs are in the description. The rate of pictures is not, and muxers of a constant rate need it: FFmpeg looks at
+            // 20 of them.
             Transport::Rtsp => (
                 self.rtsp_url(&stream, &credential)?,
-                words(&["-rtsp_transport", "tcp", "-analyzeduration", "1000000", "-fflags", "+genpts"]),
+                words(&["-rtsp_transport", "tcp", "-analyzeduration", "1000000"]),
             ),
             Transport::Rtp => {
                 let at = local(self.http).ok_or("HTTP does not listen on loopback, which the process needs")?;
@@ -206,12 +175,14 @@ impl Wiring for Wires {
             }
             Order::Stop => Vec::new(),
         };
-        let before = if legs.is_empty() {
-            self.lock().remove(process)
-        } else {
-            self.lock().insert(process.to_owned(), Process { legs: legs.clone(), order, _expected: expected })
+        // Nothing in here panics half-way through a change.
+        let mut all = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match order {
+            Order::Start => all.insert(process.to_owned(), expected),
+            Order::Stop => all.remove(process),
         };
-        // Its streams are let go of before anybody is closed, and after those that go on are expected anew.
+        drop(all);
+        // Let go of only now: those that are expected still were all the time.
         drop(before);
         if order == Order::Stop {
             for stream in &ingest {
@@ -223,7 +194,8 @@ impl Wiring for Wires {
         }
     }
 
-    fn ended(&self, _process: &str, _legs: &Legs, _how: &Ended) {}
+    /// Sessions of a child end with its connection; the collection counts how children end.
+    fn ended(&self, _: &str, _: &Legs, _: &Ended) {}
 }
 
 #[cfg(test)]
@@ -265,19 +237,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn publishers_are_let_in_and_expected_while_the_process_is_to_run() {
+    async fn publishers_are_expected_while_the_process_is_to_run() {
         let wires = wires(&Policy::default(), None);
         let names = ["cam", "cam-out", "other"].map(|name| StreamKey::parse(name).unwrap());
         let expected = || names.each_ref().map(|name| wires.running().is_expected(name));
-        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Open, [false; 3]));
-        wires.ordered("p", &legs(), Order::Stop);
-        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Shut, [false; 3]));
-        assert_eq!(wires.gate(&names[1]), Gate::Open);
-        wires.ordered("p", &legs(), Order::Start);
-        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Open, [true; 3]));
-        wires.ordered("p", &legs(), Order::Stop);
-        wires.ordered("p", &Legs::default(), Order::Stop);
-        assert_eq!((wires.gate(&names[0]), expected()), (Gate::Open, [false; 3]), "nobody's any more");
+        for (order, are) in [(Order::Stop, false), (Order::Start, true), (Order::Start, true), (Order::Stop, false)] {
+            wires.ordered("p", &legs(), order);
+            assert_eq!(expected(), [are; 3]);
+        }
     }
 
     #[tokio::test]

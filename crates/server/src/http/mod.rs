@@ -58,7 +58,6 @@ use crate::patterns::Pattern;
 use crate::plain::Plain;
 use crate::proxies::Trusted;
 use crate::rates::Rate;
-use crate::wires::Wires;
 use connection::Connection;
 use cors::Origins;
 use error::{Error, Reason};
@@ -107,8 +106,6 @@ pub(crate) struct Settings {
     pub(crate) legs: Option<Legs>,
     /// Who takes plain RTP.
     pub(crate) plain: Option<Plain>,
-    /// What processes have to do with streams.
-    pub(crate) wires: Option<Wires>,
     /// FFmpeg processes.
     pub(crate) processes: Option<Processes>,
 }
@@ -274,6 +271,7 @@ fn table() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/healthz", any(ops::health)),
         ("/readyz", any(ops::ready)),
         ("/", any(pages::dashboard)),
+        ("/processes", any(pages::processes)),
         ("/watch", any(pages::nameless)),
         ("/publish", any(pages::nameless)),
         ("/watch/{stream}", any(pages::watch)),

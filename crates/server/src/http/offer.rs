@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use whipstitch_ffmpeg::process::{Command, Fed, Order};
 use whipstitch_stream::StreamKey;
 
 use super::error::Error;
@@ -13,7 +14,6 @@ use super::request::Request;
 use super::{Mount, State, Takes, options, plain};
 use crate::access::{Right, Subject};
 use crate::media::{Accepted, Join, Media, Role};
-use crate::wires::Gate;
 
 /// What a POST takes.
 pub(super) static OFFER: Takes = Takes { field: "accept-post", media_type: "application/sdp" };
@@ -71,7 +71,7 @@ pub(super) async fn accept(
     let stream = mount.stream(&request)?;
     let offer = text.text()?;
     if mount.role == Role::Publisher {
-        admitted(state, &stream)?;
+        admitted(state, &stream).await?;
     }
     if mount.role == Role::Publisher
         && let Some(plain) = plain::offered(state, &request, &offer)?
@@ -102,12 +102,15 @@ pub(super) async fn accept(
     Ok(response)
 }
 
-/// Whether the stream may be published as far as processes are concerned: one that is for a process is let in while that is
-/// ordered to run.
-fn admitted(state: &State, stream: &StreamKey) -> Result<(), Error> {
-    match state.0.settings.wires.as_ref().map_or(Gate::Open, |wires| wires.gate(stream)) {
-        Gate::Open => Ok(()),
-        Gate::Shut => Err(Error::NoSuch("webrtc: whip: no ingest registered for process")),
+/// Whether the stream may be published as far as processes are concerned (S1-R3): one that is for a process is let in while
+/// that is ordered to run, or starts it where the process says so.
+async fn admitted(state: &State, stream: &StreamKey) -> Result<(), Error> {
+    let Some(processes) = &state.0.settings.processes else { return Ok(()) };
+    let refused = Error::NoSuch("webrtc: whip: no ingest registered for process");
+    match processes.fed_by(stream.as_str()) {
+        None | Some(Fed { order: Order::Start, .. }) => Ok(()),
+        Some(Fed { start_on_publish: false, .. }) => Err(refused),
+        Some(Fed { process, .. }) => processes.command(&process, Command::Start).await.map_err(|_| refused),
     }
 }
 

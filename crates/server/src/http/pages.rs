@@ -32,6 +32,11 @@ pub(super) async fn dashboard(request: Request) -> Result<Response, Error> {
     page(&request, "index.html", POLICY, StatusCode::OK)
 }
 
+/// `/processes`
+pub(super) async fn processes(request: Request) -> Result<Response, Error> {
+    page(&request, "processes.html", POLICY, StatusCode::OK)
+}
+
 /// `/watch/{stream}`
 pub(super) async fn watch(request: Request) -> Result<Response, Error> {
     page(&request, "watch.html", POLICY_FRAMED, status_for_stream(&request))

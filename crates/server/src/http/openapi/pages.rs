@@ -13,6 +13,7 @@ const HTML: &str = "text/html";
 pub(super) fn routes() -> Vec<(&'static str, PathItem)> {
     vec![
         ("/", page(Op::new("What is live"))),
+        ("/processes", page(Op::new("FFmpeg processes"))),
         ("/watch", nameless()),
         ("/publish", nameless()),
         ("/watch/{stream}", of_stream("Watch a stream")),

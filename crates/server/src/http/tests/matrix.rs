@@ -201,8 +201,8 @@ fn needs(path: &str) -> Vec<(&'static str, Option<Right>)> {
         | "/api/v3/skills"
         | "/api/v3/skills/reload" => all(&READ, Some(Control)),
         "/api/v1/sessions/{session}" => [all(&READ, Some(Observe)), all(&["DELETE"], Some(Control))].concat(),
-        "/" | "/watch" | "/publish" | "/watch/{stream}" | "/publish/{stream}" | "/assets/{file}" | "/docs/{file}"
-        | "/healthz" | "/readyz" => all(&READ, None),
+        "/" | "/processes" | "/watch" | "/publish" | "/watch/{stream}" | "/publish/{stream}" | "/assets/{file}"
+        | "/docs/{file}" | "/healthz" | "/readyz" => all(&READ, None),
         new => panic!("{new}: who may use it?"),
     }
 }

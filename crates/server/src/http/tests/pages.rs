@@ -6,8 +6,13 @@ use super::*;
 #[tokio::test]
 async fn every_page_and_everything_it_names_is_there() {
     let site = Site::start(with_token()).await;
-    let mut waiting =
-        vec!["/".to_owned(), "/watch/a".to_owned(), "/publish/a".to_owned(), "/docs?token=good".to_owned()];
+    let mut waiting = vec![
+        "/".to_owned(),
+        "/processes".to_owned(),
+        "/watch/a".to_owned(),
+        "/publish/a".to_owned(),
+        "/docs?token=good".to_owned(),
+    ];
     let mut seen = HashSet::new();
     while let Some(target) = waiting.pop() {
         if !seen.insert(target.clone()) {
@@ -33,7 +38,7 @@ async fn every_page_and_everything_it_names_is_there() {
 #[tokio::test]
 async fn pages_allow_nothing_from_elsewhere() {
     let site = Site::open().await;
-    for (target, frames) in [("/", "'none'"), ("/publish/a", "'none'"), ("/watch/a", "*")] {
+    for (target, frames) in [("/", "'none'"), ("/processes", "'none'"), ("/publish/a", "'none'"), ("/watch/a", "*")] {
         let answer = site.ask("GET", target, &[], "").await;
         let policy = answer.field("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
