@@ -11,6 +11,7 @@ mod marionette;
 mod pages;
 mod partial;
 mod plain;
+mod processes;
 mod publishing;
 mod reading;
 mod reconnecting;
