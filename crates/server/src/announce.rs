@@ -139,9 +139,11 @@ fn access(facts: &Facts<'_>) -> Vec<String> {
         }
     }
     match facts.admin {
-        Some(Ok(path)) => say(&format!("ending sessions of others needs the token in {}", path.display())),
+        Some(Ok(path)) => {
+            say(&format!("ending sessions of others and FFmpeg processes need the token in {}", path.display()))
+        }
         Some(Err(error)) => say(&format!(
-            "nobody can end sessions of others: no admin token ({error}); give --data a folder that this program may \
+            "nobody can end sessions of others or define FFmpeg processes: no admin token ({error}); give --data a folder that this program may \
              write to, or set --token"
         )),
         None => {}
@@ -200,7 +202,7 @@ access: watching is open to everybody who reaches this server
 access: publishing is open to this machine only; from elsewhere it needs a token (--token)
 access: lists and statistics are open to this machine only, or with the admin token
 access: a reverse proxy in front of this server needs a token: its clients could pass for this machine
-access: ending sessions of others needs the token in /data/admin-token";
+access: ending sessions of others and FFmpeg processes need the token in /data/admin-token";
         assert_eq!(text, expected);
     }
 
@@ -269,7 +271,7 @@ access: ending sessions of others needs the token in /data/admin-token";
         let failed = Err("disk full".to_owned());
         let text = said(&open, "0.0.0.0:1", Some(&failed), None);
         assert!(text.contains("publishing is open to everybody who reaches this server (--open-publish)"));
-        assert!(text.contains("nobody can end sessions of others: no admin token (disk full); give --data a folder"));
+        assert!(text.contains("nobody can end sessions of others or define FFmpeg processes: no admin token (disk full); give --data a folder"));
         assert!(text.contains("access: lists and statistics are open to this machine only\n"), "{text}");
     }
 }

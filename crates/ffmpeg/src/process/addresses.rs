@@ -3,7 +3,7 @@
 //! Whoever may define a process may run FFmpeg; the lists keep it to what the operator means it for. They are asked when a
 //! process is defined and before each start. Files are judged by where they really are: paths are made absolute and
 //! normalised, and symbolic links are followed. Addresses within others (`tee`, `concat:`, `async:`) are looked into, and
-//! so are [options](options) that name files. What graphs of filters open is not, but for the sources `movie` and `amovie`.
+//! so are [`options`] that name files. What graphs of filters open is not, but for the sources `movie` and `amovie`.
 //! FFmpeg itself opens what a playlist names: its `protocol_whitelist` may only name protocols that are allowed.
 
 mod options;

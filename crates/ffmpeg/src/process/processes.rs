@@ -9,6 +9,8 @@ mod locks;
 mod query;
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -422,7 +424,11 @@ pub fn mistakes(settings: &Settings) -> Vec<(usize, Mistake)> {
 }
 
 fn open(data: &Path) -> Result<Mutex<Store>, String> {
-    let made = std::fs::create_dir_all(data).map_err(|error| format!("--data {}: {error}", data.display()));
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(|error| format!("--data {}: {error}", data.display()));
     made.and_then(|()| Store::open(data).map(Mutex::new).map_err(|error| format!("--data {}: {error}", data.display())))
 }
 

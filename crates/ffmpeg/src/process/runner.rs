@@ -143,13 +143,17 @@ impl Runner {
     #[cfg(test)]
     pub(super) async fn until(&self, is: impl Fn(&RunState) -> bool) -> RunState {
         let mut changed = self.shared.changed.subscribe();
-        loop {
-            let state = self.state();
-            if is(&state) {
-                return state;
+        let waiting = async {
+            loop {
+                let state = self.state();
+                if is(&state) {
+                    return state;
+                }
+                let _ = changed.changed().await;
             }
-            let _ = changed.changed().await;
-        }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        waited.unwrap_or_else(|_| panic!("it never came: {:?}", self.state()))
     }
 
     /// Orders it to stop and waits until no child is left and its task has ended.

@@ -3,6 +3,8 @@
 //! The file is one server's: SQLite's own lock is held as long as it is open, and a second server is told so. Every change
 //! is on the disk when the call returns (write-ahead log, `synchronous = FULL`), or it has not happened.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
@@ -95,7 +97,11 @@ impl Store {
     /// # Errors
     /// It cannot be opened, or is not ours to open.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(folder.join(FILE))?;
+        let path = folder.join(FILE);
+        // Definitions hold stream keys and passwords. SQLite's other files get the mode of this one. What is wrong here is
+        // said by SQLite, and better.
+        let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let mut connection = Connection::open(path)?;
         // Whose lock it is is known at once: who has it keeps it.
         connection.busy_timeout(std::time::Duration::ZERO)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
@@ -293,6 +299,18 @@ mod tests {
         let again = Store::open(folder.path()).unwrap();
         assert_eq!(all(&again), [stored("a")]);
         assert_eq!(again.metadata("a", "k").unwrap(), Some(Value::Bool(true)));
+    }
+
+    #[test]
+    fn nobody_else_reads_what_is_stored() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.put(&stored("a"), None).unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let mode = file.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0);
+        }
     }
 
     #[test]

@@ -3,8 +3,6 @@
 
 use std::sync::{Arc, Weak};
 
-use tracing::info;
-
 use super::Inner;
 use crate::process::command::{self, Command};
 use crate::process::definition::Definition;
@@ -45,7 +43,6 @@ impl Launcher for Definer {
 
     fn ended(&self, how: &Ended) {
         let Some(processes) = self.processes.upgrade() else { return };
-        info!(%how, "child ended");
         processes.count_end(how);
         if !self.legs.is_empty() {
             processes.wiring.ended(&self.definition.id, &self.legs, how);
