@@ -5,11 +5,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+pub use self::rules::{Limits, Rules};
 use self::watch::Watch;
 pub use self::words::Exec;
 pub(super) use self::words::Exit;
 use super::order::{Ended, Limit, Order};
 
+mod rules;
 mod watch;
 mod words;
 
@@ -28,30 +30,6 @@ const STILL: Duration = Duration::from_secs(2);
 
 /// Between two starts that nobody ordered, whatever the delay is: what fails at once costs one start a second.
 const LEAST_BETWEEN_STARTS: Duration = Duration::from_secs(1);
-
-/// How a child is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rules {
-    /// Started again whenever it has ended, also well, while the order is to run.
-    pub reconnect: bool,
-    /// From its end to that start.
-    pub reconnect_delay: Duration,
-    /// One that makes no progress for so long is ended, and it counts as an end of its own. None: it may.
-    pub stale_timeout: Option<Duration>,
-    /// What it may use.
-    pub limits: Limits,
-}
-
-/// What a child may use; one that is above for [`Limits::wait`] is ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// Percent of the whole machine: 100 is all its processors.
-    pub cpu: Option<f64>,
-    /// Bytes that are resident.
-    pub memory: Option<u64>,
-    /// How long it may be above without a break. Zero: ended when it is first seen.
-    pub wait: Duration,
-}
 
 /// What happens to a process.
 #[derive(Clone, Debug, PartialEq)]

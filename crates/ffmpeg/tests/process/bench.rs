@@ -112,6 +112,11 @@ impl Bench {
         self.told()[2].clone()
     }
 
+    /// Until it is stopped and no child is left.
+    pub(crate) async fn idle(&self) {
+        timeout(PATIENCE, self.runner.idle()).await.expect("it ends");
+    }
+
     /// Everything that the child that is there has said.
     pub(crate) fn log(&self) -> Vec<String> {
         self.runner.report().current.log.iter().map(|line| line.text.to_string()).collect()

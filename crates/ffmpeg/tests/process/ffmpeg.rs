@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use whipstitch_ffmpeg::process::{Exec, Order, arguments};
+use whipstitch_ffmpeg::process::{Exec, Order, RunState, arguments};
 
 use crate::bench::{Bench, Program, rules};
 
@@ -32,7 +32,7 @@ async fn its_progress_is_seen_and_it_finishes_its_file_when_it_is_stopped() {
     assert!(report.prelude.iter().any(|line| line.starts_with("Stream mapping:")), "{report:?}");
 
     bench.runner.order(Order::Stop);
-    bench.runner.idle().await;
+    bench.idle().await;
     assert_eq!(bench.runner.state().exec, Exec::Finished);
     assert_eq!(bench.ended().await, "stopped as ordered");
     // Without its end an MP4 cannot be read.
@@ -82,14 +82,18 @@ async fn it_is_stopped_soon_while_it_waits_for_its_input() {
     let mut program = ffmpeg(&format!("-probesize 32768 -f mpegts -i tcp://{address} -c copy -f null -"));
     program.waiting = Some(waiting);
     let bench = Bench::start(rules(), program);
-    bench.until("at work", |state| !state.progress.outputs.is_empty()).await;
-    // Silent from now on, and open.
+    // All is open, without which one is enough; and long ago read, which it does at once.
+    let silent = |state: &RunState| {
+        state.runtime > Duration::from_secs(2)
+            && state.last_line.as_ref().is_some_and(|line| line.starts_with("Press [q]"))
+    };
+    bench.until("silent", silent).await;
     let _connection = publisher.join().expect("it has sent all");
     missing.send_replace(true);
     bench.until("waiting", |state| state.waiting).await;
     bench.runner.order(Order::Stop);
     let asked = Instant::now();
-    bench.runner.idle().await;
+    bench.idle().await;
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?}: it was killed, or asked again too late");
     assert_eq!(bench.runner.state().exec, Exec::Finished, "{:?}", bench.log());

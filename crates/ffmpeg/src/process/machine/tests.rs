@@ -312,7 +312,7 @@ fn random_schedules_keep_every_promise() {
         let rules = Rules { reconnect, stale_timeout: (random.below(2) == 0).then_some(10 * SECOND), ..rules() };
         let mut scene = Scene::new(rules);
         let mut world = World::None;
-        let mut stopped_at = None;
+        let (mut stopped_at, mut ended_at) = (None, None);
         for step in 0..300 {
             let before = scene.exec();
             let was_idle = world == World::None;
@@ -332,13 +332,17 @@ fn random_schedules_keep_every_promise() {
                 _ => {}
             }
             let over = matches!(event, Event::NotSpawned(_) | Event::Exited(_));
+            let unordered = event == Event::Timeout;
             let ended = scene.machine.handle(scene.now, event);
+            ended_at = ended.as_ref().map(|_| scene.now).or(ended_at);
             assert_eq!(ended.is_some(), over && !was_idle, "seed {seed}, step {step}: an end is told once");
             for action in scene.actions() {
                 match action {
                     Action::Spawn => {
                         assert!(world == World::None, "seed {seed}, step {step}: two children");
                         assert_eq!(scene.machine.order(), Order::Start, "seed {seed}, step {step}: unwanted");
+                        let waited = ended_at.map_or(FOREVER, |at| scene.now.saturating_duration_since(at));
+                        assert!(!unordered || waited >= 7 * SECOND, "seed {seed}, step {step}: after {waited:?}");
                         world = World::Asked;
                     }
                     _ => assert!(world == World::There, "seed {seed}, step {step}: {action:?} to nobody"),
