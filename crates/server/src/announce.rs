@@ -143,8 +143,8 @@ fn access(facts: &Facts<'_>) -> Vec<String> {
             say(&format!("ending sessions of others and FFmpeg processes need the token in {}", path.display()))
         }
         Some(Err(error)) => say(&format!(
-            "nobody can end sessions of others or define FFmpeg processes: no admin token ({error}); give --data a folder that this program may \
-             write to, or set --token"
+            "nobody can end sessions of others or define FFmpeg processes: no admin token ({error}); give --data a \
+             folder that this program may write to, or set --token"
         )),
         None => {}
     }
@@ -271,7 +271,9 @@ access: ending sessions of others and FFmpeg processes need the token in /data/a
         let failed = Err("disk full".to_owned());
         let text = said(&open, "0.0.0.0:1", Some(&failed), None);
         assert!(text.contains("publishing is open to everybody who reaches this server (--open-publish)"));
-        assert!(text.contains("nobody can end sessions of others or define FFmpeg processes: no admin token (disk full); give --data a folder"));
+        let told =
+            "nobody can end sessions of others or define FFmpeg processes: no admin token (disk full); give --data a";
+        assert!(text.contains(told), "{text}");
         assert!(text.contains("access: lists and statistics are open to this machine only\n"), "{text}");
     }
 }

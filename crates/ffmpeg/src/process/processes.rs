@@ -10,6 +10,7 @@ mod query;
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -71,6 +72,9 @@ pub enum Error {
     /// Another process has the id.
     #[error("a process of this id exists already")]
     Exists,
+    /// The process is another version than the one that was to be changed.
+    #[error("the process has changed since: If-Match names another version of it")]
+    Changed,
     /// The process is one of the configuration.
     #[error("this process is one of the configuration ([[process]]), which alone can change it")]
     Declared,
@@ -155,6 +159,14 @@ impl Process {
     /// What it is.
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// Its version: another for every other definition, the same for the same (RFC 9110 8.8.3, quotes included).
+    pub fn etag(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        // Texts, numbers and lists: always JSON.
+        serde_json::to_string(&*self.definition).unwrap_or_default().hash(&mut hasher);
+        format!("\"{:016x}\"", hasher.finish())
     }
 
     /// Whether the configuration declares it.

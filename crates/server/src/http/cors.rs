@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Method};
 
 /// The same on every answer.
 const FIELDS: [(HeaderName, HeaderValue); 4] = [
-    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("OPTIONS, GET, HEAD, POST, PATCH, DELETE")),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("OPTIONS, GET, HEAD, POST, PUT, PATCH, DELETE")),
     // ETag because Eyevinn's SDK sends it in requests.
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -38,7 +38,7 @@ impl Origins {
     /// Whether a request is refused for the page it comes from: it would change something, and the page is neither listed
     /// nor one of this server's own. What is no browser names no page.
     pub(super) fn refuse(&self, method: &Method, headers: &HeaderMap, authority: Option<&Authority>) -> bool {
-        let changes = [Method::POST, Method::PATCH, Method::DELETE].contains(method);
+        let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
         let is_known = |origin: &HeaderValue| self.lists(origin) || is_own(origin, authority);
         changes && !self.listed.is_empty() && !headers.get_all(header::ORIGIN).iter().all(is_known)
     }

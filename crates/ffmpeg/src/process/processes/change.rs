@@ -61,23 +61,23 @@ impl Processes {
     }
 
     /// Changes a process: what JSON names is merged over what it is. It keeps its order, its metadata and its past, also
-    /// under a new id. One that runs is ended and started anew.
+    /// under a new id. One that runs is ended and started anew. With `only_if`, the value of an `If-Match`, only of one of
+    /// these versions.
     ///
     /// # Errors
     /// As of [`Processes::add`]; or there is none, or it is one of the configuration.
-    pub async fn update(&self, id: &str, json: &[u8]) -> Result<Arc<Process>, Error> {
+    pub async fn update(&self, id: &str, json: &[u8], only_if: Option<&str>) -> Result<Arc<Process>, Error> {
         let (this, id, json) = (self.clone(), id.to_owned(), json.to_vec());
-        detached(async move { this.update_now(&id, &json).await }).await
+        let only_if = only_if.map(str::to_owned);
+        detached(async move { this.update_now(&id, &json, only_if.as_deref()).await }).await
     }
 
-    async fn update_now(self, id: &str, json: &[u8]) -> Result<Arc<Process>, Error> {
+    async fn update_now(self, id: &str, json: &[u8], only_if: Option<&str>) -> Result<Arc<Process>, Error> {
         let named = Definition::read(json).map(|change| change.id).unwrap_or_default();
         let target = if named.is_empty() { id.to_owned() } else { named };
         let _locks = self.0.locks.take([id, &target]).await;
         let current = self.get(id).ok_or(Error::Unknown)?;
-        if current.declared {
-            return Err(Error::Declared);
-        }
+        changeable(&current, only_if)?;
         let mut definition = current.definition.merged(json)?;
         definition.id.clone_from(&target);
         definition.name_the_nameless();
@@ -110,21 +110,19 @@ impl Processes {
         self.insert(stored, current.declared, history)
     }
 
-    /// Ends a process and forgets it and its metadata. Its files stay.
+    /// Ends a process and forgets it and its metadata. Its files stay. `only_if` is as of [`Processes::update`].
     ///
     /// # Errors
     /// There is none, it is one of the configuration, or that cannot be stored.
-    pub async fn remove(&self, id: &str) -> Result<(), Error> {
-        let (this, id) = (self.clone(), id.to_owned());
-        detached(async move { this.remove_now(&id).await }).await
+    pub async fn remove(&self, id: &str, only_if: Option<&str>) -> Result<(), Error> {
+        let (this, id, only_if) = (self.clone(), id.to_owned(), only_if.map(str::to_owned));
+        detached(async move { this.remove_now(&id, only_if.as_deref()).await }).await
     }
 
-    async fn remove_now(self, id: &str) -> Result<(), Error> {
+    async fn remove_now(self, id: &str, only_if: Option<&str>) -> Result<(), Error> {
         let _lock = self.0.locks.take([id]).await;
         let process = self.get(id).ok_or(Error::Unknown)?;
-        if process.declared {
-            return Err(Error::Declared);
-        }
+        changeable(&process, only_if)?;
         let owned = id.to_owned();
         self.store(move |store| store.remove(&owned)).await?;
         process.runner.order(Order::Stop);
@@ -267,6 +265,20 @@ impl Processes {
             Err(why) => Err(Error::NoStore(why.clone())),
         });
         finished(asked).await
+    }
+}
+
+/// Whether a request may change a process: RFC 9110 13.1.1.
+fn changeable(process: &Process, only_if: Option<&str>) -> Result<(), Error> {
+    if process.declared {
+        return Err(Error::Declared);
+    }
+    let etag = process.etag();
+    match only_if {
+        Some(versions) if !versions.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == etag) => {
+            Err(Error::Changed)
+        }
+        _ => Ok(()),
     }
 }
 

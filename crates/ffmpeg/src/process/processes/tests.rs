@@ -73,7 +73,7 @@ async fn what_was_defined_runs_again_after_a_restart_with_its_metadata() {
     let one = processes.add(ENDLESS.as_bytes()).await.unwrap();
     processes.add(&with(json!({"id": "stopped", "autostart": false}))).await.unwrap();
     processes.add(&with(json!({"id": "gone"}))).await.unwrap();
-    processes.remove("gone").await.unwrap();
+    processes.remove("gone", None).await.unwrap();
     processes.set_metadata("p", "ui", json!({"title": "x"})).await.unwrap();
     processes.set_server_metadata("ui", json!([1])).await.unwrap();
     let pid = running(&one).await;
@@ -138,14 +138,14 @@ async fn a_change_is_made_whole_or_not_at_all() {
         (json!({"input": [{"address": "#nobody:output=x"}]}), "there is no process \"nobody\""),
         (json!({"options": "x"}), "options: invalid type"),
     ] {
-        let refused = processes.update("p", change.to_string().as_bytes()).await.err().unwrap().to_string();
+        let refused = processes.update("p", change.to_string().as_bytes(), None).await.err().unwrap().to_string();
         assert!(refused.contains(expected), "{change}: {refused}");
     }
     assert_eq!(one.state().pid, Some(pid), "nothing of it was done");
     let stored = |processes: &Processes| locked(processes.0.store.as_ref().unwrap()).processes().unwrap();
     assert_eq!(stored(&processes).len(), 2);
 
-    let two = processes.update("p", br#"{"id": "q", "reference": "new"}"#).await.unwrap();
+    let two = processes.update("p", br#"{"id": "q", "reference": "new"}"#, None).await.unwrap();
     assert_eq!(ids_of(&processes), ["other", "q"]);
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "its child has ended");
     running(&two).await;
@@ -169,7 +169,7 @@ async fn a_full_disk_is_told_and_what_runs_goes_on() {
     let large = "x".repeat(1000);
     let full = |error: Option<Error>| matches!(error, Some(Error::Store(StoreError::Full)));
     assert!(full(processes.add(&with(json!({"id": "q", "more": vec![&large; 500]}))).await.err()));
-    assert!(full(processes.update("p", json!({"more": vec![&large; 500]}).to_string().as_bytes()).await.err()));
+    assert!(full(processes.update("p", json!({"more": vec![&large; 500]}).to_string().as_bytes(), None).await.err()));
     assert!(full(processes.set_metadata("p", "k", json!(vec![&large; 500])).await.err()));
     assert_eq!((ids_of(&processes), one.state().pid), (vec!["p".to_owned()], Some(pid)));
     drop((one, processes));
@@ -189,7 +189,7 @@ async fn changes_of_one_process_wait_for_each_other() {
         let processes = processes.clone();
         changes.spawn(async move {
             let change = json!({"reference": n.to_string(), "limits": {"waitfor_seconds": n}});
-            processes.update("p", change.to_string().as_bytes()).await.map(drop)
+            processes.update("p", change.to_string().as_bytes(), None).await.map(drop)
         });
     }
     changes.join_all().await.into_iter().for_each(|changed| changed.unwrap());
@@ -204,13 +204,31 @@ async fn changes_of_one_process_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn of_two_who_change_the_same_version_one_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    let processes = open_at(data.path()).await;
+    let etag = processes.add(&with(json!({"autostart": false}))).await.unwrap().etag();
+    let change = |reference: &str| json!({"reference": reference}).to_string().into_bytes();
+    let (one, other) = (change("one"), change("other"));
+    let both = tokio::join!(processes.update("p", &one, Some(&etag)), processes.update("p", &other, Some(&etag)));
+    let (won, lost) = if both.0.is_ok() { both } else { (both.1, both.0) };
+    assert!(matches!(lost, Err(Error::Changed)));
+    let now = won.unwrap();
+    assert_eq!(processes.get("p").unwrap().definition(), now.definition());
+    assert!(matches!(processes.remove("p", Some(&etag)).await, Err(Error::Changed)));
+    assert!(matches!(processes.remove("p", Some(&format!("W/{}", now.etag()))).await, Err(Error::Changed)));
+    let again = processes.update("p", &change("*"), Some("*")).await.unwrap().etag();
+    processes.remove("p", Some(&format!("\"x\", {again}"))).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_leaves_nothing_half_done() {
     let data = tempfile::tempdir().unwrap();
     let processes = open_at(data.path()).await;
     let one = processes.add(ENDLESS.as_bytes()).await.unwrap();
     running(&one).await;
     {
-        let mut update = std::pin::pin!(processes.update("p", br#"{"reference": "new"}"#));
+        let mut update = std::pin::pin!(processes.update("p", br#"{"reference": "new"}"#, None));
         // It is asked for once, and then nobody waits for it.
         let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(update.as_mut().poll(cx).is_pending())).await;
         assert!(begun);
@@ -236,7 +254,7 @@ async fn addresses_are_judged_when_defined_and_at_each_start() {
     let processes = Processes::open(strict, Arc::new(Told::default())).await;
     let refused = processes.add(&with(json!({"id": "q"}))).await.err().unwrap().to_string();
     assert_eq!(refused, "input[0].address: matches nothing that the configuration allows");
-    assert!(processes.update("p", br#"{"reference": "x"}"#).await.is_err());
+    assert!(processes.update("p", br#"{"reference": "x"}"#, None).await.is_err());
     assert!(processes.probe("p").await.is_err());
     assert_eq!(ids_of(&processes), ["p"]);
     processes.command("p", Command::Start).await.unwrap();
@@ -282,8 +300,8 @@ async fn processes_of_the_configuration_are_only_read() {
     let processes = Processes::open(here, Arc::new(Told::default())).await;
     assert_eq!(processes.get("both").unwrap().definition().reference, "declared");
     running(&processes.get("d").unwrap()).await;
-    assert!(matches!(processes.update("d", b"{}").await, Err(Error::Declared)));
-    assert!(matches!(processes.remove("d").await, Err(Error::Declared)));
+    assert!(matches!(processes.update("d", b"{}", None).await, Err(Error::Declared)));
+    assert!(matches!(processes.remove("d", None).await, Err(Error::Declared)));
     assert!(matches!(processes.add(&with(json!({"id": "d"}))).await, Err(Error::Exists)));
     processes.command("d", Command::Stop).await.unwrap();
     assert_eq!(processes.get("d").unwrap().state().exec, Exec::Finished);
@@ -311,16 +329,16 @@ async fn whoever_has_the_streams_is_told_of_orders_and_legs() {
     assert!(state.command.contains(&"testsrc=size=32x32:***".to_owned()), "{:?}", state.command);
     assert_eq!(one.state().progress.inputs[0].id, "whip");
     // The same legs: nobody is closed.
-    processes.update("p", br#"{"reference": "x"}"#).await.unwrap();
+    processes.update("p", br#"{"reference": "x"}"#, None).await.unwrap();
     running(&processes.get("p").unwrap()).await;
     assert_eq!(told.all(), ["stopped p", "start p p []", "read p"]);
     let other = json!({"whip_ingest": {"enabled": false}, "whep_egress": {}, "input": [{"address": "testsrc", "options": ["-f", "lavfi"]}]});
-    processes.update("p", other.to_string().as_bytes()).await.unwrap();
+    processes.update("p", other.to_string().as_bytes(), None).await.unwrap();
     let failed = processes.get("p").unwrap();
     failed.runner.until(|state| state.exec == Exec::Failed).await;
     assert_eq!(failed.report().current.ended.unwrap().1, Ended::NotStarted("needs --rtsp".into()));
     assert_eq!(told.all()[..4], ["stopped p", "stop p p []", "stop p  []", "start p  [\"p-out\"]"]);
-    processes.remove("p").await.unwrap();
+    processes.remove("p", None).await.unwrap();
     let end = told.all();
     assert_eq!(end[end.len() - 2..], ["stop p  [\"p-out\"]", "stop p  []"]);
 }
@@ -382,7 +400,7 @@ async fn inputs_are_probed_and_ffmpeg_is_asked_what_it_can_do() {
     let [stream] = &probe.streams[..] else { panic!("{probe:?}") };
     assert_eq!((stream.width, stream.height, &*stream.r#type, stream.fps), (32, 32, "video", 10.0), "{probe:?}");
     assert!(matches!(processes.probe("q").await, Err(Error::Unknown)));
-    processes.update("p", br#"{"input": [{"address": "/not/there.mp4"}]}"#).await.unwrap();
+    processes.update("p", br#"{"input": [{"address": "/not/there.mp4"}]}"#, None).await.unwrap();
     let nothing = processes.probe("p").await.unwrap();
     assert!(nothing.streams.is_empty());
     assert!(nothing.log.iter().any(|line| line.contains("No such file")), "{nothing:?}");

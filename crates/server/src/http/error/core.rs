@@ -18,6 +18,7 @@ pub(super) fn status(error: &ProcessError) -> StatusCode {
         | ProcessError::Metadata(_)
         | ProcessError::Pattern(_) => StatusCode::BAD_REQUEST,
         ProcessError::Declared => StatusCode::CONFLICT,
+        ProcessError::Changed => StatusCode::PRECONDITION_FAILED,
         ProcessError::Store(StoreError::Full) | ProcessError::NotKept(StoreError::Full) => {
             StatusCode::INSUFFICIENT_STORAGE
         }
@@ -60,6 +61,7 @@ fn message(error: &ProcessError) -> &'static str {
         ProcessError::Metadata(_) => "Invalid metadata",
         ProcessError::Pattern(_) => "Invalid query",
         ProcessError::Declared => "Read-only process",
+        ProcessError::Changed => "Process has changed",
         ProcessError::Store(StoreError::Full) | ProcessError::NotKept(StoreError::Full) => "No space left",
         ProcessError::Store(_) | ProcessError::NotKept(_) => "Not stored",
         ProcessError::NoStore(_) => "Processes cannot be changed",

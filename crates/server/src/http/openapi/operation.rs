@@ -168,7 +168,7 @@ impl Op {
                     "somebody else is publishing, or nobody is yet (unless the server lets viewers wait)",
                     &[RETRY_AFTER],
                 ),
-                412 => ("If-Match names no current ETag of the session", &[]),
+                412 => ("If-Match names no current ETag of the session or process", &[]),
                 413 => ("the body is too long", &[]),
                 415 => ("the body is of another media type, or compressed", &[]),
                 422 => ("the offer or fragment cannot be used; the body says why", &[]),

@@ -14,7 +14,7 @@ pub(super) fn routes() -> Vec<(&'static str, PathItem)> {
     vec![
         ("/api/v3/process", all()),
         ("/api/v3/process/{id}", one()),
-        ("/api/v3/process/{id}/config", read(of_process, shows("What a process is", "ProcessConfig"))),
+        ("/api/v3/process/{id}/config", read(of_process, config())),
         ("/api/v3/process/{id}/state", read(of_process, shows("What a process is doing", "ProcessState"))),
         ("/api/v3/process/{id}/report", read(of_process, shows("What a process has said", "ProcessReport"))),
         ("/api/v3/process/{id}/probe", read(of_process, shows("What its inputs hold; takes up to 20 s", "Probe"))),
@@ -35,6 +35,18 @@ fn op(summary: &'static str) -> Op {
 fn shows(summary: &'static str, schema: &'static str) -> Op {
     op(summary).answers(200, "as it is now", Carries::Json(schema), &[])
 }
+
+fn config() -> Op {
+    op("What a process is").answers(200, "as it is now", Carries::Json("ProcessConfig"), ETAG)
+}
+
+/// It may be asked for one version only.
+fn only_if(op: Op) -> Op {
+    op.may_name(ParameterIn::Header, "If-Match", "do it only if the process is still the version of this `ETag`")
+        .fails(&[412])
+}
+
+const ETAG: &[(&str, &str)] = &[("ETag", "the version of the process, for If-Match")];
 
 fn kept(summary: &'static str) -> Op {
     op(summary).answers(200, "JSON, whatever was put there", Carries::Object, &[])
@@ -68,16 +80,18 @@ fn all() -> PathItem {
         .may_name(ParameterIn::Query, "refpattern", "only those whose reference looks like this")
         .answers(200, "as they are now", Carries::List("Process"), &[]);
     let add = takes(op("Define a process"), "ProcessConfig", "what it is, at most 1 MiB; unknown fields are kept")
-        .answers(200, "what it is, with all fields", Carries::Json("ProcessConfig"), &[]);
+        .answers(200, "what it is, with all fields", Carries::Json("ProcessConfig"), ETAG);
     item("processes", vec![(HttpMethod::Get, list), (HttpMethod::Post, add)], Op::options(Some(&JSON)))
 }
 
 fn one() -> PathItem {
-    let get = of_process(with_filter(shows("One process", "Process")));
-    let put = takes(of_process(op("Change a process")), "ProcessConfig", "what is to be another; the rest stays")
-        .fails_when_declared()
-        .answers(200, "what it is now", Carries::Json("ProcessConfig"), &[]);
-    let delete = of_process(op("End a process and forget it")).fails_when_declared().fails(&[507]);
+    let get = of_process(with_filter(op("One process")));
+    let get = get.answers(200, "as it is now", Carries::Json("Process"), ETAG);
+    let put =
+        takes(of_process(only_if(op("Change a process"))), "ProcessConfig", "what is to be another; the rest stays")
+            .fails_when_declared()
+            .answers(200, "what it is now", Carries::Json("ProcessConfig"), ETAG);
+    let delete = of_process(only_if(op("End a process and forget it"))).fails_when_declared().fails(&[507]);
     let delete = delete.answers(200, "`OK`", Carries::String, &[]);
     let methods = vec![(HttpMethod::Get, get), (HttpMethod::Put, put), (HttpMethod::Delete, delete)];
     item("processes", methods, of_process(Op::options(Some(&JSON))))

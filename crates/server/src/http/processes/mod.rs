@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use axum::Json;
 use axum::extract::State as FromState;
 use axum::http::Method;
+use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -153,7 +154,7 @@ async fn of_all(processes: Processes, mut request: Request) -> Result<Response, 
     if *request.method() == Method::POST {
         let sent = body(&mut request).await?;
         let process = processes.add(&sent).await?;
-        return Ok(Json(Config(process.definition())).into_response());
+        return Ok(defined(&process));
     }
     let (query, parts) = (query(&request)?, Parts::of(&request)?);
     let mut all = Vec::new();
@@ -214,29 +215,44 @@ impl Parts {
     }
 }
 
+/// What a process is, and which version of it.
+fn defined(process: &process::Process) -> Response {
+    ([(header::ETAG, process.etag())], Json(Config(process.definition()))).into_response()
+}
+
+/// The versions that a request is for, if it is not for all.
+fn if_match(request: &Request) -> Result<Option<&str>, Error> {
+    let mut fields = request.headers().get_all(header::IF_MATCH).iter();
+    match (fields.next().map(HeaderValue::to_str), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(versions)), None) => Ok(Some(versions)),
+        _ => Err(Error::Head("If-Match is there twice, or no text")),
+    }
+}
+
 async fn of_one(processes: Processes, mut request: Request) -> Result<Response, Error> {
     let id = request.name("id").to_owned();
     match *request.method() {
         Method::PUT => {
             let sent = body(&mut request).await?;
-            let process = processes.update(&id, &sent).await?;
-            Ok(Json(Config(process.definition())).into_response())
+            let process = processes.update(&id, &sent, if_match(&request)?).await?;
+            Ok(defined(&process))
         }
         Method::DELETE => {
-            processes.remove(&id).await?;
+            processes.remove(&id, if_match(&request)?).await?;
             Ok(Json("OK").into_response())
         }
         _ => {
             let process = found(&processes, &request)?;
             let parts = Parts::of(&request)?;
-            Ok(Json(parts.of_process(&processes, &process).await).into_response())
+            let shown = parts.of_process(&processes, &process).await;
+            Ok(([(header::ETAG, process.etag())], Json(shown)).into_response())
         }
     }
 }
 
 async fn tell_config(processes: Processes, request: Request) -> Result<Response, Error> {
-    let process = found(&processes, &request)?;
-    Ok(Json(Config(process.definition())).into_response())
+    Ok(defined(&*found(&processes, &request)?))
 }
 
 async fn tell_state(processes: Processes, request: Request) -> Result<Response, Error> {

@@ -234,6 +234,26 @@ async fn what_is_wrong_is_named_and_nothing_is_done() {
 }
 
 #[tokio::test]
+async fn an_edit_of_an_older_version_is_refused() {
+    let scene = Scene::new().await;
+    let etag = scene.ask("POST", "/process", NULL).await.field("etag").unwrap().to_owned();
+    for target in ["/process/test", "/process/test/config"] {
+        assert_eq!(scene.ask("GET", target, "").await.field("etag"), Some(&*etag), "{target}");
+    }
+    let only_if = format!("if-match: {etag}");
+    let fields = [TOKEN, JSON, &only_if];
+    let ask = |method: &'static str, body: &'static str| scene.site.ask(method, "/api/v3/process/test", &fields, body);
+    let changed = ask("PUT", r#"{"reference": "new"}"#).await;
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.field("etag"), Some(&*etag));
+    for (method, body) in [("PUT", r#"{"reference": "newer"}"#), ("DELETE", "")] {
+        let late = ask(method, body).await;
+        assert_eq!((late.status, late.problem()["message"].clone()), (412, json!("Process has changed")), "{method}");
+    }
+    assert_eq!(scene.json("GET", "/process/test/config", "").await["reference"], "new");
+}
+
+#[tokio::test]
 async fn bodies_have_a_type_and_a_bound() {
     let scene = Scene::new().await;
     let large = format!(r#"{{"reference": "{}"}}"#, "x".repeat(10 << 20));

@@ -59,6 +59,7 @@ async fn with_a_list_of_origins_other_pages_may_look_and_change_nothing() {
             ("PATCH", "/whep/a/secret", true),
             ("DELETE", "/whep/a/secret", true),
             ("DELETE", "/api/v1/sessions/0000000000000007", true),
+            ("PUT", "/api/v3/process/a", true),
             ("GET", "/whep/a", false),
             ("OPTIONS", "/whep/a", false),
             ("GET", "/nowhere", false),
