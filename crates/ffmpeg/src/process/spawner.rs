@@ -17,7 +17,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::getppid;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
@@ -119,15 +119,19 @@ fn environment(command: &mut std::process::Command, program: &Program) {
     command.envs(program.env.iter().map(|(name, value)| (name, value)));
 }
 
-/// The kernel kills the child when the thread that starts it ends, which is when this process does.
+/// The kernel kills the child when the thread that starts it ends, which is when this process does. And the child hears the
+/// signal that asks it to end, also where we were started to ignore it, as a shell does with what it puts in the background.
 fn bound_to_us(command: &mut std::process::Command) {
     let us = nix::unistd::getpid();
-    let prepare = move || {
-        set_pdeathsig(Signal::SIGKILL)?;
-        // We may have ended before the kernel knew: then it tells nobody.
-        if getppid() == us { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-    };
-    // SAFETY: between fork and exec only what is async-signal-safe may be called. `prepare` makes two system calls, prctl(2) and
-    // getppid(2), and builds errors from numbers; it allocates nothing, takes no lock and touches no memory of other threads.
-    unsafe { command.pre_exec(prepare) };
+    // SAFETY: between fork and exec only what is async-signal-safe may be called. These are three system calls, prctl(2),
+    // sigaction(2) and getppid(2), and errors made of numbers: nothing is allocated, no lock is taken, no memory of other
+    // threads is touched. No handler is installed, so none can do otherwise.
+    unsafe {
+        command.pre_exec(move || {
+            set_pdeathsig(Signal::SIGKILL)?;
+            signal(Signal::SIGINT, SigHandler::SigDfl)?;
+            // We may have ended before the kernel knew: then it tells nobody.
+            if getppid() == us { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        });
+    }
 }

@@ -31,6 +31,17 @@ async fn an_order_to_stop_ends_the_child_and_an_order_to_start_brings_the_next()
     bench.finish().await;
 }
 
+/// A shell starts what it puts in the background so.
+#[test]
+fn a_child_hears_what_we_were_started_to_ignore() {
+    let name = "ends::an_order_to_stop_ends_the_child_and_an_order_to_start_brings_the_next";
+    let us = std::env::current_exe().expect("this program");
+    let deaf = Command::new("sh").args(["-c", "trap '' INT; exec \"$0\" --exact \"$1\""]).arg(us).arg(name).output();
+    let output = deaf.expect("a shell");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[tokio::test]
 async fn one_that_is_killed_comes_back_after_its_delay_and_its_last_words_are_kept() {
     let delay = Duration::from_secs(3);
