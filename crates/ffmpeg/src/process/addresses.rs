@@ -179,14 +179,14 @@ impl At<'_> {
         }
         let lists = if side == Side::Input { &self.access.input } else { &self.access.output };
         let Some(protocol) = protocol(address) else { return self.file(side, address, address) };
-        for part in protocol.split('+') {
-            self.protocol(part)?;
-        }
-        let rest = &address[protocol.len() + usize::from(!protocol.starts_with("subfile,"))..];
-        let inner: Vec<&str> = match protocol.split('+').next().unwrap_or_default() {
+        let (outer, nested) = protocol.split_once('+').unwrap_or((protocol, ""));
+        self.protocol(outer)?;
+        let rest = &address[outer.len() + 1..];
+        let inner: Vec<&str> = match outer {
+            _ if !nested.is_empty() => vec![rest],
             "file" => return self.file(side, rest, address),
             "concat" | "tee" => rest.split('|').collect(),
-            "async" | "cache" | "concatf" => vec![rest],
+            "async" | "cache" | "concatf" | "md5" => vec![rest],
             "crypto" | "hls" => vec![rest.trim_start_matches("//")],
             "subfile" => address.split_once(",,:").map(|(_, inner)| inner).into_iter().collect(),
             _ => return lists.judge(address, &[]),

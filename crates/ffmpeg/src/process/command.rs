@@ -55,13 +55,20 @@ pub(super) fn expand(
             Err(why) => wrong.push(Mistake::new(format!("{field}.address"), why)),
         }
     }
+    let outputs = outputs(definition, own);
+    // What is read follows `-i`; what is written stands alone.
+    let options = outputs.iter().filter(|end| end.address.starts_with('-') && end.address != "-");
+    wrong.extend(
+        options
+            .map(|end| Mistake::new(format!("{}.address", end.field), "begins with -: FFmpeg takes it for an option")),
+    );
     if !wrong.is_empty() {
         return Err(wrong);
     }
     Ok(Expanded {
         options: all(names, &definition.options),
         inputs,
-        outputs: outputs(definition, own),
+        outputs,
         egress_options: definition.egress().map_or_else(Vec::new, |egress| all(names, &egress.options)),
     })
 }

@@ -58,6 +58,9 @@ fn inputs_are_held_against_both_lists() {
         ("subfile,,start,0,end,9,,:/etc/passwd", false),
         ("subfile,,start,0,end,9,,:/srv/media/a.ts", true),
         ("crypto+file:/etc/passwd", false),
+        ("crypto+file:/srv/media/a.ts", true),
+        ("crypto+rtsp://198.51.100.7/cam", false),
+        ("crypto:rtsp://192.0.2.7/secret", false),
         ("{whip:cam}", true),
     ] {
         assert_eq!(input(&access, address), expected, "{address}");
@@ -82,6 +85,8 @@ fn protocols_are_those_of_the_list() {
         ("http://example.net/a", false),
         ("async:https://example.net/a", true),
         ("async:http://example.net/a", false),
+        ("async+http://example.net/a", false),
+        ("async+https://example.net/a", true),
         ("/srv/a.mp4", false),
         ("file:/srv/a.mp4", false),
         ("data:text/plain,x", false),
@@ -130,6 +135,8 @@ fn what_is_written_stays_in_its_folders() {
         (at("media/dangling"), false),
         (at("alias/a.mp4"), false),
         ("/dev/shm/x".to_owned(), false),
+        (format!("md5:{}", at("other/sum")), false),
+        (format!("md5:{}", at("media/sum")), true),
         ("rtmp://example.net/a".to_owned(), true),
         (format!("[f=flv]rtmp://example.net/a|[f=mpegts]{}", at("media/a.ts")), true),
         (format!("[f=flv]rtmp://example.net/a|[f=mpegts]{}", at("other/a.ts")), false),

@@ -118,6 +118,8 @@ fn what_cannot_be_had_is_said() {
         let json = format!(r#"{{"id": "p", "input": [{{"address": "{input}"}}], "output": [{{"address": "-"}}]}}"#);
         assert_eq!(composed(&json).unwrap_err(), expected);
     }
+    let json = r#"{"id": "p", "reference": "-i", "input": [{"address": "-"}], "output": [{"address": "{reference}"}]}"#;
+    assert_eq!(composed(json).unwrap_err(), "output[0].address: begins with -: FFmpeg takes it for an option");
 }
 
 #[tokio::test]
