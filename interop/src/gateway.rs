@@ -44,9 +44,10 @@ impl Gateway {
     /// say otherwise.
     pub fn start(mut program: Command, command: &str, flags: &[&str]) -> Gateway {
         let data = tempfile::Builder::new().prefix("whipstitch-data-").tempdir().expect("a temporary folder");
-        program
-            .args([command, "--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--rtsp", "127.0.0.1:0", "--data"])
-            .arg(data.path());
+        program.args([command, "--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--rtsp", "127.0.0.1:0"]);
+        if !flags.contains(&"--data") {
+            program.arg("--data").arg(data.path());
+        }
         program.args(flags);
         let process = Process::start("whipstitch", &program);
         let base = process.line(START, "start-up line", |line| {

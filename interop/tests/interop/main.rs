@@ -8,6 +8,7 @@ mod crowd;
 mod description;
 mod ffmpeg;
 mod load;
+mod processes;
 mod readers;
 mod rtp;
 mod rtsp;

@@ -8,66 +8,10 @@ use whipstitch_interop::Gateway;
 
 use super::driver::Browser;
 use super::session::SESSIONS;
-
-const SOON: Duration = Duration::from_secs(60);
+use crate::processes::kit::{PATIENCE as SOON, TOKEN, child, children, command, define, is_running, signal, until};
 
 /// From the publisher's arrival to pictures out of the process.
 const FLOWS: Duration = Duration::from_secs(5);
-
-const TOKEN: &str = "owner";
-
-/// Asks the API of processes; what it answers to a request that is taken.
-async fn ask(gateway: &Gateway, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
-    let request = reqwest::Client::new().request(method, gateway.url(&format!("/api/v3{path}"))).bearer_auth(TOKEN);
-    let request = match body {
-        Some(body) => request.json(&body),
-        None => request,
-    };
-    let response = request.send().await.expect("an answer");
-    let (status, text) = (response.status(), response.text().await.expect("a body"));
-    assert!(status.is_success(), "{path}: {status} {text}");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-async fn state(gateway: &Gateway, id: &str) -> Value {
-    ask(gateway, reqwest::Method::GET, &format!("/process/{id}/state"), None).await
-}
-
-/// Waits until the state of a process is like that; gives it.
-async fn until(gateway: &Gateway, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let state = state(gateway, id).await;
-        if is_so(&state) {
-            return state;
-        }
-        assert!(Instant::now() < deadline, "{what}: {state:#}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The FFmpegs that are children of the gateway.
-fn children(gateway: &Gateway) -> Vec<i32> {
-    let parent = gateway.process().id().to_string();
-    let listed = std::process::Command::new("pgrep").args(["-P", &parent, "ffmpeg"]).output().expect("pgrep");
-    String::from_utf8_lossy(&listed.stdout).lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-async fn child(gateway: &Gateway, besides: i32) -> i32 {
-    let deadline = Instant::now() + SOON;
-    loop {
-        if let Some(pid) = children(gateway).into_iter().find(|pid| *pid != besides) {
-            return pid;
-        }
-        assert!(Instant::now() < deadline, "no child");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn signal(pid: i32, signal: &str) {
-    let sent = std::process::Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill");
-    assert!(sent.success());
-}
 
 /// A gateway with a process that reads and feeds a stream, its publisher in one page and its viewer in another.
 struct Scene {
@@ -130,8 +74,8 @@ impl Scene {
         });
         let fields = definition.as_object_mut().expect("an object");
         fields.extend(more.as_object().expect("an object").clone());
-        ask(&gateway, reqwest::Method::POST, "/process", Some(definition)).await;
-        until(&gateway, "p1", "a child that waits", |state| state["exec"] == "running").await;
+        define(&gateway, definition).await;
+        until(&gateway, "p1", "a child that waits", is_running).await;
         let publisher = Browser::chromium(&format!("{name}-publisher")).await;
         publisher.open(&gateway.url("/publish/p1?token=owner")).await;
         publisher.evaluate(SESSIONS).await;
@@ -211,7 +155,7 @@ async fn chromium_publishes_to_a_process_and_watches_what_it_makes_whatever_is_k
     assert_eq!(children(&scene.gateway), [second], "the same child");
 
     // Ordered to stop, its publisher and its viewer are closed and nobody is let in.
-    ask(&scene.gateway, reqwest::Method::PUT, "/process/p1/command", Some(json!({ "command": "stop" }))).await;
+    command(&scene.gateway, "p1", "stop").await;
     until(&scene.gateway, "p1", "the end", |state| state["exec"] == "finished" || state["exec"] == "killed").await;
     scene
         .publisher
