@@ -62,7 +62,7 @@ impl Wires {
     }
 
     /// A description cannot be had before the child knows what it sends, so it is said here: H.264 and Opus, which is what
-    /// outputs have by default. Its muxer takes one track, so there are two behind a `tee`.
+    /// outputs have by default. Its muxer takes one track, so there are two behind a `tee`; the one that has nothing is left out.
     fn write_rtp(&self, stream: StreamKey) -> Result<Leg, String> {
         let sections = vec![Section::of(Codec::H264, "packetization-mode=1"), Section::of(Codec::Opus, "")];
         let wanted = Wanted { stream, sections, local: Ipv4Addr::LOCALHOST.into() };
@@ -71,7 +71,9 @@ impl Wires {
             .into_iter()
             .filter_map(|(kind, letter)| {
                 let Inlet { port, pt, .. } = configured.input().tracks[kind]?;
-                Some(format!("[select={letter}:f=rtp:payload_type={pt}]rtp://127.0.0.1:{port}?pkt_size=1200"))
+                Some(format!(
+                    "[select={letter}:onfail=ignore:f=rtp:payload_type={pt}]rtp://127.0.0.1:{port}?pkt_size=1200"
+                ))
             })
             .collect();
         let (url, options) = (slaves.join("|"), words(&["-f", "tee"]));
@@ -275,8 +277,11 @@ mod tests {
         assert!(*leg.waiting.unwrap().borrow(), "nobody publishes");
         let leg = wires.write("p", "cam", Transport::Rtp).unwrap();
         let tracks: Vec<&str> = leg.url.split('|').collect();
-        assert!(tracks[0].starts_with("[select=v:f=rtp:payload_type=96]rtp://127.0.0.1:2"), "{tracks:?}");
-        assert!(tracks[1].starts_with("[select=a:f=rtp:payload_type=111]rtp://127.0.0.1:2"), "{tracks:?}");
+        assert!(tracks[0].starts_with("[select=v:onfail=ignore:f=rtp:payload_type=96]rtp://127.0.0.1:2"), "{tracks:?}");
+        assert!(
+            tracks[1].starts_with("[select=a:onfail=ignore:f=rtp:payload_type=111]rtp://127.0.0.1:2"),
+            "{tracks:?}"
+        );
     }
 
     #[tokio::test]

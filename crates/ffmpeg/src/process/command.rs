@@ -206,12 +206,22 @@ impl<'a> Composing<'a> {
                 self.args.extend(defaults.iter().map(|word| (*word).to_owned()));
             }
         }
+        // Over RTP each kind of media is an output of its own in a `tee`, which takes nothing unasked.
+        if transport == Transport::Rtp && !options.iter().any(|word| word == "-map") {
+            self.args.extend(self.maps());
+        }
         self.args.extend_from_slice(options);
         self.args.extend(leg.options);
         self.args.push(leg.url);
         self.secrets.extend(leg.secrets);
         self.kept.push(leg.kept);
         Ok(())
+    }
+
+    /// Video of the first input, audio of the last, as definitions are written; whichever there is.
+    fn maps(&self) -> [String; 4] {
+        let last = self.args.iter().filter(|word| *word == "-i").count().saturating_sub(1);
+        ["-map".to_owned(), "0:v:0?".to_owned(), "-map".to_owned(), format!("{last}:a:0?")]
     }
 
     /// The outputs of a `tee`, some of which are streams of ours.

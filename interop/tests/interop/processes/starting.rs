@@ -19,7 +19,7 @@ async fn without_an_ffmpeg_a_process_has_failed_and_says_why() {
     let state = until(&gateway, "lost", "a failure", failed).await;
     assert_eq!(state["order"], "start", "{state}");
     let said = state["last_logline"].as_str().unwrap_or_default();
-    assert!(said.contains("/nowhere/ffmpeg") && said.contains("No such file"), "{state}");
+    assert!(said.contains("there is no program `/nowhere/ffmpeg`"), "{state}");
     let (status, said) = try_ask(&gateway, Method::GET, "/skills", None).await;
     assert!(!status.is_success() && said.to_string().contains("/nowhere/ffmpeg"), "{status} {said}");
 }
@@ -53,7 +53,7 @@ async fn a_definition_of_datarhei_core_is_taken_as_it_is_and_runs() {
         "reconnect": true,
         "reconnect_delay_seconds": 15,
         "stale_timeout_seconds": 30,
-        "limits": { "cpu_usage": 0, "memory_mbytes": 0, "waitfor_seconds": 0 },
+        "limits": { "cpu_usage": 0.0, "memory_mbytes": 0, "waitfor_seconds": 0 },
     });
     let gateway = Gateway::serve(&["--token", TOKEN]);
     let (status, answer) = try_ask(&gateway, Method::POST, "/process", Some(definition.clone())).await;
