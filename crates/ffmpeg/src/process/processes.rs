@@ -4,6 +4,8 @@
 //! Changes of one process wait for each other; those of different ones do not. What is read is never waited for.
 
 mod change;
+mod declared;
+mod error;
 mod launcher;
 mod locks;
 mod query;
@@ -20,15 +22,17 @@ use tokio::sync::Semaphore;
 use tracing::{error, info, info_span, warn};
 
 pub use self::change::Command;
+pub use self::declared::mistakes;
+pub use self::error::Error;
 use self::launcher::Definer;
 use self::locks::Locks;
 pub use self::query::Query;
 use super::addresses::Access;
 use super::command::{self, Expanded};
-use super::definition::{Definition, Mistake, Unreadable};
+use super::definition::{Definition, Mistake};
 use super::probe::{self, Probe};
 use super::skills::{Skills, Tool};
-use super::store::{Broken, Store, StoreError, Stored};
+use super::store::{Broken, Store, Stored};
 use super::wiring::{Legs, Wiring};
 use super::{Ended, Exec, Limits, Order, Report, Rules, Run, RunState, Runner};
 
@@ -61,64 +65,6 @@ impl Settings {
         let data = std::path::absolute(&self.data).unwrap_or_else(|_| self.data.clone());
         data.join("processes").join(id)
     }
-}
-
-/// Why something was not done. Nothing has changed then, unless it says so.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No process has this id.
-    #[error("there is no process of this id")]
-    Unknown,
-    /// Another process has the id.
-    #[error("a process of this id exists already")]
-    Exists,
-    /// The process is another version than the one that was to be changed.
-    #[error("the process has changed since: If-Match names another version of it")]
-    Changed,
-    /// The process is one of the configuration.
-    #[error("this process is one of the configuration ([[process]]), which alone can change it")]
-    Declared,
-    /// There are as many as may be.
-    #[error("there are {0} processes already, which is all that may be (max_processes)")]
-    TooMany(usize),
-    /// What was sent is no definition.
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-    /// A definition that cannot stand.
-    #[error("{}", joined(.0))]
-    Wrong(Vec<Mistake>),
-    /// Metadata that cannot be kept.
-    #[error("{0}")]
-    Metadata(String),
-    /// Nothing is kept under this key.
-    #[error("nothing is kept under this key")]
-    NoSuchKey,
-    /// A pattern that is none.
-    #[error("{0}")]
-    Pattern(String),
-    /// It was not stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It was stopped, but that could not be stored.
-    #[error("the process is stopped, but that could not be stored, and it starts again with the server: {0}")]
-    NotKept(StoreError),
-    /// There is no database.
-    #[error("processes cannot be changed: {0}")]
-    NoStore(String),
-    /// FFmpeg cannot be asked.
-    #[error("{0}")]
-    Tool(String),
-}
-
-impl Error {
-    /// Whether it tells of what somebody has sent, which no log needs to repeat.
-    pub fn is_of_the_client(&self) -> bool {
-        matches!(self, Self::Unreadable(_) | Self::Wrong(_) | Self::Metadata(_) | Self::Pattern(_))
-    }
-}
-
-fn joined(mistakes: &[Mistake]) -> String {
-    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// All processes. Cheap to clone; [`Processes::finish`] ends them.
@@ -414,25 +360,6 @@ impl Inner {
     fn count_end(&self, how: &Ended) {
         *locked(&self.ends).entry(how.word()).or_default() += 1;
     }
-}
-
-/// Everything that is wrong with processes of a configuration: each by itself, and what they name. In the order of the list,
-/// with the place in it.
-pub fn mistakes(settings: &Settings) -> Vec<(usize, Mistake)> {
-    let mut wrong = Vec::new();
-    for (at, definition) in settings.declared.iter().enumerate() {
-        let own = settings.own(&definition.id);
-        let output_of = |process: &str, output: &str| {
-            let process = settings.declared.iter().find(|other| other.id == process)?;
-            command::output(process, &settings.own(&process.id), output)
-        };
-        let judged = definition.check().and_then(|()| {
-            command::expand(definition, &own, &output_of).and_then(|it| settings.access.check(&it, &own))
-        });
-        wrong.extend(judged.err().unwrap_or_default().into_iter().map(|mistake| (at, mistake)));
-        wrong.extend(definition.unknown().into_iter().map(|field| (at, Mistake::new(field, "no such key"))));
-    }
-    wrong
 }
 
 fn open(data: &Path) -> Result<Mutex<Store>, String> {

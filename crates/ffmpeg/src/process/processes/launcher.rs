@@ -27,7 +27,7 @@ impl Launcher for Definer {
         let processes = self.processes.upgrade().ok_or("the server is stopping")?;
         processes.tool.is_usable()?;
         let dir = processes.folder(&self.definition.id)?;
-        let expanded = processes.permitted(&self.definition).map_err(|wrong| super::joined(&wrong))?;
+        let expanded = processes.permitted(&self.definition).map_err(|wrong| super::error::joined(&wrong))?;
         let Command { args, secrets, waiting, kept } =
             command::compose(&self.definition, &expanded, &*processes.wiring)?;
         Ok(Launch {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::process::store::StoreError;
 use crate::process::wiring::{Leg, Transport};
 
 const ENDLESS: &str = r#"{
