@@ -275,7 +275,9 @@ fn changeable(process: &Process, only_if: Option<&str>) -> Result<(), Error> {
     }
     let etag = process.etag();
     match only_if {
-        Some(versions) if !versions.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == etag) => Ok(()),
+        Some(versions) if !versions.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == etag) => {
+            Err(Error::Changed)
+        }
         _ => Ok(()),
     }
 }
