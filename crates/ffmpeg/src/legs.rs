@@ -63,31 +63,38 @@ impl Legs {
     }
 
     /// Leases ports for the stream and describes what will come there, with its parameter sets; waits for these for up to
-    /// 5 s, and where a publisher is expected for it, however long that takes. The lease ends when nobody binds the ports for 30 s, when who did has gone, and with the stream.
+    /// 5 s, and where a publisher is expected for it, however long that takes. The lease ends when nobody binds the ports for
+    /// 30 s, when who did has gone, and with the stream. `pts` are the payload types to send with, of those whose meaning
+    /// the description gives (96 to 127, RFC 3551 6); otherwise what is usual.
     ///
     /// # Errors
     /// [`Refused`]; nothing is leased then.
-    pub async fn lease(&self, stream: &StreamKey) -> Result<String, Refused> {
+    pub async fn lease(&self, stream: &StreamKey, pts: PerKind<Option<u8>>) -> Result<String, Refused> {
         let running = self.plane.running();
         loop {
             self.check(stream)?;
             let whole = tokio::time::timeout(WHOLE, running.whole(stream)).await.ok();
             // What there is may do all the same: the sets come with the keyframes.
             match whole.or_else(|| running.get(stream)) {
-                Some(description) => return self.begin(stream, &description).await,
+                Some(description) => return self.begin(stream, &description, pts).await,
                 None if running.is_expected(stream) => {}
                 None => return Err(Refused::NotLive),
             }
         }
     }
 
-    async fn begin(&self, stream: &StreamKey, description: &Description) -> Result<String, Refused> {
+    async fn begin(
+        &self,
+        stream: &StreamKey,
+        description: &Description,
+        pts: PerKind<Option<u8>>,
+    ) -> Result<String, Refused> {
         let session = SessionId(random::u64());
         let slot = self.directory.reserve_subscriber(stream, session).map_err(|_| Refused::Full)?;
         let ports = self.ports.clone();
         let leased = tokio::task::spawn_blocking(move || ports.lease());
         let block = leased.await.map_err(|_| Refused::Full)?.ok_or(Refused::NoPorts)?;
-        let sections = sections(description, |kind| block.port(kind));
+        let sections = sections(description, pts, |kind| block.port(kind));
         let port =
             |kind: Kind| sections.iter().find(|section| section.codec.kind() == kind).map(|section| section.port);
         let ways = Ways::open(PerKind::from_fn(port)).map_err(|_| Refused::Full)?;
@@ -112,10 +119,11 @@ impl Legs {
 }
 
 /// Video first: FFmpeg numbers its streams in this order.
-fn sections(description: &Description, port: impl Fn(Kind) -> u16) -> Vec<Section> {
+fn sections(description: &Description, pts: PerKind<Option<u8>>, port: impl Fn(Kind) -> u16) -> Vec<Section> {
     let sections = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| {
         let track = description.tracks.get(kind)?;
-        Some(Section { port: port(kind), ..Section::of(track.codec, &track.format) })
+        let usual = Section::of(track.codec, &track.format);
+        Some(Section { port: port(kind), pt: pts[kind].unwrap_or(usual.pt), ..usual })
     });
     sections.collect()
 }

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use whipstitch_ffmpeg::process::{Ended, Leg, Legs, Order, Transport, Wiring};
+use whipstitch_ffmpeg::process::{Ended, Ingest, Leg, Legs, Order, Transport, Wiring};
 use whipstitch_ffmpeg::{Inlet, Inputs, Wanted};
 use whipstitch_media::sdp::Section;
 use whipstitch_media::{Codec, Kind};
@@ -31,8 +31,15 @@ pub(crate) struct Wires {
     /// Where children find us; `None`: not at all.
     rtsp: Option<SocketAddr>,
     http: SocketAddr,
-    /// The publishers that processes which are to run expect, by the process.
-    expected: Arc<Mutex<HashMap<String, Vec<Expected>>>>,
+    /// Processes that are to run.
+    ordered: Arc<Mutex<HashMap<String, Ordered>>>,
+}
+
+/// A process that is to run.
+struct Ordered {
+    ingest: Option<Ingest>,
+    /// The publishers of all its streams.
+    _expected: Vec<Expected>,
 }
 
 impl std::fmt::Debug for Wires {
@@ -50,7 +57,21 @@ impl Wires {
         rtsp: Option<SocketAddr>,
         http: SocketAddr,
     ) -> Wires {
-        Wires { gateway, inputs, issued, rtsp, http, expected: Arc::default() }
+        Wires { gateway, inputs, issued, rtsp, http, ordered: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ordered>> {
+        // Nothing in here panics half-way through a change.
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The payload types that a process wants its own stream with.
+    fn payload_types(&self, process: &str, stream: &StreamKey) -> Vec<(&'static str, u8)> {
+        let all = self.lock();
+        let ingest = all.get(process).and_then(|ordered| ordered.ingest.as_ref());
+        let ingest = ingest.filter(|ingest| ingest.stream == stream.as_str());
+        let wanted = |ingest: &Ingest| [("video_pt", ingest.video_pt), ("audio_pt", ingest.audio_pt)];
+        ingest.map(wanted).into_iter().flatten().filter_map(|(name, pt)| Some((name, pt?))).collect()
     }
 
     fn running(&self) -> &Running {
@@ -140,9 +161,13 @@ impl Wiring for Wires {
                 words(&["-rtsp_transport", "tcp", "-analyzeduration", "1000000"]),
             ),
             Transport::Rtp => {
+                let mut query = format!("token={}", credential.reveal());
+                for (name, pt) in self.payload_types(process, &stream) {
+                    query.push_str(&format!("&{name}={pt}"));
+                }
                 let at = local(self.http).ok_or("HTTP does not listen on loopback, which the process needs")?;
                 (
-                    format!("http://{at}/whip/{stream}/sdp?token={}", credential.reveal()),
+                    format!("http://{at}/whip/{stream}/sdp?{query}"),
                     words(&["-protocol_whitelist", "http,tcp,udp,rtp", "-f", "sdp", "-analyzeduration", "1000000"]),
                 )
             }
@@ -177,13 +202,13 @@ impl Wiring for Wires {
             }
             Order::Stop => Vec::new(),
         };
-        // Nothing in here panics half-way through a change.
-        let mut all = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match order {
-            Order::Start => all.insert(process.to_owned(), expected),
-            Order::Stop => all.remove(process),
+            Order::Start => {
+                let ordered = Ordered { ingest: legs.ingest.clone(), _expected: expected };
+                self.lock().insert(process.to_owned(), ordered)
+            }
+            Order::Stop => self.lock().remove(process),
         };
-        drop(all);
         // Let go of only now: those that are expected still were all the time.
         drop(before);
         if order == Order::Stop {
@@ -205,7 +230,7 @@ mod tests {
     use std::time::SystemTime;
 
     use whipstitch_ffmpeg::Ports;
-    use whipstitch_ffmpeg::process::{Ingest, Wired};
+    use whipstitch_ffmpeg::process::Wired;
     use whipstitch_stream::{directory, stream};
     use whipstitch_webrtc::{GatewayConfig, HalfOpen, WhenOffline};
 
@@ -274,6 +299,12 @@ mod tests {
         }
         let leg = wires.read("p", "cam", Transport::Rtp).unwrap();
         assert_eq!(leg.url, format!("http://127.0.0.1:8555/whip/cam/sdp?token={}", leg.secrets[0]));
+        let mut legs = legs();
+        legs.ingest.as_mut().unwrap().video_pt = Some(102);
+        wires.ordered("p", &legs, Order::Start);
+        let wished = wires.read("p", "cam", Transport::Rtp).unwrap();
+        assert!(wished.url.ends_with(&format!("?token={}&video_pt=102", wished.secrets[0])), "{}", wished.url);
+        assert!(!wires.read("p", "other", Transport::Rtp).unwrap().url.contains("pt="), "another's stream");
         assert!(*leg.waiting.unwrap().borrow(), "nobody publishes");
         let leg = wires.write("p", "cam", Transport::Rtp).unwrap();
         let tracks: Vec<&str> = leg.url.split('|').collect();

@@ -64,6 +64,8 @@ pub(crate) enum Error {
     StreamQuery,
     /// A list of sessions in a state there is not.
     StateQuery,
+    /// A payload type that a reader cannot have.
+    PayloadTypeQuery,
     /// An illegal session id of the API.
     SessionId,
     /// A body that is not text.
@@ -150,6 +152,7 @@ impl Error {
             | Self::StreamName
             | Self::StreamQuery
             | Self::StateQuery
+            | Self::PayloadTypeQuery
             | Self::SessionId
             | Self::NotText
             | Self::Offer(Refusal::Syntax(_))
@@ -186,6 +189,7 @@ impl Error {
             Self::Encoding => "the body must not be compressed",
             Self::StreamName => "a stream name is 1 to 128 of the characters A-Z a-z 0-9 . _ - and not . or ..",
             Self::StreamQuery => "the URL must name the stream, and once: ?app=live&stream=NAME",
+            Self::PayloadTypeQuery => "video_pt and audio_pt are numbers from 96 to 127, each named once",
             Self::StateQuery => "the state of sessions to list is open or closed, and named once",
             Self::SessionId => "a session id is 16 hex digits",
             Self::NotText => "the body is not UTF-8 text",

@@ -5,7 +5,7 @@ use axum::extract::State as FromState;
 use axum::http::Method;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use whipstitch_stream::StreamKey;
+use whipstitch_stream::{PerKind, StreamKey};
 
 use super::error::Error;
 use super::offer::OFFER;
@@ -36,9 +36,17 @@ pub(super) async fn endpoint(FromState(state): FromState<State>, request: Reques
         return Err(Error::Draining);
     }
     let stream = request.stream_called(&name)?;
+    let pts = PerKind { audio: payload_type(&request, "audio_pt")?, video: payload_type(&request, "video_pt")? };
     let text = match *request.method() {
         Method::HEAD => legs.check(&stream).map(|()| String::new()).map_err(Error::Leg)?,
-        _ => legs.lease(&stream).await.map_err(Error::Leg)?,
+        _ => legs.lease(&stream, pts).await.map_err(Error::Leg)?,
     };
     Ok(([(header::CONTENT_TYPE, OFFER.media_type)], text).into_response())
+}
+
+/// A payload type that the reader wishes for, of those that a description gives a meaning (RFC 3551 6).
+fn payload_type(request: &Request, name: &str) -> Result<Option<u8>, Error> {
+    let Some(text) = request.parameter(name, Error::PayloadTypeQuery)? else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| (96..=127).contains(number));
+    number.map(Some).ok_or(Error::PayloadTypeQuery)
 }

@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use whipstitch_interop::Gateway;
+use whipstitch_interop::{Gateway, Process};
 
 use super::driver::Browser;
 use super::session::SESSIONS;
+use crate::clients::client;
 use crate::processes::kit::{PATIENCE as SOON, TOKEN, child, children, command, define, is_running, signal, until};
 
 /// From the publisher's arrival to pictures out of the process.
@@ -264,4 +265,87 @@ async fn the_page_makes_a_process_of_a_preset_shows_how_it_does_and_stops_it() {
     let said = browser.until("why not", SOON, refused).await;
     assert!(said.as_str().is_some_and(|said| said.contains("exists")), "{said}");
     browser.screenshot("processes-refused").await;
+}
+
+/// Whether a process of a preset gets on, and where its result is.
+async fn preset(gateway: &Gateway, browser: &Browser, key: &str, target: &str) {
+    let create = format!(
+        "const {{ presets }} = await import('/assets/presets.js');
+         const {{ call }} = await import('/assets/api.js');
+         const definition = presets.find(({{ key }}) => key === '{key}').make('{key}', '{target}');
+         const body = JSON.stringify(definition);
+         await call('POST', '/api/v3/process', {{ headers: {{ 'Content-Type': 'application/json' }}, body }});"
+    );
+    browser.evaluate(&create).await;
+    until(gateway, key, "a child", is_running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_preset_does_what_it_says() {
+    let data = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::serve(&["--token", TOKEN, "--data", data.path().to_str().expect("UTF-8")]);
+    let browser = Browser::chromium("presets").await;
+    browser.open(&gateway.url("/processes?token=owner")).await;
+    // An RTMP server: FFmpeg, for one connection.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|any| any.local_addr()).expect("a port").port();
+    let rtmp = format!("rtmp://127.0.0.1:{port}/app/key");
+    let mut server = std::process::Command::new("ffmpeg");
+    server.args(["-v", "error", "-listen", "1", "-i", &rtmp, "-progress", "pipe:1", "-f", "null", "-"]);
+    let server = Process::start("rtmp", &server);
+    for (key, target) in [("transcode", ""), ("record", ""), ("rtmp", rtmp.as_str()), ("hls", ""), ("ladder", "")] {
+        preset(&gateway, &browser, key, target).await;
+        let url = gateway.url(&format!("/whip/{key}"));
+        let publisher = client("ffmpeg_publish", &url, &["--token", TOKEN]);
+        publisher.line(SOON, "that it publishes", |line| (line == "publishing").then_some(()));
+        until(&gateway, key, "progress", |state| state["progress"]["time"].as_f64() > Some(3.0)).await;
+        match key {
+            "rtmp" => server.line(SOON, "what was restreamed", |line| {
+                line.strip_prefix("frame=")?.parse().ok().filter(|frame: &u32| *frame > 30).map(drop)
+            }),
+            "hls" => {
+                let playlist = data.path().join("processes/hls/index.m3u8");
+                let deadline = Instant::now() + SOON;
+                while !std::fs::read_to_string(&playlist).is_ok_and(|list| list.contains("#EXTINF")) {
+                    assert!(Instant::now() < deadline, "no segment");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+            _ => {}
+        }
+        let streams: &[(&str, u64)] = match key {
+            "transcode" => &[("transcode-out", 240)],
+            "ladder" => &[("ladder-720", 720), ("ladder-360", 360)],
+            _ => &[],
+        };
+        for (stream, height) in streams {
+            let is_so = format!(
+                "const known = await (await fetch('/api/v1/streams/{stream}?', {{ headers: {{ Authorization: 'Bearer owner' }} }})).json();
+                 return known.publisher?.video?.height === {height} && known.publisher.codecs.join() === 'H264,opus'"
+            );
+            browser.until(stream, SOON, &is_so).await;
+        }
+        command(&gateway, key, "stop").await;
+        if key == "record" {
+            let files = std::fs::read_dir(data.path().join("processes/record")).expect("its folder");
+            let files: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
+            let [file] = &files[..] else { panic!("{files:?}") };
+            let mut ffprobe = std::process::Command::new("ffprobe");
+            ffprobe.args([
+                "-v",
+                "error",
+                "-show_entries",
+                "stream=codec_name,width:format=duration",
+                "-of",
+                "compact=p=0",
+            ]);
+            let probe = Process::start("ffprobe", ffprobe.arg(file));
+            assert_eq!(probe.end(SOON).code(), Some(0), "{}", probe.said());
+            assert!(
+                probe.said().contains("codec_name=h264|width=320") && probe.said().contains("codec_name=opus"),
+                "{}",
+                probe.said()
+            );
+        }
+    }
+    assert_eq!(children(&gateway), Vec::<i32>::new());
 }

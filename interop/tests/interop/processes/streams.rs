@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use whipstitch_interop::{Gateway, Process};
 
-use super::kit::{PATIENCE, TOKEN, define, gets_on, is_running, until};
+use super::kit::{PATIENCE, TOKEN, children, define, gets_on, is_running, until};
 use crate::clients::client;
 
 /// What ffprobe finds of a stream of the gateway, once there is one.
@@ -37,7 +37,8 @@ async fn over_rtp_a_process_waits_for_its_publisher_and_feeds_a_stream() {
     let wired = json!({ "enabled": true, "transport": "rtp" });
     let definition = json!({
         "id": "plain", "input": [], "output": [], "reconnect": true, "reconnect_delay_seconds": 1,
-        "stale_timeout_seconds": 3, "whip_ingest": wired, "whep_egress": wired,
+        "stale_timeout_seconds": 3, "whep_egress": wired,
+        "whip_ingest": { "enabled": true, "transport": "rtp", "video_pt": 102, "audio_pt": 103 },
     });
     define(&gateway, definition).await;
     let waits = until(&gateway, "plain", "a child", is_running).await;
@@ -49,6 +50,15 @@ async fn over_rtp_a_process_waits_for_its_publisher_and_feeds_a_stream() {
     );
     let _publisher = publisher(&gateway, "plain");
     until(&gateway, "plain", "progress", gets_on).await;
+    let described = async |query: &str| {
+        let url = gateway.url(&format!("/whip/plain/sdp?token={TOKEN}{query}"));
+        let response = reqwest::get(url).await.expect("an answer");
+        (response.status().as_u16(), response.text().await.expect("a body"))
+    };
+    let (status, sdp) = described("&video_pt=102&audio_pt=103").await;
+    assert_eq!(status, 200, "{sdp}");
+    assert!(sdp.contains("a=rtpmap:102 H264/90000") && sdp.contains("a=rtpmap:103 opus/48000/2"), "{sdp}");
+    assert_eq!(described("&video_pt=5").await.0, 400);
     let said = probed(&gateway, "plain-out").await;
     assert!(said.contains("codec_name=h264|width=320|height=240") && said.contains("codec_name=opus"), "{said}");
 }
@@ -77,4 +87,21 @@ async fn a_tee_feeds_two_streams_and_a_third_process_reads_one_by_name() {
         let said = probed(&gateway, stream).await;
         assert!(said.contains(size), "{stream}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_starts_a_process_that_says_so_and_is_refused_by_one_that_does_not() {
+    let gateway = Gateway::serve(&["--token", TOKEN]);
+    for (id, starts) in [("ready", true), ("resting", false)] {
+        let ingest = json!({ "enabled": true, "start_on_publish": starts });
+        let output = json!([{ "address": "-", "options": ["-c", "copy", "-f", "null"] }]);
+        let definition = json!({ "id": id, "autostart": false, "output": output, "whip_ingest": ingest });
+        define(&gateway, definition).await;
+    }
+    let refused = client("ffmpeg_publish", &gateway.url("/whip/resting"), &["--token", TOKEN]);
+    assert_ne!(refused.end(PATIENCE).code(), Some(0), "{}", refused.said());
+    assert!(refused.said().contains("404"), "{}", refused.said());
+    let _publisher = publisher(&gateway, "ready");
+    until(&gateway, "ready", "progress", gets_on).await;
+    assert_eq!(children(&gateway).len(), 1);
 }

@@ -21,7 +21,9 @@ pub(super) fn routes() -> Vec<(&'static str, PathItem)> {
 fn sdp() -> PathItem {
     let named = |op: Op| op.names("stream", STREAM, "the stream");
     let get = named(Op::new("An SDP for FFmpeg on this machine, with ports leased to it"));
-    let get = get.needs(Right::Play, true).asks().fails(&[404, 409]);
+    let wished = "the payload type to send with, 96 to 127";
+    let get = get.may_name(ParameterIn::Query, "video_pt", wished).may_name(ParameterIn::Query, "audio_pt", wished);
+    let get = get.needs(Right::Play, true).asks().fails(&[400, 404, 409]);
     let get = get.answers(200, "what will come to the ports", Carries::Text(OFFER.media_type), &[]);
     item("watch", vec![(HttpMethod::Get, get)], named(Op::options(None)))
 }
