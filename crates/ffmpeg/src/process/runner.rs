@@ -130,7 +130,7 @@ impl Runner {
         self.shared.changed.subscribe()
     }
 
-    /// Until it is ordered to stop and no child is left.
+    /// Until it is ordered to stop, no child is left, and [`Launcher::ended`] has been told of the last one.
     pub async fn idle(&self) {
         let mut changed = self.changes();
         while !self.shared.lock().is_stopped() {
@@ -196,6 +196,8 @@ struct Process {
     waiting: bool,
     pid: Option<u32>,
     command: Vec<String>,
+    /// Its launcher is being told of an end.
+    telling: bool,
     closing: Closing,
 }
 
@@ -210,6 +212,7 @@ impl Shared {
             waiting: false,
             pid: None,
             command: Vec::new(),
+            telling: false,
             closing: Closing::No,
         };
         Self { process: Mutex::new(process), wake: Notify::new(), changed: watch::Sender::new(()) }
@@ -220,11 +223,11 @@ impl Shared {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, event: Event) -> Option<Ended> {
-        let ended = self.lock().machine.handle(Instant::now(), event);
+    /// What ends no child.
+    fn tell(&self, event: Event) {
+        self.lock().machine.handle(Instant::now(), event);
         self.changed.send_replace(());
         self.wake.notify_one();
-        ended
     }
 
     fn close(&self, closing: Closing) {
@@ -235,7 +238,7 @@ impl Shared {
 
 impl Process {
     fn is_stopped(&self) -> bool {
-        self.machine.order() == Order::Stop && self.machine.is_idle()
+        self.machine.order() == Order::Stop && self.machine.is_idle() && !self.telling
     }
 
     fn state(&self, now: Instant) -> RunState {

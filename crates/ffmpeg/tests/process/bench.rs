@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use whipstitch_ffmpeg::process::{Ended, Launch, Launcher, Limits, Order, Rules, RunState, Runner};
 
 /// Far more than anything here takes, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// One program, started again at once.
 pub(crate) struct Program {

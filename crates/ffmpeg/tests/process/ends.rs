@@ -2,13 +2,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use whipstitch_ffmpeg::process::{Exec, Order, Rules};
+use tokio::time::timeout;
+use whipstitch_ffmpeg::process::{Ended, Exec, Launch, Launcher, Order, Rules, Runner};
 
-use crate::bench::{Bench, Program, is_alive, rules, until_gone};
+use crate::bench::{Bench, PATIENCE, Program, is_alive, rules, until_gone};
 
 fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid as i32), signal).expect("it is there");
@@ -152,6 +154,37 @@ fn a_runtime_that_is_shut_down_leaves_nobody() {
     drop(bench);
 }
 
+/// Holds its runner up when it is told of an end.
+struct Slow {
+    told: std::sync::mpsc::SyncSender<()>,
+    go_on: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Launcher for Slow {
+    fn launch(&self) -> Result<Launch, String> {
+        Program::new("true", &[]).launch()
+    }
+
+    fn ended(&self, _: &Ended) {
+        self.told.send(()).expect("the test waits");
+        let _ = self.go_on.lock().expect("nobody panics with it").recv();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_hears_that_it_is_idle_before_its_launcher_has() {
+    let (told, ends) = std::sync::mpsc::sync_channel(1);
+    let (go, go_on) = std::sync::mpsc::sync_channel(1);
+    let launcher = Slow { told, go_on: go_on.into() };
+    let runner = Runner::spawn(Rules { reconnect: false, ..rules() }, Arc::new(launcher), Order::Start);
+    tokio::task::block_in_place(|| ends.recv().expect("it ends"));
+    runner.order(Order::Stop);
+    assert_eq!(runner.state().exec, Exec::Finished);
+    assert!(timeout(Duration::ZERO, runner.idle()).await.is_err(), "its launcher is still being told");
+    go.send(()).expect("it waits");
+    timeout(PATIENCE, runner.finish()).await.expect("it ends");
+}
+
 /// Set for the program that the next test starts: itself.
 const VICTIM: &str = "WHIPSTITCH_TEST_VICTIM";
 
@@ -182,5 +215,86 @@ fn victim() {
         let state = bench.until("running", |state| state.exec == Exec::Running).await;
         println!("\nchild {}", state.pid.expect("it runs"));
         std::future::pending::<()>().await;
+    });
+}
+
+/// Set for the program that the next test starts: itself, as others open files meanwhile.
+const MANY: &str = "WHIPSTITCH_TEST_MANY";
+
+#[test]
+fn many_processes_in_any_order_leave_nothing() {
+    if std::env::var_os(MANY).is_some() {
+        return many();
+    }
+    let name = "ends::many_processes_in_any_order_leave_nothing";
+    let us =
+        Command::new(std::env::current_exe().expect("this program")).args(["--exact", name]).env(MANY, "1").output();
+    let output = us.expect("this program starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// Open files, and children, also those that nobody has waited for.
+fn held() -> (usize, usize) {
+    let us = procfs::process::Process::myself().expect("we are here");
+    let all = procfs::process::all_processes().expect("there are some").flatten();
+    let ours = all.filter(|process| process.stat().is_ok_and(|stat| stat.ppid == us.pid)).count();
+    (us.fd_count().expect("ours are known"), ours)
+}
+
+fn many() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        // What the runtime opens once.
+        Bench::start(rules(), Program::new("true", &[])).finish().await;
+        let before = held();
+        // Each becomes its program: a shell that is about to have a child may miss a signal.
+        let scripts = [
+            "exec sleep 1000",
+            "exit 1",
+            "sleep 1000 & exec sleep 1000",
+            "echo frame=1; echo progress=end",
+            "exec cat",
+        ];
+        let all: Vec<_> = (0..30).map(|n| Bench::start(rules(), Program::sh(scripts[n % scripts.len()]))).collect();
+        let mut seed = 0x5eed_u64;
+        for _ in 0..800 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (bench, what) = (&all[(seed >> 33) as usize % all.len()], seed >> 60);
+            match what {
+                0..=6 => {
+                    bench.runner.order(Order::Start);
+                    bench.until("started", |state| state.pid.is_some() || state.counts.of(Exec::Running) > 0).await;
+                }
+                7 => bench.runner.order(Order::Stop),
+                8..=10 => {
+                    bench.runner.order(Order::Stop);
+                    bench.idle().await;
+                }
+                11..=13 => bench.runner.restart(),
+                _ => {
+                    if let Some(pid) = bench.runner.state().pid {
+                        // It may have ended just now; then nobody has its number yet.
+                        let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+                    }
+                }
+            }
+        }
+        let started: u64 = all.iter().map(|bench| bench.runner.state().counts.of(Exec::Running)).sum();
+        assert!(started > 100, "{started} children");
+        for (n, bench) in all.into_iter().enumerate() {
+            // Some gently, some not.
+            if n % 3 > 0 {
+                bench.finish().await;
+            } else {
+                let mut gone = bench.runner.changes();
+                drop(bench);
+                // Its task has ended when nobody holds the other end any more.
+                let gone = async { while gone.changed().await.is_ok() {} };
+                timeout(PATIENCE, gone).await.expect("it ends");
+            }
+        }
+        assert_eq!(held(), before, "open files, children");
     });
 }

@@ -10,7 +10,6 @@ use tokio::time::sleep_until;
 use super::super::child::{Child, Seen};
 use super::super::lines;
 use super::super::machine::{Action, Event, Exit};
-use super::super::order::Ended;
 use super::super::progress::Parser;
 use super::super::report::Secrets;
 use super::super::spawner::Program;
@@ -175,6 +174,8 @@ impl Shared {
         }
         if advanced {
             self.tell(Event::Progress);
+        } else {
+            self.changed.send_replace(());
         }
     }
 
@@ -184,31 +185,37 @@ impl Shared {
     }
 
     fn exited(&self, launcher: &dyn Launcher, exit: Exit) {
-        let ended = self.tell(Event::Exited(exit));
-        self.over(launcher, ended);
+        self.over(launcher, Event::Exited(exit));
     }
 
     fn not_started(&self, launcher: &dyn Launcher, why: &str) {
         let why = {
             let mut process = self.lock();
-            let why = process.secrets.mask(why);
-            process.log.line(unix(), lines::cut(&why));
+            let why = lines::cut(&process.secrets.mask(why)).to_owned();
+            process.log.line(unix(), &why);
             why
         };
         tracing::warn!(%why, "a child cannot be started");
-        let ended = self.tell(Event::NotSpawned(why));
-        self.over(launcher, ended);
+        self.over(launcher, Event::NotSpawned(why));
     }
 
-    fn over(&self, launcher: &dyn Launcher, ended: Option<Ended>) {
-        let Some(ended) = ended else { return };
-        {
+    /// There is no child any more: only when the launcher knows does anybody hear that it is so.
+    fn over(&self, launcher: &dyn Launcher, event: Event) {
+        let ended = {
             let mut process = self.lock();
-            process.log.ended(unix(), ended.clone());
+            let ended = process.machine.handle(Instant::now(), event);
+            if let Some(ended) = &ended {
+                process.log.ended(unix(), ended.clone());
+            }
             (process.usage, process.pid) = (Usage::default(), None);
+            process.telling = true;
+            ended
+        };
+        if let Some(ended) = ended {
+            tracing::info!(how = %ended, "a child has ended");
+            launcher.ended(&ended);
         }
-        tracing::info!(how = %ended, "a child has ended");
-        launcher.ended(&ended);
+        self.lock().telling = false;
         self.changed.send_replace(());
     }
 }
