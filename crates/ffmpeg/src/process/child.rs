@@ -28,6 +28,10 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Read at once: work per turn is bounded by it.
 const CHUNK: usize = 8 * 1024;
 
+/// Read of each output between two looks; who writes more waits. FFmpeg at `-loglevel trace` writes some 10 KiB; a child that
+/// floods would keep a whole processor busy with reading.
+const SHARE: usize = 1024 * 1024;
+
 /// What is seen of a child.
 pub(super) enum Seen {
     /// Lines of its log.
@@ -96,9 +100,11 @@ impl Child {
                     if self.group.leader_has_ended() {
                         self.group.signal(Signal::SIGKILL);
                         self.last_words = Some(Instant::now() + LAST_WORDS);
+                        (self.progress.share, self.log.share) = (SHARE, SHARE);
                     }
                 }
                 _ = self.looks.tick() => {
+                    (self.progress.share, self.log.share) = (SHARE, SHARE);
                     if let Some(usage) = self.meter.as_mut().and_then(|meter| meter.read(Instant::now())) {
                         return Seen::Usage(usage);
                     }
@@ -171,17 +177,20 @@ struct Pipe<P> {
     pipe: Option<P>,
     buffer: Vec<u8>,
     lines: Lines,
+    /// What may still be read before the next look.
+    share: usize,
 }
 
 impl<P: AsyncRead + Unpin> Pipe<P> {
     fn new(pipe: Option<P>) -> Self {
-        Self { pipe, buffer: vec![0; CHUNK], lines: Lines::default() }
+        Self { pipe, buffer: vec![0; CHUNK], lines: Lines::default(), share: SHARE }
     }
 
-    /// The lines that are over with what comes next; for ever once it is closed.
+    /// The lines that are over with what comes next. Nothing comes once it is closed, or its share is used up.
     async fn read(&mut self) -> Vec<String> {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
+        let Some(pipe) = self.pipe.as_mut().filter(|_| self.share > 0) else { return std::future::pending().await };
         let read = pipe.read(&mut self.buffer).await.unwrap_or(0);
+        self.share = self.share.saturating_sub(read);
         let mut lines = Vec::new();
         let take = |line: &str| lines.push(line.to_owned());
         if read == 0 {

@@ -1,5 +1,8 @@
 //! What a child is given, what is read of it, what it may use.
 
+use std::time::Duration;
+
+use procfs::process::Process;
 use whipstitch_ffmpeg::process::{Exec, Limits, Order, Rules};
 
 use crate::bench::{Bench, Program, rules};
@@ -60,6 +63,17 @@ async fn one_that_floods_is_read_and_costs_no_more_than_the_bounds() {
         assert!(report.current.log.len() <= 300 && bytes <= 128 * 1024, "{flood}: {bytes} bytes");
         bench.finish().await;
     }
+}
+
+#[tokio::test]
+async fn one_that_floods_is_read_at_a_bounded_rate() {
+    let bench = Bench::start(rules(), Program::sh("exec yes >&2"));
+    let state = bench.until("seen for a while", |state| state.runtime > Duration::from_secs(3)).await;
+    let child = Process::new(state.pid.expect("it runs") as i32).expect("it is there");
+    let (written, seconds) = (child.io().expect("it is ours").wchar, bench.runner.state().runtime.as_secs());
+    // 1 MiB a second, a second ahead, and what the pipe holds.
+    assert!(written > 1 << 20 && written < (seconds + 3) << 20, "{written} bytes in {seconds} s");
+    bench.finish().await;
 }
 
 #[tokio::test]
