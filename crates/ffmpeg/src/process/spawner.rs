@@ -1,9 +1,9 @@
 //! Where children are started: without a shell, with nothing of our environment but what is named here, in a process group
 //! of their own, and so that none outlives this process, however it ends.
 //!
-//! That last is the kernel's doing (`PR_SET_PDEATHSIG`), and it goes by the *thread* that started the child. Hence one thread
-//! starts them all: it begins with the first child and lasts as long as this process. Nobody waits for its end, as its end
-//! would be that of every child.
+//! That last is the kernel's doing (`PR_SET_PDEATHSIG`). It is of the child alone, not of what that may have started, and it
+//! goes by the *thread* that started the child. Hence one thread starts them all: it begins with the first child and lasts as
+//! long as this process. Nobody waits for its end, as its end would be that of every child.
 #![expect(
     unsafe_code,
     reason = "`pre_exec` is the only way to ask for PR_SET_PDEATHSIG between fork and exec; see `bound_to_us`"
