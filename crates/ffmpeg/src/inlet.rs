@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 use whipstitch_media::Kind;
 use whipstitch_plane::{Action, Context, Counters, Peer, PeerCommand, Role, SessionStats};
 use whipstitch_rtp::{Publisher, Taken, publisher};
@@ -92,9 +93,18 @@ impl Inlet {
     fn drain(&mut self, cx: &mut Context<'_>) {
         // What comes while this goes on is announced by another wake.
         for _ in 0..WAITING {
-            let Ok(datagram) = self.datagrams.try_recv() else { break };
-            self.take(datagram);
-            self.pass_on(cx);
+            match self.datagrams.try_recv() {
+                Ok(datagram) => {
+                    self.take(datagram);
+                    self.pass_on(cx);
+                }
+                Err(TryRecvError::Empty) => break,
+                // Who has its sockets is gone: nothing will come any more, and its place is another's.
+                Err(TryRecvError::Disconnected) => {
+                    cx.act(Action::Close(CloseReason::ByPeer));
+                    break;
+                }
+            }
         }
     }
 

@@ -58,26 +58,28 @@ impl Legs {
     /// # Errors
     /// [`Refused::NotLive`].
     pub fn check(&self, stream: &StreamKey) -> Result<(), Refused> {
-        let is_live = self.directory.live_tracks(stream).is_some();
-        if is_live || self.plane.running().is_expected(stream) { Ok(()) } else { Err(Refused::NotLive) }
+        self.directory.live_tracks(stream).map(drop).ok_or(Refused::NotLive)
     }
 
     /// Leases ports for the stream and describes what will come there, with its parameter sets; waits for these for up to
-    /// 5 s, and where a publisher is expected for it, however long that takes. The lease ends when nobody binds the ports for
+    /// 5 s. One that `waits` waits for an expected publisher, however long that takes: it is the caller's to give up. The lease ends when nobody binds the ports for
     /// 30 s, when who did has gone, and with the stream. `pts` are the payload types to send with, of those whose meaning
     /// the description gives (96 to 127, RFC 3551 6); otherwise what is usual.
     ///
     /// # Errors
     /// [`Refused`]; nothing is leased then.
-    pub async fn lease(&self, stream: &StreamKey, pts: PerKind<Option<u8>>) -> Result<String, Refused> {
+    pub async fn lease(&self, stream: &StreamKey, pts: PerKind<Option<u8>>, waits: bool) -> Result<String, Refused> {
         let running = self.plane.running();
         loop {
-            self.check(stream)?;
+            let is_awaited = waits && running.is_expected(stream);
+            if !is_awaited {
+                self.check(stream)?;
+            }
             let whole = tokio::time::timeout(WHOLE, running.whole(stream)).await.ok();
             // What there is may do all the same: the sets come with the keyframes.
             match whole.or_else(|| running.get(stream)) {
                 Some(description) => return self.begin(stream, &description, pts).await,
-                None if running.is_expected(stream) => {}
+                None if is_awaited => {}
                 None => return Err(Refused::NotLive),
             }
         }

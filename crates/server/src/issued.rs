@@ -63,6 +63,12 @@ impl Issued {
         Some(Credential { issued: self.clone(), id, token })
     }
 
+    /// Whether this is one of them, whatever for.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        // As in `find`, all are compared.
+        self.lock().grants.values().fold(false, |found, grant| grant.token.matches(text) | found)
+    }
+
     /// Whose credential is shown, and whether it is good for this. From elsewhere than this machine none is known.
     pub(crate) fn find(
         &self,
@@ -107,6 +113,7 @@ mod tests {
         assert_eq!(find(Right::Play, &cam, false, &text), None);
         assert_eq!(find(Right::Play, &cam, true, "another"), None);
         assert!(!format!("{issued:?}{credential:?}").contains(&text));
+        assert!(issued.holds(&text) && !issued.holds("another"));
         let second = issued.issue("encoder", Right::Play, &cam).unwrap();
         assert_ne!(second.reveal(), text);
         drop(credential);

@@ -1,9 +1,10 @@
 //! RTSP's part of the joints: its questions of access are answered by the rules that HTTP has.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
+use whipstitch_ffmpeg::process::{Order, Processes};
 use whipstitch_rtsp::{Access, Proof, Right, Verdict};
 use whipstitch_stream::StreamKey;
 
@@ -19,6 +20,16 @@ pub(crate) struct Guard {
     pub(crate) stream_names: Vec<Pattern>,
     /// Who tries tokens, here and over HTTP.
     pub(crate) guesses: Arc<Guesses>,
+    /// What streams are published for, once it is known.
+    pub(crate) processes: Arc<OnceLock<Processes>>,
+}
+
+impl Guard {
+    /// Whether the stream is for a process that is ordered to stop.
+    fn is_shut(&self, stream: &StreamKey) -> bool {
+        let fed = self.processes.get().and_then(|processes| processes.fed_by(stream.as_str()));
+        fed.is_some_and(|fed| fed.order == Order::Stop)
+    }
 }
 
 impl Access for Guard {
@@ -34,6 +45,7 @@ impl Access for Guard {
             return Verdict::TooOften(wait);
         }
         match verdict.decision {
+            Decision::Allowed if right == access::Right::Publish && self.is_shut(stream) => Verdict::Forbidden,
             Decision::Allowed => Verdict::Allowed,
             Decision::Insufficient => Verdict::Forbidden,
             Decision::Missing | Decision::Wrong | Decision::Expired | Decision::Malformed => Verdict::Unknown,
@@ -52,7 +64,7 @@ mod tests {
     fn guard(token: Option<&str>, open_publish: bool) -> Guard {
         let token = token.map(|text| Token::parse(text).unwrap());
         let policy = Policy { token, open_publish, ..Policy::default() };
-        Guard { policy, stream_names: Vec::new(), guesses: Arc::default() }
+        Guard { policy, stream_names: Vec::new(), guesses: Arc::default(), processes: Arc::default() }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -140,7 +140,8 @@ impl Server {
         let (policy, admin) = policy(&config);
         let issued = policy.issued.clone();
         let guesses = Arc::new(Guesses::new(GUESSES, Instant::now()));
-        let rtsp = start_rtsp(&config, &gateway, &policy, &guesses).await?;
+        let known = Arc::<OnceLock<Processes>>::default();
+        let rtsp = start_rtsp(&config, &gateway, &policy, &guesses, &known).await?;
         let announcer = Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc.clone());
         // The configuration has been judged: the range holds a block.
         let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok()).unwrap_or_else(Ports::none);
@@ -148,6 +149,7 @@ impl Server {
         let configured = configured(&config, &inputs)?;
         let wires = Wires::new(gateway.clone(), inputs.clone(), issued, rtsp.as_ref().map(Rtsp::local_addr), http);
         let processes = Processes::open(config::processes::settings(&config), Arc::new(wires)).await;
+        let _ = known.set(processes.clone());
         let settings = Settings { processes: Some(processes.clone()), ..settings(&config, &gateway, inputs, guesses) };
         let state = State::new(Arc::new(gateway.clone()), policy, announcer, settings);
         let (stop, stopped) = watch::channel(false);
@@ -216,10 +218,11 @@ async fn start_rtsp(
     gateway: &Gateway,
     policy: &Policy,
     guesses: &Arc<Guesses>,
+    processes: &Arc<OnceLock<Processes>>,
 ) -> Result<Option<Rtsp>, StartError> {
     let Some(address) = config.rtsp else { return Ok(None) };
     let (stream_names, guesses) = (config.stream_names.clone(), Arc::clone(guesses));
-    let guard = Guard { policy: policy.clone(), stream_names, guesses };
+    let guard = Guard { policy: policy.clone(), stream_names, guesses, processes: Arc::clone(processes) };
     let (plane, directory) = (gateway.plane().clone(), gateway.directory().clone());
     let rtsp = Rtsp::start(address, plane, directory, Arc::new(guard), config.limits.rtsp).await;
     rtsp.map(Some).map_err(|source| StartError::Rtsp { address, source })

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use whipstitch_ffmpeg::process::{Ended, Ingest, Leg, Legs, Order, Transport, Wiring};
@@ -12,7 +12,7 @@ use whipstitch_ffmpeg::{Inlet, Inputs, Wanted};
 use whipstitch_media::sdp::Section;
 use whipstitch_media::{Codec, Kind};
 use whipstitch_stream::running::Expected;
-use whipstitch_stream::{Running, StreamKey};
+use whipstitch_stream::{Directory, Running, StreamKey};
 use whipstitch_webrtc::Gateway;
 
 use crate::access::Right;
@@ -125,9 +125,9 @@ fn key(stream: &str) -> Result<StreamKey, String> {
     StreamKey::parse(stream).map_err(|error| format!("{stream:?} cannot be the name of a stream: {error}"))
 }
 
-/// True while nobody publishes what is read, as long as somebody listens.
-fn waiting(running: Running, stream: StreamKey) -> watch::Receiver<bool> {
-    let is_missing = move || running.get(&stream).is_none();
+/// True while nobody publishes what is read, or nothing comes of who does, as long as somebody listens.
+fn waiting(running: Running, directory: Directory, stream: StreamKey) -> watch::Receiver<bool> {
+    let is_missing = move || running.get(&stream).is_none() || directory.is_silent(&stream, Instant::now());
     let (tells, told) = watch::channel(is_missing());
     tokio::spawn(async move {
         let mut look = tokio::time::interval(LOOK);
@@ -172,7 +172,7 @@ impl Wiring for Wires {
                 )
             }
         };
-        let waiting = Some(waiting(self.running().clone(), stream));
+        let waiting = Some(waiting(self.running().clone(), self.gateway.directory().clone(), stream));
         Ok(Leg { url, options, secrets, waiting, kept: Box::new(credential) })
     }
 
@@ -209,9 +209,8 @@ impl Wiring for Wires {
             }
             Order::Stop => self.lock().remove(process),
         };
-        // Let go of only now: those that are expected still were all the time.
-        drop(before);
-        if order == Order::Stop {
+        // A process that never ran has nobody's publisher or viewers.
+        if order == Order::Stop && before.is_some() {
             for stream in &ingest {
                 self.gateway.close_publisher(stream);
             }
@@ -219,6 +218,8 @@ impl Wiring for Wires {
                 self.gateway.close_subscribers(stream);
             }
         }
+        // Let go of only now: those that are expected still were all the time.
+        drop(before);
     }
 
     /// Sessions of a child end with its connection; the collection counts how children end.

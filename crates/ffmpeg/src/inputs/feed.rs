@@ -34,7 +34,8 @@ pub(super) struct Fed {
     session: SessionId,
     worker: usize,
     plane: Plane,
-    queue: mpsc::Sender<Datagram>,
+    /// Until it is dropped, which ends the session.
+    queue: Option<mpsc::Sender<Datagram>>,
     /// What was not taken, or found no room.
     refused: Arc<AtomicU64>,
 }
@@ -88,7 +89,7 @@ impl Source {
             Err(Lost) => {}
         }
         tracing::info!(%session, %stream, video = self.sockets.port(Kind::Video), audio = self.sockets.port(Kind::Audio), "plain RTP is awaited");
-        Ok(Fed { session, worker, plane: plane.clone(), queue, refused })
+        Ok(Fed { session, worker, plane: plane.clone(), queue: Some(queue), refused })
     }
 
     /// The same if nobody publishes the stream.
@@ -103,9 +104,17 @@ impl Source {
     }
 }
 
+impl Drop for Fed {
+    fn drop(&mut self) {
+        // The session ends when it finds that nobody feeds it any more.
+        self.queue = None;
+        self.plane.wake(self.worker, self.session);
+    }
+}
+
 impl Fed {
     fn put(&self, datagram: Datagram) {
-        if self.queue.try_send(datagram).is_err() {
+        if self.queue.as_ref().is_none_or(|queue| queue.try_send(datagram).is_err()) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -118,8 +127,8 @@ impl Fed {
 /// Comes true when the session has ended; never without one.
 async fn ended(fed: Option<&Fed>) {
     match fed {
-        Some(fed) => fed.queue.closed().await,
-        None => std::future::pending().await,
+        Some(Fed { queue: Some(queue), .. }) => queue.closed().await,
+        _ => std::future::pending().await,
     }
 }
 

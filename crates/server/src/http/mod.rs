@@ -45,7 +45,7 @@ use axum::routing::{MethodRouter, any};
 use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
 use whipstitch_ffmpeg::Legs;
-use whipstitch_ffmpeg::process::Processes;
+use whipstitch_ffmpeg::process::{Fed, Processes};
 use whipstitch_stream::StreamKey;
 
 use crate::access::{Decision, Policy, Right, Subject};
@@ -167,6 +167,11 @@ impl State {
         let names = &self.0.settings.stream_names;
         let may_be = |stream: &StreamKey| names.is_empty() || names.iter().any(|name| name.matches(stream.as_str()));
         if stream.is_none_or(may_be) { Ok(subject) } else { Err(Error::NoSuch("no stream has such a name here")) }
+    }
+
+    /// The process that the stream is published for.
+    fn fed_by(&self, stream: &StreamKey) -> Option<Fed> {
+        self.0.settings.processes.as_ref()?.fed_by(stream.as_str())
     }
 
     fn decide(&self, right: Right, stream: Option<&StreamKey>, request: &Request) -> Result<Option<Subject>, Error> {

@@ -71,13 +71,18 @@ pub(super) async fn accept(
     let stream = mount.stream(&request)?;
     let offer = text.text()?;
     if mount.role == Role::Publisher {
-        admitted(state, &stream).await?;
+        admitted(state, &stream)?;
     }
     if mount.role == Role::Publisher
         && let Some(plain) = plain::offered(state, &request, &offer)?
     {
         let place = plain::place(state, request.caller().is_on_this_machine(), request.host()).await?;
-        return plain::accept(mount, place, &stream, &plain, (request.user_agent(), subject)).await;
+        let accepted = plain::accept(mount, place, &stream, &plain, (request.user_agent(), subject)).await?;
+        if let Err(refused) = settled(state, &stream).await {
+            state.0.media.close_publisher(&stream);
+            return Err(refused);
+        }
+        return Ok(accepted);
     }
     let caller = request.caller();
     let (client, local) = (request.client(), caller.is_on_this_machine());
@@ -96,21 +101,43 @@ pub(super) async fn accept(
         };
         accepted.map(|accepted| Untold { media, role, stream: asked, accepted: Some(accepted) })
     });
-    let accepted = answer.await?.map_err(Error::Offer)?.tell()?;
+    let untold = answer.await?.map_err(Error::Offer)?;
+    if role == Role::Publisher {
+        settled(state, &stream).await?;
+    }
+    let accepted = untold.tell()?;
     let mut response = created(mount, &stream, accepted)?;
     tell_of_ice_servers(state, response.headers_mut())?;
     Ok(response)
 }
 
+const NO_INGEST: Error = Error::NoSuch("webrtc: whip: no ingest registered for process");
+
 /// Whether the stream may be published as far as processes are concerned (S1-R3): one that is for a process is let in while
-/// that is ordered to run, or starts it where the process says so.
-async fn admitted(state: &State, stream: &StreamKey) -> Result<(), Error> {
-    let Some(processes) = &state.0.settings.processes else { return Ok(()) };
-    let refused = Error::NoSuch("webrtc: whip: no ingest registered for process");
-    match processes.fed_by(stream.as_str()) {
-        None | Some(Fed { order: Order::Start, .. }) => Ok(()),
-        Some(Fed { start_on_publish: false, .. }) => Err(refused),
-        Some(Fed { process, .. }) => processes.command(&process, Command::Start).await.map_err(|_| refused),
+/// that is ordered to run, or if it starts with its publisher.
+fn admitted(state: &State, stream: &StreamKey) -> Result<(), Error> {
+    match state.fed_by(stream) {
+        Some(Fed { order: Order::Stop, start_on_publish: false, .. }) => Err(NO_INGEST),
+        _ => Ok(()),
+    }
+}
+
+/// The same for who has been accepted: a process may have been stopped meanwhile, and one that starts with its publisher is
+/// started now. Whoever is refused here ends.
+async fn settled(state: &State, stream: &StreamKey) -> Result<(), Error> {
+    match state.fed_by(stream) {
+        Some(Fed { process, order: Order::Stop, start_on_publish: true }) => {
+            let started = match &state.0.settings.processes {
+                Some(processes) => processes.command(&process, Command::Start).await,
+                None => Ok(()),
+            };
+            started.map_err(|error| {
+                tracing::warn!(process, %error, "a publisher could not start it");
+                NO_INGEST
+            })
+        }
+        Some(Fed { order: Order::Stop, .. }) => Err(NO_INGEST),
+        _ => Ok(()),
     }
 }
 

@@ -1,10 +1,13 @@
 //! `GET /whip/{stream}/sdp`: a description for FFmpeg on this machine, with ports of its own (design.md 2.4). Each GET
 //! leases its own; a HEAD leases nothing, and tells whether the stream is live.
 
+use std::time::Duration;
+
 use axum::extract::State as FromState;
 use axum::http::Method;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use whipstitch_ffmpeg::Refused as LegRefused;
 use whipstitch_stream::{PerKind, StreamKey};
 
 use super::error::Error;
@@ -14,6 +17,9 @@ use super::{State, options};
 use crate::access::Right;
 
 const ALLOW: &str = "OPTIONS, GET, HEAD";
+
+/// How often it is looked whether a child that waits is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) async fn endpoint(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
     match *request.method() {
@@ -39,9 +45,25 @@ pub(super) async fn endpoint(FromState(state): FromState<State>, request: Reques
     let pts = PerKind { audio: payload_type(&request, "audio_pt")?, video: payload_type(&request, "video_pt")? };
     let text = match *request.method() {
         Method::HEAD => legs.check(&stream).map(|()| String::new()).map_err(Error::Leg)?,
-        _ => legs.lease(&stream, pts).await.map_err(Error::Leg)?,
+        _ => {
+            let child =
+                request.parameter("token", Error::StreamQuery)?.filter(|text| state.0.policy.issued.holds(text));
+            let lease = legs.lease(&stream, pts, child.is_some());
+            tokio::select! {
+                text = lease => text.map_err(Error::Leg)?,
+                () = given_up(&state, child.as_deref()) => return Err(Error::Leg(LegRefused::NotLive)),
+            }
+        }
     };
     Ok(([(header::CONTENT_TYPE, OFFER.media_type)], text).into_response())
+}
+
+/// A child of ours may wait as long as it likes, and its connection does not tell when it has gone: its credential does.
+async fn given_up(state: &State, child: Option<&str>) {
+    let Some(child) = child else { return std::future::pending().await };
+    while state.0.policy.issued.holds(child) {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A payload type that the reader wishes for, of those that a description gives a meaning (RFC 3551 6).

@@ -185,6 +185,17 @@ impl Directory {
         !is_new || state.publishers < self.inner.config.publishers
     }
 
+    /// Whether nothing has come for the stream for the time after which its publisher gives way, or nobody publishes it.
+    pub fn is_silent(&self, key: &StreamKey, now: Instant) -> bool {
+        let millis = self.inner.tell(now);
+        let state = self.inner.lock();
+        let publisher = state.streams.get(key).and_then(|entry| entry.publisher.as_ref());
+        publisher.is_none_or(|holder| {
+            let silent = millis.saturating_sub(holder.touched.load(Ordering::Relaxed));
+            u128::from(silent) >= self.inner.config.silence.as_millis()
+        })
+    }
+
     /// Whether a subscriber of the stream would find a place; see [`has_room_for_publisher`](Self::has_room_for_publisher).
     pub fn has_room_for_subscriber(&self, key: &StreamKey) -> bool {
         let (config, state) = (&self.inner.config, self.inner.lock());

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use whipstitch_interop::{Gateway, Process};
 
-use super::kit::{PATIENCE, TOKEN, children, define, gets_on, is_running, until};
+use super::kit::{PATIENCE, TOKEN, child, children, define, gets_on, is_running, signal, until};
 use crate::clients::client;
+use crate::sending::ffmpeg;
 
 /// What ffprobe finds of a stream of the gateway, once there is one.
 async fn probed(gateway: &Gateway, stream: &str) -> String {
@@ -59,7 +60,15 @@ async fn over_rtp_a_process_waits_for_its_publisher_and_feeds_a_stream() {
     assert_eq!(status, 200, "{sdp}");
     assert!(sdp.contains("a=rtpmap:102 H264/90000") && sdp.contains("a=rtpmap:103 opus/48000/2"), "{sdp}");
     assert_eq!(described("&video_pt=5").await.0, 400);
+    probed(&gateway, "plain-out").await;
+    // A child that says no goodbye gives its place up at once.
+    let first = child(&gateway, 0).await;
+    signal(first, "-KILL");
+    child(&gateway, first).await;
+    until(&gateway, "plain", "progress of the next", gets_on).await;
+    let begun = Instant::now();
     let said = probed(&gateway, "plain-out").await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "the place of the killed one was kept: {:?}", begun.elapsed());
     assert!(said.contains("codec_name=h264|width=320|height=240") && said.contains("codec_name=opus"), "{said}");
 }
 
@@ -101,6 +110,10 @@ async fn a_publisher_starts_a_process_that_says_so_and_is_refused_by_one_that_do
     let refused = client("ffmpeg_publish", &gateway.url("/whip/resting"), &["--token", TOKEN]);
     assert_ne!(refused.end(PATIENCE).code(), Some(0), "{}", refused.said());
     assert!(refused.said().contains("404"), "{}", refused.said());
+    // Nor over RTSP.
+    let refused = ffmpeg(&gateway.rtsp(&format!("x:{TOKEN}@"), "resting"), "libopus", &["-rtsp_transport", "tcp"]);
+    assert_ne!(refused.end(PATIENCE).code(), Some(0), "{}", refused.said());
+    assert!(refused.said().contains("403"), "{}", refused.said());
     let _publisher = publisher(&gateway, "ready");
     until(&gateway, "ready", "progress", gets_on).await;
     assert_eq!(children(&gateway).len(), 1);

@@ -37,6 +37,8 @@ pub(super) enum Carries {
     String,
     /// JSON of some object.
     Object,
+    /// Any JSON.
+    Anything,
 }
 
 impl Op {
@@ -145,6 +147,9 @@ impl Op {
                 ResponseBuilder::new().content("application/json", Content::new(Some(list)))
             }
             Carries::String => ResponseBuilder::new().content("application/json", Content::new(Some(text()))),
+            Carries::Anything => {
+                ResponseBuilder::new().content("application/json", Content::new(None::<RefOr<Schema>>))
+            }
             Carries::Object => {
                 ResponseBuilder::new().content("application/json", Content::new(Some(ObjectBuilder::new().build())))
             }

@@ -49,7 +49,7 @@ fn only_if(op: Op) -> Op {
 const ETAG: &[(&str, &str)] = &[("ETag", "the version of the process, for If-Match")];
 
 fn kept(summary: &'static str) -> Op {
-    op(summary).answers(200, "JSON, whatever was put there", Carries::Object, &[])
+    op(summary).answers(200, "JSON by its keys, whatever was put there", Carries::Object, &[])
 }
 
 fn takes(op: Op, schema: &'static str, what: &str) -> Op {
@@ -105,8 +105,8 @@ fn command() -> PathItem {
 }
 
 fn metadata(path: fn(Op) -> Op) -> PathItem {
-    let get = path(kept("What is kept under a key"));
+    let get = path(op("What is kept under a key").answers(200, "JSON, whatever was put there", Carries::Anything, &[]));
     let put = path(op("Keep JSON under a key")).takes_any_json(&JSON, "anything; null forgets the key").fails(&[507]);
-    let put = put.answers(200, "the same", Carries::Object, &[]);
+    let put = put.answers(200, "the same", Carries::Anything, &[]);
     item("processes", vec![(HttpMethod::Get, get), (HttpMethod::Put, put)], path(Op::options(Some(&JSON))))
 }
