@@ -136,31 +136,44 @@ struct At<'a> {
 
 impl At<'_> {
     fn end(self, side: Side, end: &ExpandedEnd) -> Result<(), String> {
-        let address = end.address.trim();
-        let format = end.options.iter().rposition(|option| option == "-f").and_then(|at| end.options.get(at + 1));
-        match (side, format.map(String::as_str)) {
-            (Side::Input, Some("lavfi")) => {
+        let address = end.address.as_str();
+        // FFmpeg knows them in any case.
+        let is = |format: &&str, name: &str| format.eq_ignore_ascii_case(name);
+        let formats = options::formats(&end.options);
+        match (side, formats.last()) {
+            (Side::Input, Some(format)) if is(format, "lavfi") => {
                 options::graph(address)?;
                 self.protocol("lavfi")?;
                 self.access.input.judge(address, &[])
             }
-            (Side::Output, Some("tee")) => self.slaves(address),
+            (Side::Output, Some(format)) if is(format, "tee") => self.slaves(side, address, 0),
             (Side::Output, _) if address.contains('|') || address.starts_with('[') => {
-                self.slaves(address)?;
+                self.slaves(side, address, 0)?;
                 self.address(side, address, 0)
+            }
+            // Behind a `fifo`, too.
+            (Side::Output, _) if options::formats_within(&end.options).any(|format| is(&format, "tee")) => {
+                self.slaves(side, address, 0)
             }
             _ => self.address(side, address, 0),
         }
     }
 
-    /// Each output of a `tee`: `[option=value:…]address|…`.
-    fn slaves(self, address: &str) -> Result<(), String> {
-        for slave in slaves(address) {
-            let (given, address) = slave_options(&slave);
-            for (name, value) in given {
-                options::value(self, &name, &value)?;
+    /// Each output of a `tee`: `[option=value:…]address|…`. What FFmpeg would unquote is refused: it would be another address.
+    fn slaves(self, side: Side, address: &str, depth: usize) -> Result<(), String> {
+        for slave in unquoted(address)? {
+            if slave.starts_with('[') && !slave.contains(']') {
+                return Err("has options of a tee without an end".to_owned());
             }
-            self.address(Side::Output, address, 0)?;
+            let (given, address) = slave_options(slave);
+            for (name, value) in given {
+                let value = value.trim_matches(SPACES);
+                if matches!(name.as_str(), "f" | "fifo_format") && value.eq_ignore_ascii_case("tee") {
+                    return Err("has a tee within a tee, which lists of addresses cannot see".to_owned());
+                }
+                options::value(self, &name, value)?;
+            }
+            self.address(side, address, depth)?;
         }
         Ok(())
     }
@@ -185,10 +198,11 @@ impl At<'_> {
         let inner: Vec<&str> = match outer {
             _ if !nested.is_empty() => vec![rest],
             "file" => return self.file(side, rest, address),
-            "concat" | "tee" => rest.split('|').collect(),
+            "tee" => return self.slaves(side, rest, depth + 1),
+            "concat" => unquoted(rest)?,
             "async" | "cache" | "concatf" | "md5" => vec![rest],
             "crypto" | "hls" => vec![rest.trim_start_matches("//")],
-            "subfile" => address.split_once(",,:").map(|(_, inner)| inner).into_iter().collect(),
+            "subfile" => vec![within_subfile(address).ok_or("is a subfile of no address that lists could see")?],
             _ => return lists.judge(address, &[]),
         };
         if lists.block.iter().any(|expression| expression.is_match(address)) {
@@ -234,6 +248,36 @@ fn protocol(address: &str) -> Option<&str> {
     }
     let end = address.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))?;
     address[end..].starts_with(':').then(|| &address[..end])
+}
+
+/// What FFmpeg drops around an address of a list.
+const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// The addresses of a list, with `|` between them, none of which is quoted or escaped.
+fn unquoted(list: &str) -> Result<Vec<&str>, String> {
+    if list.contains(['\'', '\\']) {
+        return Err("has ' or \\ in a list of addresses, which lists of what is allowed cannot see through".to_owned());
+    }
+    Ok(list.split('|').map(|one| one.trim_matches(SPACES)).collect())
+}
+
+/// What a `subfile` opens: the separator stands after its comma, behind each option and each value, and once more before `:`.
+/// (`url_alloc_for_protocol` of FFmpeg's `avio.c`.)
+fn within_subfile(address: &str) -> Option<&str> {
+    let rest = address.strip_prefix("subfile")?;
+    if let Some(inner) = rest.strip_prefix(':') {
+        return Some(inner);
+    }
+    let rest = rest.strip_prefix(',')?;
+    let separator = rest.chars().next().filter(char::is_ascii)?;
+    let mut rest = &rest[1..];
+    loop {
+        let (name, after) = rest.split_once(separator)?;
+        if name.is_empty() {
+            return after.strip_prefix(':');
+        }
+        (_, rest) = after.split_once(separator)?;
+    }
 }
 
 /// The outputs of a `tee`: `|` is between them, unless it is escaped or quoted.

@@ -57,6 +57,13 @@ fn inputs_are_held_against_both_lists() {
         ("async:cache:/srv/media/a.ts", true),
         ("subfile,,start,0,end,9,,:/etc/passwd", false),
         ("subfile,,start,0,end,9,,:/srv/media/a.ts", true),
+        ("subfile,!start!0!end!9!!:/etc/passwd", false),
+        ("subfile,!start!0!end!9!!:/srv/media/a.ts", true),
+        ("subfile,,start,,:/srv/media/,end,9,,:/etc/passwd", false),
+        ("subfile:/etc/passwd", false),
+        ("subfile,,start,0:/srv/media/a.ts", false),
+        ("concat:'/srv/media/a.ts'", false),
+        ("concat:/srv/media/a.ts| /etc/passwd", false),
         ("crypto+file:/etc/passwd", false),
         ("crypto+file:/srv/media/a.ts", true),
         ("crypto+rtsp://198.51.100.7/cam", false),
@@ -99,8 +106,10 @@ fn protocols_are_those_of_the_list() {
         wrong,
         ["input[0].options[0]: its value has the protocol \"file\", which the configuration does not allow"]
     );
-    let lavfi = judged(&access, Path::new("/"), ("testsrc", &["-f", "lavfi"]), ("-", &[]));
-    assert_eq!(lavfi, ["input[0].address: has the protocol \"lavfi\", which the configuration does not allow"]);
+    let lavfi = ["input[0].address: has the protocol \"lavfi\", which the configuration does not allow"];
+    for options in [["-f", "lavfi"], ["-f:x", "lavfi"], ["-f", "LAVFI"]] {
+        assert_eq!(judged(&access, Path::new("/"), ("testsrc", &options), ("-", &[])), lavfi, "{options:?}");
+    }
 }
 
 #[test]
@@ -142,12 +151,32 @@ fn what_is_written_stays_in_its_folders() {
         (format!("[f=flv]rtmp://example.net/a|[f=mpegts]{}", at("other/a.ts")), false),
         (format!("[f=hls:hls_segment_filename={}]{}", at("other/%d.ts"), at("media/a.m3u8")), false),
         (format!("{}|{{whep:cam}}", at("media/a.ts")), true),
+        ("'/etc/x.mp4'".to_owned(), false),
+        ("\\/etc/x.mp4".to_owned(), false),
+        ("a.mp4| /etc/x.mp4".to_owned(), false),
+        ("[f=segment:segment_list='/etc/x']a%d.ts".to_owned(), false),
+        ("[f=segment:segment_list=']'/../etc/x]a%d.ts".to_owned(), false),
+        ("[f=segment:segment_list= /etc/x]a%d.ts".to_owned(), false),
+        ("[f=segment:segment_list=a.csv]a%d.ts".to_owned(), true),
+        ("[f=tee] /etc/x".to_owned(), false),
+        ("[f=segment:segment_list=/etc/x".to_owned(), false),
+        ("[use_fifo=1:fifo_options=format_opts=segment_list=/etc/x]a.ts".to_owned(), false),
+        ("tee:[f=segment:segment_list=/etc/x]a.ts".to_owned(), false),
     ] {
         assert_eq!(output(&access, &own, &address), expected, "{address}");
     }
     // Also where FFmpeg would take it for one name.
     let pipe = format!("{}|/etc/x", at("media/a.ts"));
     assert!(!judged(&access, &own, ("-", &[]), (&pipe, &[])).is_empty());
+    let tees: [&[&str]; 4] =
+        [&["-f", "TEE"], &["-f:x", "tee"], &["-f", "tee", "-metadata", "-f"], &["-f", "fifo", "-fifo_format", "tee"]];
+    for options in tees {
+        let wrong = judged(&access, &own, ("-", &[]), ("\\/etc/x.mp4", options));
+        assert!(
+            wrong.iter().any(|wrong| wrong.starts_with("output[0].address: has ' or \\")),
+            "{options:?}: {wrong:?}"
+        );
+    }
 }
 
 #[test]
@@ -161,12 +190,25 @@ fn options_are_no_way_around() {
         (vec!["-re", "/tmp/hidden.mp4"], "input[0].options[1]: is neither an option nor the value of one"),
         (vec!["-an", "-noautorotate", "x"], "input[0].options[2]: is neither an option nor the value of one"),
         (vec!["-f", "mp4", "x"], "input[0].options[2]: is neither an option nor the value of one"),
+        (vec!["--", "/etc/x.mp4"], "input[0].options[0]: is neither an option nor the value of one"),
+        (vec!["-", "-re"], "input[0].options[0]: is neither an option nor the value of one"),
+        (vec!["-progress", "-"], ""),
         (vec!["-metadata"], "input[0].options[0]: is without a value"),
         (vec!["-attach", "/etc/passwd"], "input[0].options[0]: its value matches nothing"),
         (vec!["-progress", "/etc/x"], "input[0].options[0]: its value is in no folder"),
         (vec!["-hls_segment_filename", "/srv/media/%d.ts"], ""),
         (vec!["-hls_segment_filename", "../x/%d.ts"], "input[0].options[0]: its value is in no folder"),
         (vec!["-vf", "movie=/etc/x[a];[in][a]overlay"], "input[0].options[0]: its value opens addresses"),
+        (vec!["-vf", "mo\\vie=/etc/x[a];[in][a]overlay"], "input[0].options[0]: its value opens addresses"),
+        (vec!["-graph", "'mov'ie=/etc/x"], "input[0].options[0]: its value opens addresses"),
+        (vec!["-graph_file", "/etc/x"], "input[0].options[0]: its value matches nothing"),
+        (vec!["-header", "/etc/x"], "input[0].options[0]: its value is in no folder"),
+        (vec!["-x264-params", "keyint=50:scenecut=0"], ""),
+        (vec!["-x264-params", "keyint=50:stats=/etc/x"], "input[0].options[0]: its value has \"stats\""),
+        (vec!["-x264opts:v", "sta\\ts=/etc/x"], "input[0].options[0]: its value has \"stats\""),
+        (vec!["-x265-params", "--csv=/etc/x"], "input[0].options[0]: its value has \"csv\""),
+        (vec!["-x265-params:v", "pass=1: qpfile=/etc/x"], "input[0].options[0]: its value has \"qpfile\""),
+        (vec!["-format_opts", "segment_list=/etc/x"], "input[0].options[0]: its value has \"segment_list\""),
         (vec!["-/filter_complex", "/etc/x"], "input[0].options[0]: is not allowed among options"),
     ] {
         let wrong = judged(&access, own, ("https://a/b", &options), ("-", &[]));

@@ -167,9 +167,9 @@ impl Wrong {
 
     fn ingest(&mut self, ingest: &WhipIngest) {
         for (field, pt) in [("video_pt", ingest.video_pt), ("audio_pt", ingest.audio_pt)] {
-            // RFC 5761 4: the others look like RTCP.
-            if pt > 127 || (64..96).contains(&pt) {
-                self.add(format!("whip_ingest.{field}"), "is a payload type: 1 to 63 or 96 to 127, or 0");
+            // Those that a description gives a meaning (RFC 3551 6).
+            if pt != 0 && !(96..=127).contains(&pt) {
+                self.add(format!("whip_ingest.{field}"), "is a payload type from 96 to 127, or 0");
             }
         }
         if ingest.video_pt == ingest.audio_pt && ingest.video_pt != 0 {

@@ -146,7 +146,10 @@ fn what_cannot_stand_is_named() {
         ),
         (r#"{"limits": {"cpu_usage": 101}}"#, "limits.cpu_usage: is a percentage from 0 to 100"),
         (r#"{"reconnect_delay_seconds": 18446744073709551615}"#, "reconnect_delay_seconds: is more than 31536000"),
-        (r#"{"whip_ingest": {"video_pt": 72}}"#, "whip_ingest.video_pt: is a payload type: 1 to 63 or 96 to 127, or 0"),
+        (r#"{"whip_ingest": {"video_pt": 72}}"#, "whip_ingest.video_pt: is a payload type from 96 to 127, or 0"),
+        (r#"{"whip_ingest": {"audio_pt": 63}}"#, "whip_ingest.audio_pt: is a payload type from 96 to 127, or 0"),
+        (r#"{"whip_ingest": {"video_pt": 128}}"#, "whip_ingest.video_pt: is a payload type from 96 to 127, or 0"),
+        (r#"{"whip_ingest": {"video_pt": 96, "audio_pt": 127}}"#, ""),
         (
             r#"{"id": "a b", "whep_egress": {}}"#,
             "id: with whip_ingest or whep_egress it is the name of a stream too: a stream name consists of letters, \
