@@ -62,8 +62,8 @@ impl Legs {
     }
 
     /// Leases ports for the stream and describes what will come there, with its parameter sets; waits for these for up to
-    /// 5 s. One that `waits` waits for an expected publisher, however long that takes: it is the caller's to give up. The lease ends when nobody binds the ports for
-    /// 30 s, when who did has gone, and with the stream. `pts` are the payload types to send with, of those whose meaning
+    /// 5 s. One that `waits` waits for an expected publisher, however long that takes: it is the caller's to give up. The
+    /// lease ends when nobody binds the ports for 30 s, when who did has gone, and with the stream. `pts` are the payload types to send with, of those whose meaning
     /// the description gives (96 to 127, RFC 3551 6); otherwise what is usual.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
+use whipstitch_client::load::usage;
 use whipstitch_interop::Gateway;
 
 use super::kit::{PATIENCE, TOKEN, ask, children, clock, command, define, state};
@@ -18,13 +19,11 @@ struct Held {
 }
 
 async fn held(gateway: &Gateway) -> Held {
-    let process = format!("/proc/{}", gateway.process().id());
-    let status = std::fs::read_to_string(format!("{process}/status")).expect("it runs");
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
-    let count = |folder: &str| std::fs::read_dir(format!("{process}/{folder}")).expect("it runs").count();
+    let pid = gateway.process().id();
+    let count = |folder: &str| std::fs::read_dir(format!("/proc/{pid}/{folder}")).expect("it runs").count();
     let stats = ask(gateway, Method::GET, "/webrtc/stats", None).await;
     Held {
-        memory_kib: memory.trim().trim_end_matches(" kB").parse().expect("a number"),
+        memory_kib: usage(pid.unsigned_abs()).expect("it runs").memory / 1024,
         descriptors: count("fd"),
         threads: count("task"),
         ports: stats["udp_ports_in_use"].as_u64().expect("a number"),

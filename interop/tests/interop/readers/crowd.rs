@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use whipstitch_client::load::{LoadOptions, Publisher, ReadersOptions, readers};
+use whipstitch_client::load::{LoadOptions, Publisher, ReadersOptions, readers, usage};
 use whipstitch_interop::Gateway;
 
 use super::lasting::stays_with_one_sign_of_life;
@@ -30,9 +30,7 @@ struct Held {
 
 async fn held(gateway: &Gateway) -> Held {
     let pid = gateway.process().id();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
-    let memory_kib = memory.trim().trim_end_matches(" kB").parse().expect("a number");
+    let memory_kib = usage(pid.unsigned_abs()).expect("it runs").memory / 1024;
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
     let metrics = reqwest::get(gateway.url("/metrics")).await.expect("an answer").text().await.expect("text");
     let sum = |name: &str| {
