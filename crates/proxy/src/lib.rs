@@ -1,0 +1,11 @@
+//! Many origins behind one address: WHIP and WHEP are forwarded to the origin that has the stream, and the datagrams of
+//! their sessions by the ufrags of both sides, proven with the origin's password.
+//!
+//! A [`Session`] is what any of several proxies must know to route one session; it is stored under its [`Pair`]s and
+//! its [`SessionId`] in a registry that they share, so that each can take over what another began.
+
+mod ice;
+mod record;
+
+pub use ice::{Credentials, CredentialsError, Generation, Pair};
+pub use record::{OriginId, RecordError, Role, Session, SessionId};
