@@ -2,10 +2,17 @@
 //! their sessions by the ufrags of both sides, proven with the origin's password.
 //!
 //! A [`Session`] is what any of several proxies must know to route one session; it is stored under its [`Pair`]s and
-//! its [`SessionId`] in a registry that they share, so that each can take over what another began.
+//! its [`SessionId`] in a registry that they share, so that each can take over what another began. Requests come in
+//! through [`signal::Signal`].
 
+pub mod envelope;
+pub mod exercise;
+pub mod headers;
 mod ice;
 mod record;
+pub mod sdp;
+pub mod signal;
+pub mod urls;
 
 pub use ice::{Credentials, CredentialsError, Generation, Pair};
 pub use record::{OriginId, RecordError, Role, Session, SessionId};

@@ -1,0 +1,104 @@
+//! Requests to origins: one deadline for all of it, bounded bodies, no redirection followed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Client, redirect};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use crate::sdp::MOST_BYTES;
+
+/// From the request to its whole answer, another origin after a failed one included: OBS gives up after 8 s.
+pub(super) const TOTAL: Duration = Duration::from_secs(5);
+/// Of which a connection may take so much, so that there is time for another origin.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Connections are kept for the next request that long: shorter than servers do, which close them without a word.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// The HTTP client of all requests.
+#[derive(Debug, Clone)]
+pub(super) struct Forward(Client);
+
+/// What goes out.
+#[derive(Clone)]
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// What comes back.
+pub(super) struct Incoming {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Where it came from.
+    pub(super) peer: Option<IpAddr>,
+}
+
+/// Why nothing usable came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// There was no connection, so nothing was sent.
+    Connect,
+    /// Time is up.
+    Slow,
+    /// The connection ended, or it was no HTTP.
+    Broken,
+    /// More than [`MOST_BYTES`].
+    TooLarge,
+}
+
+impl Forward {
+    /// # Errors
+    /// The client cannot be made: its TLS finds no roots of trust, or the like.
+    pub(super) fn new() -> Result<Self, reqwest::Error> {
+        let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).http1_only();
+        client.connect_timeout(CONNECT).pool_idle_timeout(IDLE).build().map(Self)
+    }
+
+    pub(super) async fn send(&self, outgoing: Outgoing, deadline: Instant) -> Result<Incoming, Trouble> {
+        match timeout_at(deadline, self.exchange(outgoing)).await {
+            Ok(done) => done,
+            Err(_) => Err(Trouble::Slow),
+        }
+    }
+
+    async fn exchange(&self, outgoing: Outgoing) -> Result<Incoming, Trouble> {
+        let has_body = outgoing.method != Method::HEAD;
+        let request = self.0.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
+        let mut response = request.send().await.map_err(|error| trouble(&error))?;
+        let peer = response.remote_addr().map(|peer| peer.ip().to_canonical());
+        let too_large = |length: u64| length > MOST_BYTES as u64;
+        if has_body && response.content_length().is_some_and(too_large) {
+            return Err(Trouble::TooLarge);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| trouble(&error))? {
+            if body.len() + chunk.len() > MOST_BYTES {
+                return Err(Trouble::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Incoming {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+            peer,
+        })
+    }
+}
+
+fn trouble(error: &reqwest::Error) -> Trouble {
+    if error.is_connect() {
+        Trouble::Connect
+    } else if error.is_timeout() {
+        Trouble::Slow
+    } else {
+        Trouble::Broken
+    }
+}

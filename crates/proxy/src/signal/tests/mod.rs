@@ -1,0 +1,7 @@
+//! The entry before origins over real HTTP.
+
+mod kit;
+mod offers;
+mod sessions;
+mod srs;
+mod trouble;
