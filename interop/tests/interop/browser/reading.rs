@@ -7,7 +7,7 @@ use whipstitch_interop::Gateway;
 
 use super::driver::Browser;
 use super::session::SESSIONS;
-use crate::readers::kit::{Flash, PATIENCE, Recording, Way};
+use crate::readers::kit::{Flash, PATIENCE, Recording, Way, overflowed};
 
 /// Seconds that are recorded.
 const RECORDED: u32 = 30;
@@ -74,22 +74,24 @@ async fn ffmpeg_records_what_chromium_publishes_with_every_picture_and_lips_in_t
         assert!(said.contains("codec_name=opus|sample_rate=48000"), "{way:?}: {said}");
     }
     let folder = tempfile::tempdir().expect("a folder");
-    // Over UDP and by SDP a stall of the machine, after which Chromium's own sound is off as well, costs pictures that TCP
-    // keeps; recordings in these ways are proven with a publisher that is no browser (`readers::recording`).
-    let (ways, files) = ([Way::RtspTcp], [folder.path().join("tcp.mp4")]);
+    let files = Way::ALL.map(|way| folder.path().join(format!("{way:?}.mp4")));
     let begun = browser.evaluate(SENT).await;
-    let recorders = ways.into_iter().zip(&files).map(|(way, file)| way.record(&gateway, "film", RECORDED, file));
+    let recorders = Way::ALL.into_iter().zip(&files).map(|(way, file)| way.record(&gateway, "film", RECORDED, file));
     let recorders: Vec<_> = recorders.collect();
-    let mut sent = vec![begun.clone()];
+    let (mut sent, mut lost) = (vec![begun.clone()], vec![0; recorders.len()]);
     for _ in 0..RECORDED {
         tokio::time::sleep(Duration::from_secs(1)).await;
         sent.push(browser.evaluate(SENT).await);
+        for (lost, ffmpeg) in lost.iter_mut().zip(&recorders) {
+            *lost = overflowed(ffmpeg).unwrap_or(*lost);
+        }
     }
+    println!("FFmpeg's own sockets had no room for {lost:?} datagrams ({:?})", Way::ALL);
     let (ended, slip) = (sent[sent.len() - 1].clone(), slip(&sent));
     println!("Chromium's own sound was up to {:.0} ms off its pictures", slip * 1000.0);
     let number = |value: &Value| value.as_f64().expect("a number");
     let rate = (number(&ended[0]) - number(&begun[0])) / (number(&ended[1]) - number(&begun[1]));
-    for ((way, ffmpeg), file) in ways.into_iter().zip(recorders).zip(&files) {
+    for ((way, ffmpeg), file) in Way::ALL.into_iter().zip(recorders).zip(&files) {
         assert_eq!(ffmpeg.end(PATIENCE).code(), Some(0), "{}", ffmpeg.said());
         let recording = Recording::open(file, &Flash::Everywhere);
         assert!(recording.is_monotonic(), "{way:?}: {:?} {:?}", recording.video, recording.audio);

@@ -1,5 +1,7 @@
 //! FFmpeg as a reader: how it is called, and what is in the file that it has written.
 
+use std::collections::HashSet;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +23,9 @@ pub(crate) enum Way {
     Sdp,
 }
 
+/// FFmpeg's own sockets hold a second of 2.5 Mbit/s; writing to a disk that is busy can take longer.
+const ROOM: [&str; 2] = ["-buffer_size", "4194304"];
+
 impl Way {
     pub(crate) const ALL: [Way; 3] = [Way::RtspTcp, Way::RtspUdp, Way::Sdp];
 
@@ -30,9 +35,11 @@ impl Way {
         command.args(["-hide_banner", "-loglevel", "warning"]);
         match self {
             Way::RtspTcp => command.args(["-rtsp_transport", "tcp", "-i", &gateway.rtsp("", stream)]),
-            Way::RtspUdp => command.args(["-rtsp_transport", "udp", "-i", &gateway.rtsp("", stream)]),
+            Way::RtspUdp => {
+                command.args(ROOM).args(["-rtsp_transport", "udp", "-i", &gateway.rtsp("", stream)])
+            }
             Way::Sdp => {
-                command.args(["-protocol_whitelist", "http,tcp,rtp,udp", "-i"]);
+                command.args(ROOM).args(["-protocol_whitelist", "http,tcp,rtp,udp", "-i"]);
                 command.arg(gateway.url(&format!("/whip/{stream}/sdp")))
             }
         };
@@ -54,6 +61,19 @@ impl Way {
         assert_eq!(probe.end(PATIENCE).code(), Some(0), "{}", probe.said());
         probe.said()
     }
+}
+
+/// Datagrams that the sockets of a running process had no room for, as the kernel counts them; `None` when it has no socket.
+pub(crate) fn overflowed(process: &Process) -> Option<u64> {
+    let files = fs::read_dir(format!("/proc/{}/fd", process.id())).ok()?;
+    let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let inode = |link: &Path| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    let own: HashSet<String> = links.filter_map(|link| inode(&link)).collect();
+    let table = fs::read_to_string("/proc/net/udp").expect("the kernel's sockets");
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let drops = |row: Vec<&str>| own.contains(*row.get(9)?).then(|| row.get(12)?.parse::<u64>().ok()).flatten();
+    let drops: Vec<u64> = rows.filter_map(drops).collect();
+    (!drops.is_empty()).then(|| drops.iter().sum())
 }
 
 /// The demo, live.
