@@ -49,7 +49,7 @@ pub fn rtcp(data: &[u8]) -> bool {
         let result = egress.handle_rtcp(now + later, path, &mut datagram[..len], &history, &mut batch);
         if result.is_err() {
             assert!(batch.is_empty());
-            assert_eq!(egress.stats().rejected, before.rejected + 1);
+            assert_eq!(egress.stats().counters.rejected, before.counters.rejected + 1);
         }
         accepted |= result.is_ok();
         let mut bytes = 0;

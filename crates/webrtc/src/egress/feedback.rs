@@ -11,6 +11,7 @@ use whipstitch_net::batch::Batch;
 use whipstitch_rtp::report::smooth;
 use whipstitch_rtp::rtcp::{Compound, Malformed, Message, Reports};
 use whipstitch_stream::History;
+use whipstitch_stream::stats::Counters;
 
 use super::srtp::{OpenError, Opener};
 use super::{Egress, EgressStats};
@@ -45,10 +46,7 @@ pub enum Rejected {
 /// What viewers asked for, counted and told apart from repeats.
 #[derive(Default)]
 pub(super) struct Requests {
-    nacks: u64,
-    plis: u64,
-    firs: u64,
-    rejected: u64,
+    counters: Counters,
     reported: bool,
     estimate: Option<u64>,
     /// Sequence number of the last FIR by its sender.
@@ -58,10 +56,7 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn stats(&self) -> EgressStats {
         EgressStats {
-            nacks: self.nacks,
-            plis: self.plis,
-            firs: self.firs,
-            rejected: self.rejected,
+            counters: self.counters,
             reported: self.reported,
             estimate: self.estimate,
             ..EgressStats::default()
@@ -93,7 +88,7 @@ impl Egress {
         history: &History,
         batch: &mut Batch,
     ) -> Result<Feedback, Rejected> {
-        let compound = open(&mut self.opener, datagram).inspect_err(|_| self.requests.rejected += 1)?;
+        let compound = open(&mut self.opener, datagram).inspect_err(|_| self.requests.counters.rejected += 1)?;
         let mut feedback = Feedback::default();
         if self.closed {
             return Ok(feedback);
@@ -146,7 +141,7 @@ impl Egress {
     ) {
         let tracks = self.tracks.iter_mut().filter_map(|(_, track)| track.as_mut());
         let Some(track) = tracks.into_iter().find(|track| track.config().ssrc == media) else { return };
-        self.requests.nacks += 1;
+        self.requests.counters.nacks += 1;
         for number in numbers {
             if *looks == 0 || !track.resend(now, path, number, self.rtt, history, batch) {
                 return;
@@ -161,13 +156,13 @@ impl Egress {
 
     fn take_pli(&mut self, media: u32) -> bool {
         let ours = self.is_our_video(media);
-        self.requests.plis += u64::from(ours);
+        self.requests.counters.plis += u64::from(ours);
         ours
     }
 
     fn take_fir(&mut self, sender: u32, media: u32, number: u8) -> bool {
         let new = self.is_our_video(media) && self.requests.is_new_fir(sender, number);
-        self.requests.firs += u64::from(new);
+        self.requests.counters.firs += u64::from(new);
         new
     }
 }

@@ -221,19 +221,15 @@ impl Egress {
 
     /// Figures since the beginning.
     pub fn stats(&self) -> EgressStats {
-        let skipped = self.congestion.skipped();
-        let mut stats = EgressStats { rtt: self.rtt, skipped, ..self.requests.stats() };
+        let mut stats = EgressStats { rtt: self.rtt, ..self.requests.stats() };
+        stats.counters.skipped = self.congestion.skipped();
         for (_, track) in self.tracks.iter() {
             let Some(track) = track else { continue };
-            stats.packets += track.counts.packets;
-            stats.bytes += track.counts.bytes;
-            stats.resent += track.counts.resent;
-            stats.rtx += track.counts.rtx;
-            stats.refused += track.counts.refused;
+            stats.counters += track.counts.counters;
             let reception = track.reports.reception;
             stats.loss = stats.loss.max(reception.loss);
             stats.jitter = stats.jitter.max(reception.jitter);
-            stats.lost += u64::try_from(reception.lost).unwrap_or(0);
+            stats.counters.lost += u64::try_from(reception.lost).unwrap_or(0);
         }
         stats
     }
@@ -259,7 +255,7 @@ impl Egress {
                 cname: &self.cname,
                 ntp,
                 time: track.subscription().time_of(time),
-                packets: track.counts.packets,
+                packets: track.counts.counters.packets,
                 octets: track.counts.octets,
             };
             let leaving: Vec<u32> = if leaving { track.ssrcs().collect() } else { Vec::new() };

@@ -9,6 +9,7 @@ use whipstitch_media::Kind;
 use whipstitch_net::Path;
 use whipstitch_net::batch::{Batch, MAX_RUN_BYTES};
 use whipstitch_rtp::report::Reports;
+use whipstitch_stream::stats::Counters;
 use whipstitch_stream::{Forwarded, History, Subscription};
 
 use super::config::{Format, TrackConfig};
@@ -26,14 +27,9 @@ const OSN: usize = 2;
 /// What was sent on a track and what came of it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
-    /// Media packets and their payload bytes, as sender reports count: resends under the same SSRC included.
-    pub(super) packets: u64,
+    /// Payload bytes, as sender reports count them: resends under the same SSRC included.
     pub(super) octets: u64,
-    /// Bytes of UDP payload, RTX and resends included.
-    pub(super) bytes: u64,
-    pub(super) rtx: u64,
-    pub(super) resent: u64,
-    pub(super) refused: u64,
+    pub(super) counters: Counters,
 }
 
 /// The RTX writer.
@@ -142,7 +138,7 @@ impl Track {
 
     /// Whether a packet has been sent.
     pub(super) fn started(&self) -> bool {
-        self.counts.packets > 0
+        self.counts.counters.packets > 0
     }
 
     /// The writer of the media SSRC, whose RTCP it seals too.
@@ -173,7 +169,7 @@ impl Track {
                 self.count(payload.len(), bytes);
                 self.burst += bytes;
             }
-            None => self.counts.refused += 1,
+            None => self.counts.counters.unsealed += 1,
         }
     }
 
@@ -191,9 +187,9 @@ impl Track {
     }
 
     fn count(&mut self, payload: usize, bytes: usize) {
-        self.counts.packets += 1;
+        self.counts.counters.packets += 1;
         self.counts.octets += payload as u64;
-        self.counts.bytes += bytes as u64;
+        self.counts.counters.bytes += bytes as u64;
     }
 
     /// Answers one sequence number of a NACK, if it was sent, is still there, and may be sent again now. False when the
@@ -224,7 +220,7 @@ impl Track {
             None => self.send_again(path, forwarded, seq, format.pt, batch),
         };
         if let Some(bytes) = bytes {
-            self.counts.resent += 1;
+            self.counts.counters.resent += 1;
             self.repair.resent(now, seq, bytes);
         }
         true
@@ -253,8 +249,8 @@ impl Track {
             buffer[at + OSN..len].copy_from_slice(payload);
             rtx.sealer.seal(index, buffer, at, len)
         })?;
-        self.counts.rtx += 1;
-        self.counts.bytes += bytes as u64;
+        self.counts.counters.rtx += 1;
+        self.counts.counters.bytes += bytes as u64;
         Some(bytes)
     }
 
@@ -274,7 +270,7 @@ impl Track {
         });
         match bytes {
             Some(bytes) => self.count(payload.len(), bytes),
-            None => self.counts.refused += 1,
+            None => self.counts.counters.unsealed += 1,
         }
         bytes
     }

@@ -46,20 +46,8 @@ impl Session {
         let rejected = self.rejected + self.engine.rejected();
         match self.egress() {
             Some(egress) => {
-                let sent = egress.stats();
-                Counters {
-                    packets: sent.packets,
-                    bytes: sent.bytes,
-                    lost: sent.lost,
-                    nacks: sent.nacks,
-                    resent: sent.resent,
-                    rtx: sent.rtx,
-                    plis: sent.plis,
-                    firs: sent.firs,
-                    rejected: rejected + sent.rejected,
-                    unsealed: sent.refused,
-                    skipped: sent.skipped,
-                }
+                let sent = egress.stats().counters;
+                Counters { rejected: rejected + sent.rejected, ..sent }
             }
             // Of a subscriber that is not connected yet all of this is zero.
             None => {

@@ -1,7 +1,8 @@
 //! Keyframe requests, REMB, BYE; what is refused and what is only skipped.
 
+use whipstitch_stream::stats::Counters;
 use whipstitch_webrtc::egress::srtp::OpenError;
-use whipstitch_webrtc::egress::{Feedback, Malformed, Profile, Rejected};
+use whipstitch_webrtc::egress::{EgressStats, Feedback, Malformed, Profile, Rejected};
 
 use crate::kit::*;
 
@@ -21,7 +22,7 @@ fn a_pli_for_our_video_asks_for_a_keyframe() {
     for ssrc in [AUDIO_SSRC, RTX_SSRC, VIEWER_SSRC, 0] {
         assert_eq!(scenario.feedback(&pli(ssrc)).0, NOTHING, "SSRC {ssrc:#x}");
     }
-    assert_eq!(scenario.egress.stats().plis, 1);
+    assert_eq!(scenario.egress.stats().counters.plis, 1);
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn a_fir_counts_once_for_each_number_of_its_sender() {
         let compound = [rtcp(0x80, 201, &[VIEWER_SSRC]), fir(sender, media, number)].concat();
         assert_eq!(scenario.feedback(&compound).0, expected, "{sender} {media:#x} {number}");
     }
-    assert_eq!(scenario.egress.stats().firs, 5);
+    assert_eq!(scenario.egress.stats().counters.firs, 5);
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_replayed_datagram_has_no_effect() {
         let (result, answer) = scenario.raw_feedback(&mut datagram.clone());
         assert_eq!(result, Err(Rejected::Protection(OpenError::Replayed)));
         assert!(answer.is_empty());
-        assert_eq!(scenario.egress.stats().rejected, 1);
+        assert_eq!(scenario.egress.stats().counters.rejected, 1);
     }
 }
 
@@ -118,8 +119,9 @@ fn what_is_not_authentic_changes_nothing() {
             assert!(answer.is_empty());
         }
         let after = scenario.egress.stats();
-        assert_eq!(after.rejected, datagram.len() as u64 * 8);
-        assert_eq!(whipstitch_webrtc::egress::EgressStats { rejected: 0, ..after }, before);
+        assert_eq!(after.counters.rejected, datagram.len() as u64 * 8);
+        let counters = Counters { rejected: 0, ..after.counters };
+        assert_eq!(EgressStats { counters, ..after }, before);
         // And the true one still counts.
         assert_eq!(scenario.raw_feedback(&mut datagram.clone()).0, KEYFRAME);
     }
@@ -149,5 +151,6 @@ fn a_malformed_compound_has_no_effect_in_any_part() {
         assert_eq!(result, Err(Rejected::Malformed(Malformed)), "{broken:02x?}");
         assert!(answer.is_empty());
     }
-    assert_eq!(whipstitch_webrtc::egress::EgressStats { rejected: 4, ..before }, scenario.egress.stats());
+    let counters = Counters { rejected: 4, ..before.counters };
+    assert_eq!(EgressStats { counters, ..before }, scenario.egress.stats());
 }

@@ -31,7 +31,7 @@ fn packets_arrive_whole_under_the_viewers_own_numbers() {
             }
             scenario.pass(20 * MS);
         }
-        assert_eq!(scenario.egress.stats().packets, 600);
+        assert_eq!(scenario.egress.stats().counters.packets, 600);
     }
 }
 
@@ -155,7 +155,7 @@ fn what_no_datagram_can_carry_is_dropped_and_counted() {
     scenario.frame(1, 100, true);
     assert!(scenario.frame(1, 70_000, false).rtp.is_empty());
     assert_eq!(scenario.frame(1, 100, false).rtp.len(), 1);
-    assert_eq!(scenario.egress.stats().refused, 1);
+    assert_eq!(scenario.egress.stats().counters.unsealed, 1);
 }
 
 #[test]

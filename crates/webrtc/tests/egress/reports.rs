@@ -138,7 +138,7 @@ fn reports_count_packets_and_payload_bytes() {
     let (report, _) = parse_report(&scenario.pass(1000 * MS).rtcp[0]);
     assert_eq!((report.packets, report.octets), (10, 7 * 123 + 30));
     let wire: usize = scenario.sent.iter().filter(|sent| sent[1] & 0x7f != 72).map(Vec::len).sum();
-    assert_eq!(scenario.egress.stats().bytes, wire as u64);
+    assert_eq!(scenario.egress.stats().counters.bytes, wire as u64);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_receiver_report_gives_round_trip_loss_and_jitter() {
     assert!(result.is_ok());
     let stats = scenario.egress.stats();
     assert_eq!(stats.rtt, Some(65 * MS));
-    assert_eq!((stats.loss, stats.lost, stats.jitter), (0.25, 17, 10 * MS));
+    assert_eq!((stats.loss, stats.counters.lost, stats.jitter), (0.25, 17, 10 * MS));
 
     // An eighth of the next: 8 ms more.
     scenario.pass(64 * MS);

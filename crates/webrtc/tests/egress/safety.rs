@@ -154,5 +154,5 @@ fn a_packet_more_than_the_window_late_is_not_sealed() {
     let arrived = scenario.deliver(late);
     assert_eq!(arrived.rtp.len(), 1);
     assert_eq!(arrived.rtp[0].payload, [2; 50]);
-    assert_eq!(scenario.egress.stats().refused, 2);
+    assert_eq!(scenario.egress.stats().counters.unsealed, 2);
 }

@@ -35,9 +35,7 @@ impl Way {
         command.args(["-hide_banner", "-loglevel", "warning"]);
         match self {
             Way::RtspTcp => command.args(["-rtsp_transport", "tcp", "-i", &gateway.rtsp("", stream)]),
-            Way::RtspUdp => {
-                command.args(ROOM).args(["-rtsp_transport", "udp", "-i", &gateway.rtsp("", stream)])
-            }
+            Way::RtspUdp => command.args(ROOM).args(["-rtsp_transport", "udp", "-i", &gateway.rtsp("", stream)]),
             Way::Sdp => {
                 command.args(ROOM).args(["-protocol_whitelist", "http,tcp,rtp,udp", "-i"]);
                 command.arg(gateway.url(&format!("/whip/{stream}/sdp")))
