@@ -3,9 +3,10 @@
 //! Whoever may define a process may run FFmpeg; the lists keep it to what the operator means it for. They are asked when a
 //! process is defined and before each start. Files are judged by where they really are: paths are made absolute and
 //! normalised, and symbolic links are followed. Addresses within others (`tee`, `concat:`, `async:`) are looked into, and
-//! so are [`options`] that name files. What graphs of filters open is not, but for the sources `movie` and `amovie`.
+//! so are [`options`] that name files. Of [`filters`] those that open files are refused.
 //! FFmpeg itself opens what a playlist names: its `protocol_whitelist` may only name protocols that are allowed.
 
+mod filters;
 mod options;
 mod paths;
 
@@ -142,7 +143,7 @@ impl At<'_> {
         let formats = options::formats(&end.options);
         match (side, formats.last()) {
             (Side::Input, Some(format)) if is(format, "lavfi") => {
-                options::graph(address)?;
+                filters::graph(address)?;
                 self.protocol("lavfi")?;
                 self.access.input.judge(address, &[])
             }
@@ -187,7 +188,7 @@ impl At<'_> {
             return Err("has addresses within addresses without end".to_owned());
         }
         // The standard streams of the child: our pipes, or what it writes for nobody.
-        if matches!(address, "-" | "pipe:" | "pipe:0" | "pipe:1" | "pipe:2") {
+        if matches!(address, "-" | "pipe:" | "pipe:0" | "pipe:1" | "pipe:2" | "fd:") {
             return Ok(());
         }
         let lists = if side == Side::Input { &self.access.input } else { &self.access.output };
@@ -198,9 +199,16 @@ impl At<'_> {
         let inner: Vec<&str> = match outer {
             _ if !nested.is_empty() => vec![rest],
             "file" => return self.file(side, rest, address),
+            // A socket, or a folder with what a disc holds.
+            "unix" | "bluray" => return self.path(side, outer, rest, address),
+            "fd" | "pipe" => return Err("is a stream of this server that no process has".to_owned()),
+            // What it holds may be a list of files, which FFmpeg would open.
+            "data" | "concatf" => {
+                return Err(format!("is of the kind {outer}:, which lists of addresses cannot see into"));
+            }
             "tee" => return self.slaves(side, rest, depth + 1),
             "concat" => unquoted(rest)?,
-            "async" | "cache" | "concatf" | "md5" => vec![rest],
+            "async" | "cache" | "md5" => vec![rest],
             "crypto" | "hls" => vec![rest.trim_start_matches("//")],
             "subfile" => vec![within_subfile(address).ok_or("is a subfile of no address that lists could see")?],
             _ => return lists.judge(address, &[]),
@@ -221,10 +229,14 @@ impl At<'_> {
 
     fn file(self, side: Side, path: &str, written: &str) -> Result<(), String> {
         self.protocol("file")?;
+        self.path(side, "file", path, written)
+    }
+
+    fn path(self, side: Side, protocol: &str, path: &str, written: &str) -> Result<(), String> {
         let lexical = paths::normal(self.own, Path::new(path));
         let real = paths::real(&lexical).map_err(|error| format!("cannot be followed: {error}"))?;
         let lists = if side == Side::Input { &self.access.input } else { &self.access.output };
-        let ways = |path: &Path| vec![path.display().to_string(), format!("file:{}", path.display())];
+        let ways = |path: &Path| vec![path.display().to_string(), format!("{protocol}:{}", path.display())];
         lists.judge(written, &[ways(&lexical), ways(&real)])?;
         let folders = &self.access.folders;
         if side == Side::Input || folders.is_empty() {

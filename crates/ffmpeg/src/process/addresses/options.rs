@@ -1,5 +1,6 @@
 //! Options that would go around the lists: those that name files, inputs and outputs, and words that are no option at all.
 
+use super::filters::graph;
 use super::{At, Side};
 use crate::process::Mistake;
 
@@ -53,13 +54,16 @@ const READ: &[&str] = &[
     "attach",
     "ca_file",
     "cafile",
+    "cert",
     "cert_file",
     "filter_complex_script",
     "filter_script",
     "fpre",
     "graph_file",
     "hls_key_info_file",
+    "key",
     "key_file",
+    "private_key",
 ];
 
 /// Options that name a file to write.
@@ -67,6 +71,7 @@ const WRITTEN: &[&str] = &[
     "dump_attachment",
     "header",
     "hls_fmp4_init_filename",
+    "hls_master_name",
     "hls_segment_filename",
     "hls_subtitle_path",
     "init_seg_name",
@@ -176,9 +181,13 @@ impl At<'_> {
 pub(super) fn value(at: At<'_>, name: &str, value: &str) -> Result<(), String> {
     match name {
         _ if READ.contains(&name) => at.address(Side::Input, value, 0),
+        // FFmpeg takes what the input says its name is.
+        "dump_attachment" if value.is_empty() => Err("is empty: FFmpeg would take a name out of the input".to_owned()),
         _ if WRITTEN.contains(&name) => at.address(Side::Output, value, 0),
         _ if GRAPHS.contains(&name) => graph(value),
         _ if ["params", "opts", "options"].iter().any(|end| name.ends_with(end)) => within(value),
+        "safe" if value.trim() != "1" => Err("lets a list of files name any file".to_owned()),
+        "fd" if !matches!(value.trim(), "0" | "1" | "2") => Err("is no standard stream".to_owned()),
         "protocol_whitelist" => value.split(',').try_for_each(|one| at.protocol(one.trim())),
         _ => Ok(()),
     }
@@ -203,16 +212,6 @@ fn within(options: &str) -> Result<(), String> {
 }
 
 /// Without what FFmpeg drops when it unquotes.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace(['\\', '\''], "")
-}
-
-/// Judges a graph of filters: none may open what no list sees.
-pub(super) fn graph(graph: &str) -> Result<(), String> {
-    let graph = plain(graph);
-    let mut names = graph.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_')));
-    if names.any(|name| matches!(name, "movie" | "amovie")) {
-        return Err("opens addresses with the filter movie, which lists of addresses cannot see".to_owned());
-    }
-    Ok(())
 }
