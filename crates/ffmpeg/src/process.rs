@@ -5,6 +5,7 @@ mod ask;
 mod child;
 mod command;
 pub mod definition;
+mod disk;
 pub(crate) mod exercise;
 mod lines;
 mod machine;

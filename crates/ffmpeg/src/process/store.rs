@@ -4,13 +4,14 @@
 //! is on the disk when the call returns (write-ahead log, `synchronous = FULL`), or it has not happened.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use serde_json::Value;
 
-use super::{Definition, Order};
+use super::{Definition, Order, disk};
 
 /// The name of the file in `--data`.
 pub const FILE: &str = "processes.sqlite";
@@ -38,9 +39,15 @@ const TABLES: &str = "
 /// Why something is not stored, or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk of `--data` is full, or what may be written to it. Nothing has changed.
+    /// The disk of `--data` is full. Nothing has changed.
     #[error("no space left for {FILE} in --data: nothing was stored")]
     Full,
+    /// Its owner may not have more of it. Nothing has changed.
+    #[error("the quota of the disk is used up, {FILE} in --data gets no more: nothing was stored")]
+    Quota,
+    /// The disk does not take it, as the system says. Nothing has changed.
+    #[error("{FILE} in --data cannot be written: {0}")]
+    Disk(io::Error),
     /// Another server has the file.
     #[error("{FILE} in --data is another server's that is running")]
     InUse,
@@ -52,17 +59,33 @@ pub enum StoreError {
     Other(rusqlite::Error),
 }
 
+impl StoreError {
+    /// Whether there is no room.
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::Full | Self::Quota)
+    }
+
+    /// The same, with what is wrong with the disk where SQLite says only that something is.
+    fn explained(self, folder: &Path) -> Self {
+        let is_of_the_disk = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        match self {
+            Self::Other(error) if is_of_the_disk(&error) => {
+                disk::trouble(folder).map_or(Self::Other(error), |error| match error.kind() {
+                    io::ErrorKind::StorageFull => Self::Full,
+                    io::ErrorKind::QuotaExceeded => Self::Quota,
+                    _ => Self::Disk(error),
+                })
+            }
+            error => error,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // A write that fails, or a log that cannot grow, is a disk that takes no more: quotas and limits say EDQUOT and EFBIG.
-        const NO_ROOM: [i32; 3] =
-            [rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_SHMSIZE];
-        match error.sqlite_error() {
-            Some(cause) if cause.code == ErrorCode::DiskFull => StoreError::Full,
-            Some(cause) if NO_ROOM.contains(&cause.extended_code) => StoreError::Full,
-            Some(cause) if matches!(cause.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                StoreError::InUse
-            }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse,
             _ => StoreError::Other(error),
         }
     }
@@ -89,6 +112,7 @@ pub(super) struct Broken {
 /// The open database.
 pub(super) struct Store {
     connection: Connection,
+    folder: PathBuf,
 }
 
 impl Store {
@@ -97,6 +121,10 @@ impl Store {
     /// # Errors
     /// It cannot be opened, or is not ours to open.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_in(folder).map_err(|error| error.explained(folder))
+    }
+
+    fn open_in(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
         // Definitions hold stream keys and passwords. SQLite's other files get the mode of this one. What is wrong here is
         // said by SQLite, and better.
@@ -117,7 +145,7 @@ impl Store {
             newer => return Err(StoreError::Newer(newer)),
         }
         transaction.commit()?;
-        Ok(Self { connection })
+        Ok(Self { connection, folder: folder.to_owned() })
     }
 
     /// Every process, by id. One that cannot be read is left where it is.
@@ -204,9 +232,12 @@ impl Store {
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        change(&transaction)?;
-        Ok(transaction.commit()?)
+        let changed = || -> Result<(), rusqlite::Error> {
+            let transaction = self.connection.transaction()?;
+            change(&transaction)?;
+            transaction.commit()
+        };
+        changed().map_err(|error| StoreError::from(error).explained(&self.folder))
     }
 
     /// As a disk that has no more room than this many pages beyond what is used.

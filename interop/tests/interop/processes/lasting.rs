@@ -83,6 +83,54 @@ impl Drop for Small {
     }
 }
 
+/// The gateway, with a disk that fails while a file is there.
+fn serve_from_failing(data: &Path, failing: &Path) -> Gateway {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/processes/failing.c");
+    let library = failing.with_extension("so");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    assert!(built.expect("the C compiler that links Rust").success());
+    let mut program = whipstitch_interop::program();
+    program.env("LD_PRELOAD", &library).env("FAILING_FOLDER", data).env("FAILING_WHILE", failing);
+    Gateway::start(program, "serve", &["--token", TOKEN, "--data", data.to_str().expect("a name in UTF-8")])
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_as_that_and_neither_stops_nor_loses_anything() {
+    let (data, beside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let failing = beside.path().join("failing");
+    let gateway = serve_from_failing(data.path(), &failing);
+    define(&gateway, clock("runs", json!({}))).await;
+    ask(&gateway, Method::PUT, "/process/runs/metadata/note", Some(json!("before"))).await;
+    until(&gateway, "runs", "progress", gets_on).await;
+    let pid = child(&gateway, 0).await;
+
+    std::fs::write(&failing, "").expect("a file");
+    for (method, path, body) in [
+        (Method::PUT, "/process/runs/metadata/note", Some(json!("during"))),
+        (Method::POST, "/process", Some(clock("more", json!({})))),
+        (Method::PUT, "/process/runs", Some(json!({ "reference": "during" }))),
+        (Method::DELETE, "/process/runs", None),
+    ] {
+        let (status, said) = try_ask(&gateway, method.clone(), path, body).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{method} {path}: {said}");
+        assert_eq!(said["message"], "Not stored", "{method} {path}: {said}");
+        let said = said["details"][0].as_str().unwrap_or_default();
+        assert!(said.contains("Input/output error") && !said.contains("space"), "{method} {path}: {said}");
+    }
+    assert_eq!(try_ask(&gateway, Method::GET, "/process/more", None).await.0, StatusCode::NOT_FOUND);
+    let runs = ask(&gateway, Method::GET, "/process/runs", None).await;
+    assert_eq!((&runs["reference"], &runs["metadata"]["note"]), (&json!(""), &json!("before")));
+    assert_eq!(children(&gateway), [pid], "the same child");
+
+    std::fs::remove_file(&failing).expect("it is there");
+    ask(&gateway, Method::PUT, "/process/runs/metadata/note", Some(json!("after"))).await;
+    drop(gateway);
+    let gateway = serve(data.path());
+    until(&gateway, "runs", "the process again", is_running).await;
+    assert_eq!(ask(&gateway, Method::GET, "/process/runs/metadata/note", None).await, "after");
+}
+
 #[tokio::test]
 async fn a_full_disk_is_said_and_neither_stops_nor_loses_anything() {
     let disk = Small::mount();

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use whipstitch_ffmpeg::process::{Error as ProcessError, StoreError};
+use whipstitch_ffmpeg::process::Error as ProcessError;
 
 use super::Error;
 
@@ -19,7 +19,7 @@ pub(super) fn status(error: &ProcessError) -> StatusCode {
         | ProcessError::Pattern(_) => StatusCode::BAD_REQUEST,
         ProcessError::Declared => StatusCode::CONFLICT,
         ProcessError::Changed => StatusCode::PRECONDITION_FAILED,
-        ProcessError::Store(StoreError::Full) | ProcessError::NotKept(StoreError::Full) => {
+        ProcessError::Store(error) | ProcessError::NotKept(error) if error.is_for_want_of_room() => {
             StatusCode::INSUFFICIENT_STORAGE
         }
         ProcessError::Store(_) | ProcessError::NotKept(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -62,7 +62,7 @@ fn message(error: &ProcessError) -> &'static str {
         ProcessError::Pattern(_) => "Invalid query",
         ProcessError::Declared => "Read-only process",
         ProcessError::Changed => "Process has changed",
-        ProcessError::Store(StoreError::Full) | ProcessError::NotKept(StoreError::Full) => "No space left",
+        ProcessError::Store(error) | ProcessError::NotKept(error) if error.is_for_want_of_room() => "No space left",
         ProcessError::Store(_) | ProcessError::NotKept(_) => "Not stored",
         ProcessError::NoStore(_) => "Processes cannot be changed",
         ProcessError::Tool(_) => "FFmpeg cannot be used",
