@@ -7,7 +7,8 @@ use super::*;
 const VERSIONS: [&str; 6] = ["4.1", "5.1", "6.1", "7.0", "7.1", "9.0"];
 
 fn fixture(version: &str, file: &str) -> String {
-    let path = format!("{}/src/process/progress/fixtures/ffmpeg-{version}/{file}", env!("CARGO_MANIFEST_DIR"));
+    let folder = if version == "8.1" { "libraries" } else { "ffmpeg" };
+    let path = format!("{}/src/process/progress/fixtures/{folder}-{version}/{file}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -88,6 +89,32 @@ fn a_copy_is_understood_in_every_version_also_in_a_log_with_levels() {
         assert!(progress.size_kb > 50 && progress.time > 2.8, "{version}: {progress:?}");
         assert_eq!(progress.q, 0.0, "{version}: nothing is encoded");
     }
+}
+
+/// There is no program of 8 here, only its libraries, which describe inputs and outputs.
+#[test]
+fn streams_are_understood_as_the_libraries_of_8_describe_them() {
+    let mut parser = Parser::default();
+    fixture("8.1", "copy.log").lines().for_each(|line| parser.log(line));
+    let progress = parser.progress(Instant::now());
+    let told: Vec<_> = progress.inputs.iter().chain(&progress.outputs).map(told).collect();
+    let expected = [
+        "0:0 matroska,webm : video h264/ yuv420p 320x180 25",
+        "0:1 matroska,webm : audio aac/ 48000 stereo 2",
+        "0:0 matroska : video h264/ yuv420p 320x180 25",
+        "0:1 matroska : audio aac/ 48000 stereo 2",
+    ];
+    assert_eq!(told, expected);
+}
+
+/// The block is the same in 7.1 and 9.0, so it is in what is between them.
+#[test]
+fn progress_has_the_same_keys_in_the_versions_around_8() {
+    let keys = |version| {
+        let progress = fixture(version, "copy.progress");
+        progress.lines().map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(keys("7.1"), keys("9.0"));
 }
 
 #[test]
