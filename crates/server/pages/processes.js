@@ -146,6 +146,11 @@ function update(made, process) {
   if (made.open) readLog(made);
 }
 
+/** What templates stand for that may be part of the name of a stream. */
+function names(config, output) {
+  return { id: config.id, processid: config.id, reference: config.reference, outputid: output.id };
+}
+
 /** Where to publish to it and to watch it. */
 function links(made, config) {
   const to = (href, label) => element('a', { href, class: 'small' }, label);
@@ -154,7 +159,11 @@ function links(made, config) {
   const out = config?.whep_egress?.enabled && (config.whep_egress.stream || '{id}-out').replaceAll('{id}', config.id);
   if (out) list.push(to(`/watch/${out}`, `Watch ${out}`));
   for (const output of config?.output ?? []) {
-    for (const [, name] of output.address.matchAll(/\{whep:([^{}]+)\}/g)) list.push(to(`/watch/${name}`, `Watch ${name}`));
+    // As the server reads them: `{whep:NAME}` or `{whep:NAME,transport=…}`, in which other templates are put first.
+    const address = output.address.replace(/\{(\w+)\}/g, (as, key) => names(config, output)[key] ?? as);
+    for (const [, name] of address.matchAll(/\{whep:([^{},]+)(?:,[^{}]*)?\}/g)) {
+      list.push(to(`/watch/${encodeURIComponent(name)}`, `Watch ${name}`));
+    }
   }
   const wanted = list.map((link) => link.href).join(' ');
   if (made.linked === wanted) return;

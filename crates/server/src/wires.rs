@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::info;
 use whipstitch_ffmpeg::process::{Ended, Ingest, Leg, Legs, Order, Transport, Wiring};
 use whipstitch_ffmpeg::{Inlet, Inputs, Wanted};
 use whipstitch_media::sdp::Section;
@@ -144,6 +145,19 @@ fn waiting(running: Running, directory: Directory, stream: StreamKey) -> watch::
     told
 }
 
+/// What the log says of the stream that is published for a process (S2-R5, S2-R7).
+fn tell(process: &str, before: Option<&Ingest>, legs: &Legs, order: Order) {
+    let after = legs.ingest.as_ref().filter(|_| order == Order::Start);
+    match (before, after) {
+        (None, Some(ingest)) => {
+            let Ingest { stream, transport, video_pt, audio_pt, .. } = ingest;
+            info!(id = process, %stream, ?transport, video_pt, audio_pt, "WebRTC WHIP ingest registered for process");
+        }
+        (Some(_), None) => info!(id = process, "WebRTC WHIP ingest torn down for process"),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+}
+
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -209,6 +223,7 @@ impl Wiring for Wires {
             }
             Order::Stop => self.lock().remove(process),
         };
+        tell(process, before.as_ref().and_then(|before| before.ingest.as_ref()), legs, order);
         // A process that never ran has nobody's publisher or viewers.
         if order == Order::Stop && before.is_some() {
             for stream in &ingest {

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// As much as a change of a definition writes.
-const TRIED: [u8; 64 * 1024] = [0; 64 * 1024];
+static TRIED: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Why nothing can be written to a folder; nothing, if something can now. Waits for the disk.
 pub(super) fn trouble(folder: &Path) -> Option<io::Error> {

@@ -42,6 +42,8 @@ pub(super) enum Event {
     Spawned,
     /// [`Action::Spawn`] was not possible; why, for people.
     NotSpawned(String),
+    /// [`Action::Spawn`] was given up before there was a child. Nothing while one [is wanted](Machine::is_wanted).
+    GivenUp,
     /// The child has ended.
     Exited(Exit),
     /// The child has got further.
@@ -82,7 +84,7 @@ impl Counts {
 ///
 /// ```text
 /// Idle (finished, failed, killed) ─ order, restart, delay over ─▶ Starting
-/// Starting ─ spawned ─▶ Running, or Finishing if it is no longer wanted; not spawned ─▶ Idle (failed)
+/// Starting ─ spawned ─▶ Running, or Finishing if it is no longer wanted; not spawned ─▶ Idle (failed); given up ─▶ Idle
 /// Running ─ no longer wanted, stale, over a limit ─▶ Finishing; exited ─▶ Idle
 /// Finishing ─ exited ─▶ Idle
 /// ```
@@ -101,6 +103,17 @@ enum Why {
     Restarted,
     Stale,
     Limits(Limit),
+}
+
+/// How the child after this one is started, if one is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// With the delay, if it reconnects.
+    Delayed,
+    /// At once: it is to begin anew.
+    AtOnce,
+    /// At once: it was ordered to stop and to run again.
+    Ordered,
 }
 
 /// How the last child ended.
@@ -127,8 +140,8 @@ pub(super) struct Machine {
     stage: Stage,
     /// What it reads from is not there. Of the process and not of one child: the next one waits for the same.
     waiting: bool,
-    /// Once this child has ended, the next one is started without the delay.
-    at_once: bool,
+    /// What follows the end of this child.
+    next: Next,
     since: Instant,
     counts: Counts,
     restarts: u64,
@@ -142,7 +155,7 @@ impl Machine {
         let stage = Stage::Idle { last: Last::Finished, again: None };
         let (counts, actions) = (Counts::default(), VecDeque::new());
         let order = Order::Stop;
-        Self { rules, order, stage, waiting: false, at_once: false, since: now, counts, restarts: 0, actions }
+        Self { rules, order, stage, waiting: false, next: Next::Delayed, since: now, counts, restarts: 0, actions }
     }
 
     /// What it should do.
@@ -172,6 +185,11 @@ impl Machine {
         matches!(self.stage, Stage::Idle { .. })
     }
 
+    /// Whether what it does is wanted: false of a child that is asked to end, or will be as soon as it is there.
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.stage, Stage::Starting { unwanted: false, .. } | Stage::Running { .. })
+    }
+
     /// When the next child is started by itself.
     pub(super) fn again(&self) -> Option<Instant> {
         if let Stage::Idle { again, .. } = self.stage { again } else { None }
@@ -182,7 +200,7 @@ impl Machine {
         self.counts
     }
 
-    /// How many children were started though nobody had ordered a stop in between.
+    /// How many children were started since it was last ordered to run, but for the first.
     pub(super) fn restarts(&self) -> u64 {
         self.restarts
     }
@@ -212,6 +230,7 @@ impl Machine {
             Event::Restart => self.restart(now),
             Event::Spawned => self.spawned(now),
             Event::NotSpawned(why) => return self.not_spawned(now, why),
+            Event::GivenUp => return self.given_up(now),
             Event::Exited(exit) => return self.exited(now, exit),
             Event::Progress => {
                 if let Stage::Running { watch, .. } = &mut self.stage {
@@ -233,20 +252,26 @@ impl Machine {
 
     fn start(&mut self, now: Instant) {
         let was = std::mem::replace(&mut self.order, Order::Start);
+        if was == Order::Stop {
+            self.restarts = 0;
+        }
         match &mut self.stage {
             // The next one is planned: its delay stays.
             Stage::Idle { again: Some(_), .. } => {}
-            Stage::Idle { .. } => self.spawn(now),
+            Stage::Idle { .. } => {
+                self.restarts = 0;
+                self.spawn(now);
+            }
             // The one that was stopped before it was there.
             Stage::Starting { unwanted, .. } => *unwanted = false,
-            Stage::Finishing { .. } if was == Order::Stop => self.at_once = true,
+            Stage::Finishing { .. } if was == Order::Stop => self.next = Next::Ordered,
             Stage::Running { .. } | Stage::Finishing { .. } => {}
         }
     }
 
     fn stop(&mut self, now: Instant) {
         self.order = Order::Stop;
-        self.at_once = false;
+        self.next = Next::Delayed;
         match &mut self.stage {
             Stage::Idle { again, .. } => *again = None,
             Stage::Starting { unwanted, .. } => *unwanted = true,
@@ -266,15 +291,16 @@ impl Machine {
             }
             Stage::Starting { .. } => {}
             Stage::Running { .. } => {
-                self.at_once = true;
+                self.next = Next::AtOnce;
                 self.finish(now, Why::Restarted);
             }
-            Stage::Finishing { .. } => self.at_once = true,
+            Stage::Finishing { .. } if self.next == Next::Delayed => self.next = Next::AtOnce,
+            Stage::Finishing { .. } => {}
         }
     }
 
     fn spawn(&mut self, now: Instant) {
-        self.at_once = false;
+        self.next = Next::Delayed;
         self.actions.push_back(Action::Spawn);
         self.enter(now, Stage::Starting { at: now, unwanted: false });
     }
@@ -291,6 +317,13 @@ impl Machine {
         let Stage::Starting { at, .. } = self.stage else { return None };
         self.idle(now, Last::Failed, at);
         Some(Ended::NotStarted(why))
+    }
+
+    fn given_up(&mut self, now: Instant) -> Option<Ended> {
+        let Stage::Starting { at, unwanted: true } = self.stage else { return None };
+        self.enter(now, Stage::Finishing { at, why: Why::Stopped, patience: Patience::Killed });
+        self.idle(now, Last::Finished, at);
+        Some(Ended::Stopped)
     }
 
     fn exited(&mut self, now: Instant, exit: Exit) -> Option<Ended> {
@@ -326,8 +359,8 @@ impl Machine {
         if self.order == Order::Stop {
             return;
         }
-        if self.at_once {
-            self.restarts += 1;
+        if self.next != Next::Delayed {
+            self.restarts += u64::from(self.next == Next::AtOnce);
             self.spawn(now);
         } else if self.rules.reconnect {
             let least = at.checked_add(LEAST_BETWEEN_STARTS);

@@ -30,6 +30,7 @@ pub use self::query::Query;
 use super::addresses::Access;
 use super::command::{self, Expanded};
 use super::definition::{Definition, Mistake};
+use super::failures::{Failures, LegFailure};
 use super::probe::{self, Probe};
 use super::skills::{Skills, Tool};
 use super::store::{Broken, Store, Stored};
@@ -40,6 +41,8 @@ use super::{Ended, Exec, Limits, Order, Report, Rules, Run, RunState, Runner};
 const MOST_KEYS: usize = 256;
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 256;
+/// Streams whose failures are counted apart from those of others.
+const FAILING: usize = 100;
 /// Probes at once; those that come then wait.
 const PROBES: usize = 4;
 
@@ -81,6 +84,7 @@ struct Inner {
     /// Held while the number of processes grows.
     growing: tokio::sync::Mutex<()>,
     ends: Mutex<BTreeMap<&'static str, u64>>,
+    failures: Mutex<Failures>,
     tool: Tool,
     probes: Semaphore,
 }
@@ -98,6 +102,7 @@ pub struct Process {
     declared: bool,
     created_at: i64,
     updated_at: i64,
+    failures: Arc<Mutex<Failures>>,
     runner: Runner,
 }
 
@@ -145,6 +150,11 @@ impl Process {
         state
     }
 
+    /// How often what it sends to streams has failed, since it was defined or changed.
+    pub fn leg_failures(&self) -> Vec<LegFailure> {
+        locked(&self.failures).all()
+    }
+
     /// What it has said.
     pub fn report(&self) -> Report {
         self.runner.report()
@@ -186,6 +196,7 @@ impl Processes {
             locks: Locks::default(),
             growing: tokio::sync::Mutex::default(),
             ends: Mutex::new(ends),
+            failures: Mutex::new(Failures::new(FAILING).with_other()),
             tool,
             probes: Semaphore::new(PROBES),
         }));
@@ -254,6 +265,11 @@ impl Processes {
         locked(&self.0.ends).clone()
     }
 
+    /// How often what processes send to streams has failed, since the server was started; also of processes that are gone.
+    pub fn leg_failures(&self) -> Vec<LegFailure> {
+        locked(&self.0.failures).all()
+    }
+
     /// What the installed FFmpeg can do, as it was found first, or with `anew` now.
     ///
     /// # Errors
@@ -269,13 +285,18 @@ impl Processes {
     pub async fn probe(&self, id: &str) -> Result<Probe, Error> {
         let process = self.get(id).ok_or(Error::Unknown)?;
         let definition = &process.definition;
-        let mut expanded = self.permitted(definition)?;
+        let mut expanded = self.permitted(definition).await?;
         // `ffprobe` has others.
         expanded.options.clear();
         // It is never closed.
         let _turn = self.0.probes.acquire().await;
-        let own = self.folder(&definition.id).map_err(Error::Tool)?;
-        let inputs = command::inputs(definition, &expanded, &*self.0.wiring).map_err(Error::Tool)?;
+        let (inner, definition) = (Arc::clone(&self.0), Arc::clone(&process.definition));
+        let asked = tokio::task::spawn_blocking(move || {
+            let own = inner.folder(&definition.id)?;
+            let inputs = command::inputs(&definition, &expanded, &*inner.wiring)?;
+            Ok((own, inputs))
+        });
+        let (own, inputs) = change::finished(asked).await.map_err(Error::Tool)?;
         Ok(probe::run(&self.0.settings.program, &own, inputs).await)
     }
 
@@ -295,9 +316,10 @@ impl Processes {
         let (id, legs, rules) = (definition.id.clone(), definition.legs(), rules(&definition));
         self.tell(&id, &legs, order);
         let definer = Definer::new(&self.0, Arc::clone(&definition), legs.clone());
+        let failures = definer.failures();
         let span = info_span!("process", id);
         let runner = span.in_scope(|| Runner::spawn_after(rules, Arc::new(definer), order, history));
-        let process = Arc::new(Process { definition, legs, declared, created_at, updated_at, runner });
+        let process = Arc::new(Process { definition, legs, declared, created_at, updated_at, failures, runner });
         self.all_mut().insert(id.clone(), Arc::clone(&process));
         info!(process = id, %order, declared, "process defined");
         process
@@ -318,14 +340,12 @@ impl Processes {
         }
     }
 
-    /// Whether a definition may have what it names; with its templates put in.
-    fn permitted(&self, definition: &Definition) -> Result<Expanded, Error> {
-        self.0.permitted(definition).map_err(Error::Wrong)
-    }
-
-    /// The folder of a process' files, which is there then.
-    fn folder(&self, id: &str) -> Result<PathBuf, String> {
-        self.0.folder(id)
+    /// Whether a definition may have what it names; with its templates put in. Asks the file system, off the threads that
+    /// serve others.
+    async fn permitted(&self, definition: &Definition) -> Result<Expanded, Error> {
+        let (inner, definition) = (Arc::clone(&self.0), definition.clone());
+        let judged = tokio::task::spawn_blocking(move || inner.permitted(&definition));
+        change::finished(judged).await.map_err(Error::Wrong)
     }
 
     fn all(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Process>>> {
@@ -351,6 +371,7 @@ impl Inner {
         command::output(&process.definition, &self.settings.own(&process.definition.id), output)
     }
 
+    /// The folder of a process' files, which is there then.
     fn folder(&self, id: &str) -> Result<PathBuf, String> {
         let own = self.settings.own(id);
         std::fs::create_dir_all(&own).map_err(|error| format!("its folder in --data cannot be made: {error}"))?;

@@ -12,6 +12,7 @@ use tracing::Instrument;
 use super::machine::{Counts, Event, Exec, Machine, Rules};
 use super::order::{Ended, Order};
 use super::progress::{Parser, Progress};
+use super::repeats::Repeats;
 use super::report::{Log, Report, Run, Secrets};
 use super::usage::Usage;
 
@@ -37,14 +38,15 @@ pub struct Launch {
 
 /// Who knows what a process is.
 pub trait Launcher: Send + Sync + 'static {
-    /// What the next child is started with. Asked before each start, from the process's task: it must not wait for anything.
+    /// What the next child is started with. Asked before each start, on a thread that may wait for disks; within the runtime of
+    /// the process. Orders that come meanwhile count: what is not wanted any more when it answers is dropped.
     ///
     /// # Errors
     /// Why there is to be none, for people; it counts as a failed start.
     fn launch(&self) -> Result<Launch, String>;
 
-    /// A child has ended, or could not be started. From the process's task, as [`Launcher::launch`].
-    fn ended(&self, how: &Ended);
+    /// A child has ended, or could not be started; how far it had got. From the process's task: it must not wait for anything.
+    fn ended(&self, how: &Ended, progress: &Progress);
 }
 
 /// What a process is doing.
@@ -72,7 +74,7 @@ pub struct RunState {
     pub command: Vec<String>,
     /// How often each state was entered.
     pub counts: Counts,
-    /// How many children were started though nobody had ordered a stop in between.
+    /// How many children were started since it was last ordered to run, but for the first.
     pub restarts: u64,
 }
 
@@ -99,7 +101,7 @@ impl Runner {
         let shared = Arc::new(Shared::new(rules));
         shared.lock().log.remember(history);
         shared.tell(Event::Order(order));
-        let task = tokio::spawn(task::run(Arc::clone(&shared), launcher).in_current_span());
+        let task = tokio::spawn(task::supervise(Arc::clone(&shared), launcher).in_current_span());
         Runner { shared, task }
     }
 
@@ -198,6 +200,9 @@ struct Process {
     command: Vec<String>,
     /// Its launcher is being told of an end.
     telling: bool,
+    repeats: Repeats,
+    /// Since when a child is there of which no log tells, as those before it all ended alike.
+    unsaid: Option<Instant>,
     closing: Closing,
 }
 
@@ -213,6 +218,8 @@ impl Shared {
             pid: None,
             command: Vec::new(),
             telling: false,
+            repeats: Repeats::default(),
+            unsaid: None,
             closing: Closing::No,
         };
         Self { process: Mutex::new(process), wake: Notify::new(), changed: watch::Sender::new(()) }

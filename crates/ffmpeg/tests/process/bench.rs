@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use whipstitch_ffmpeg::process::{Ended, Launch, Launcher, Limits, Order, Rules, RunState, Runner};
+use whipstitch_ffmpeg::process::{Ended, Launch, Launcher, Limits, Order, Progress, Rules, RunState, Runner};
 
 /// Far more than anything here takes, on a machine that is busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -61,7 +61,7 @@ impl Launcher for Program {
         })
     }
 
-    fn ended(&self, how: &Ended) {
+    fn ended(&self, how: &Ended, _: &Progress) {
         note(&self.told, &how.to_string());
     }
 }
@@ -72,7 +72,7 @@ pub(crate) fn rules() -> Rules {
 
 pub(crate) struct Bench {
     pub(crate) runner: Runner,
-    told: Arc<Mutex<Vec<String>>>,
+    pub(crate) told: Arc<Mutex<Vec<String>>>,
 }
 
 impl Bench {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::timeout;
-use whipstitch_ffmpeg::process::{Ended, Exec, Launch, Launcher, Order, Rules, Runner};
+use whipstitch_ffmpeg::process::{Ended, Exec, Launch, Launcher, Order, Progress, Rules, Runner};
 
 use crate::bench::{Bench, PATIENCE, Program, is_alive, rules, until_gone};
 
@@ -168,7 +168,7 @@ impl Launcher for Slow {
         Program::new("true", &[]).launch()
     }
 
-    fn ended(&self, _: &Ended) {
+    fn ended(&self, _: &Ended, _: &Progress) {
         self.told.send(()).expect("the test waits");
         let _ = self.go_on.lock().expect("nobody panics with it").recv();
     }

@@ -4,3 +4,4 @@ mod bench;
 mod children;
 mod ends;
 mod ffmpeg;
+mod launching;

@@ -95,6 +95,33 @@ impl Scene {
         decoded.as_u64().expect("a number")
     }
 
+    /// Tells how much later a picture is seen through the process than straight from the publisher: what both screens show at
+    /// the same time.
+    async fn compare(&self) {
+        let direct = Browser::chromium("process-direct").await;
+        direct.open(&self.gateway.url("/watch/p1?token=owner")).await;
+        let plays = "return whipstitch.pc?.connectionState === 'connected' && video?.framesDecoded > 20";
+        let plays = format!("{}{plays}", FRAMES.replace("whipstitch.pc.", "whipstitch.pc?."));
+        direct.until("pictures straight from the publisher", SOON, &plays).await;
+        let mut ages: Vec<(u64, u64)> = Vec::new();
+        for _ in 0..20 {
+            let (made, straight) = tokio::join!(self.viewer.evaluate(AGE), direct.evaluate(AGE));
+            ages.push((made.as_u64().expect("a number"), straight.as_u64().expect("a number")));
+            tokio::time::sleep(Duration::from_millis(70)).await;
+        }
+        let median = |mut all: Vec<u64>| {
+            all.sort_unstable();
+            all[all.len() / 2]
+        };
+        let (made, straight) = ages.into_iter().unzip();
+        let (made, straight) = (median(made), median(straight));
+        println!(
+            "the process adds {} ms: {made} ms with it, {straight} ms without (medians)",
+            made as i64 - straight as i64
+        );
+        assert!(straight < 2000 && made < 2000, "{made} ms with the process, {straight} ms without");
+    }
+
     /// Pictures beyond those there are, in the session the viewer has.
     async fn goes_on(&self, what: &str) {
         let grown = format!("{FRAMES} return video.framesDecoded > {}", self.frames().await + 20);
@@ -139,6 +166,7 @@ async fn chromium_publishes_to_a_process_and_watches_what_it_makes_whatever_is_k
     }
     ages.sort_unstable();
     println!("from drawing to the viewer's screen: {} ms (median; {} at most)", ages[10], ages[19]);
+    scene.compare().await;
 
     let first = child(&scene.gateway, 0).await;
     signal(first, "-KILL");
@@ -244,6 +272,22 @@ async fn the_page_makes_a_process_of_a_preset_shows_how_it_does_and_stops_it() {
         "{text}"
     );
     browser.screenshot("processes").await;
+    // Where to watch is told, however the stream is named.
+    let named = json!({
+        "id": "names", "autostart": false, "reference": "ref",
+        "input": [{ "id": "in", "address": "testsrc", "options": ["-f", "lavfi"] }],
+        "output": [
+            { "id": "plain", "address": "{whep:{id}-{outputid}}" },
+            { "id": "rtp", "address": "{whep:names-rtp,transport=rtp}" },
+            { "id": "tee", "address": "[f=flv]a.flv|{whep:{reference}-tee}", "options": ["-f", "tee"] },
+        ],
+    });
+    define(&gateway, named).await;
+    let links = "
+        const links = [...document.querySelectorAll('li[data-id=names] a')].map((link) => link.getAttribute('href'));
+        return links.length && links.join();";
+    let links = browser.until("links", SOON, links).await;
+    assert_eq!(links, "/watch/names-plain,/watch/names-rtp,/watch/ref-tee");
     let watcher = Browser::chromium("processes-watch").await;
     watcher.open(&gateway.url("/watch/tests-out?token=owner")).await;
     watcher

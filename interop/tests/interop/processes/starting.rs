@@ -22,6 +22,11 @@ async fn without_an_ffmpeg_a_process_has_failed_and_says_why() {
     assert!(said.contains("there is no program `/nowhere/ffmpeg`"), "{state}");
     let (status, said) = try_ask(&gateway, Method::GET, "/skills", None).await;
     assert!(!status.is_success() && said.to_string().contains("/nowhere/ffmpeg"), "{status} {said}");
+    // It is tried again and again, and that is one line in the log for a minute.
+    until(&gateway, "lost", "more starts", |state| state["restarts"].as_u64() > Some(2)).await;
+    let log = gateway.process().said();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("process{id=") && line.contains("child")).collect();
+    assert!(matches!(told[..], [line] if line.contains("a child cannot be started")), "{told:#?}");
 }
 
 #[tokio::test]

@@ -224,6 +224,50 @@ fn one_that_is_stopped_before_it_is_there_ends_when_it_is() {
 }
 
 #[test]
+fn one_that_is_stopped_before_it_is_there_may_be_given_up() {
+    let mut scene = Scene::new(rules());
+    scene.tell(Event::Order(Order::Start));
+    assert_eq!(scene.machine.handle(scene.now, Event::GivenUp), None, "it is wanted");
+    assert!(scene.machine.is_wanted());
+    scene.tell(Event::Order(Order::Stop));
+    assert!(!scene.machine.is_wanted());
+    assert_eq!(scene.machine.handle(scene.now, Event::GivenUp), Some(Ended::Stopped));
+    assert_eq!((scene.exec(), scene.actions(), scene.machine.deadline()), (Exec::Finished, vec![], None));
+    assert_eq!(scene.tell(Event::Order(Order::Start)), [Action::Spawn]);
+}
+
+#[test]
+fn restarts_are_counted_from_the_last_order_to_run() {
+    let mut scene = Scene::running(rules());
+    for restarts in 1..4 {
+        scene.exit(Exit::Code(1));
+        scene.wait();
+        scene.tell(Event::Spawned);
+        assert_eq!(scene.machine.restarts(), restarts);
+    }
+    scene.tell(Event::Order(Order::Start));
+    assert_eq!(scene.machine.restarts(), 3, "it runs already");
+    scene.tell(Event::Order(Order::Stop));
+    scene.tell(Event::Order(Order::Start));
+    assert_eq!(scene.exit(Exit::Code(255)), (Ended::Stopped, vec![Action::Spawn]));
+    assert_eq!(scene.machine.restarts(), 0, "a stop was ordered in between");
+    scene.tell(Event::Spawned);
+    scene.tell(Event::Restart);
+    scene.tell(Event::Restart);
+    scene.exit(Exit::Code(255));
+    assert_eq!(scene.machine.restarts(), 1, "one child, however often it was said");
+
+    let mut scene = Scene::running(Rules { reconnect: false, ..rules() });
+    scene.tell(Event::Restart);
+    scene.exit(Exit::Code(255));
+    scene.tell(Event::Spawned);
+    scene.exit(Exit::Code(0));
+    assert_eq!(scene.machine.restarts(), 1);
+    scene.tell(Event::Order(Order::Start));
+    assert_eq!(scene.machine.restarts(), 0, "it had ended for good");
+}
+
+#[test]
 fn a_child_without_progress_is_ended_and_started_again_with_the_delay() {
     let mut scene = Scene::running(rules());
     scene.now += 9 * SECOND;
@@ -316,7 +360,7 @@ fn random_schedules_keep_every_promise() {
         for step in 0..300 {
             let before = scene.exec();
             let was_idle = world == World::None;
-            let event = event(&mut random, world);
+            let event = event(&mut random, world, scene.machine.is_wanted());
             if event == Event::Order(Order::Stop) && scene.machine.order() == Order::Start {
                 stopped_at = Some(scene.now);
             } else if event == Event::Order(Order::Start) {
@@ -328,10 +372,10 @@ fn random_schedules_keep_every_promise() {
                     // Its patience begins when it is there.
                     stopped_at = stopped_at.map(|_| scene.now);
                 }
-                Event::NotSpawned(_) | Event::Exited(_) => world = World::None,
+                Event::NotSpawned(_) | Event::Exited(_) | Event::GivenUp => world = World::None,
                 _ => {}
             }
-            let over = matches!(event, Event::NotSpawned(_) | Event::Exited(_));
+            let over = matches!(event, Event::NotSpawned(_) | Event::Exited(_) | Event::GivenUp);
             let unordered = event == Event::Timeout;
             let ended = scene.machine.handle(scene.now, event);
             ended_at = ended.as_ref().map(|_| scene.now).or(ended_at);
@@ -365,7 +409,7 @@ fn pass(scene: &mut Scene, random: &mut Random) {
     scene.now += left.min(Duration::from_millis(random.below(4000)));
 }
 
-fn event(random: &mut Random, world: World) -> Event {
+fn event(random: &mut Random, world: World, wanted: bool) -> Event {
     match (random.below(12), world) {
         (0, _) => Event::Order(Order::Start),
         (1, _) => Event::Order(Order::Stop),
@@ -379,6 +423,7 @@ fn event(random: &mut Random, world: World) -> Event {
                 .clone()
         }
         (7, World::Asked) => Event::NotSpawned(String::new()),
+        (8..=9, World::Asked) if !wanted => Event::GivenUp,
         (4..=11, World::Asked) => Event::Spawned,
         // What cannot be.
         (6, World::None) => Event::Exited(Exit::Code(0)),
@@ -394,7 +439,7 @@ fn may_follow(before: Exec, after: Exec) -> bool {
         || match before {
             Finished | Killed => after == Starting,
             Failed => after == Starting,
-            Starting => matches!(after, Running | Finishing | Failed),
+            Starting => matches!(after, Running | Finishing | Failed | Finished),
             Running => matches!(after, Finished | Finishing | Failed | Killed),
             Finishing => matches!(after, Finished | Failed | Killed | Starting),
         }

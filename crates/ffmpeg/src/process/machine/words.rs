@@ -55,4 +55,7 @@ pub(crate) enum Exit {
 impl Exit {
     /// The same on every system that Linux runs on.
     pub(super) const SIGINT: i32 = 2;
+
+    /// As by SIGKILL.
+    pub(crate) const KILLED: Exit = Exit::Signal(9);
 }

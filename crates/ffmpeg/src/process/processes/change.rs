@@ -51,7 +51,7 @@ impl Processes {
         if self.all().len() >= most {
             return Err(Error::TooMany(most));
         }
-        self.permitted(&definition)?;
+        self.permitted(&definition).await?;
         self.0.tool.get_ready().await;
         let (now, order) = (unix_now(), if definition.autostart { Order::Start } else { Order::Stop });
         let stored = Stored { definition, order, created_at: now, updated_at: now };
@@ -85,7 +85,7 @@ impl Processes {
         if target != id && self.get(&target).is_some() {
             return Err(Error::Exists);
         }
-        self.permitted(&definition)?;
+        self.permitted(&definition).await?;
         let (order, created_at) = (current.order(), current.created_at);
         let stored = Stored { definition, order, created_at, updated_at: unix_now() };
         let (copy, replaced) = (stored.clone(), id.to_owned());
@@ -168,7 +168,7 @@ impl Processes {
             }
             Command::Restart => process.runner.restart(),
             Command::Reload => {
-                self.permitted(&process.definition)?;
+                self.permitted(&process.definition).await?;
                 let (created_at, updated_at) = (process.created_at, process.updated_at);
                 let definition = Definition::clone(&process.definition);
                 self.replace(&process, Stored { definition, order: process.order(), created_at, updated_at }).await;

@@ -1,24 +1,35 @@
 //! What a process is started with, asked anew before each start: addresses may have been forbidden, outputs of others
 //! moved, streams gone.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use super::Inner;
+use super::{Inner, locked};
 use crate::process::command::{self, Command};
 use crate::process::definition::Definition;
+use crate::process::failures::{self, Failures};
 use crate::process::wiring::Legs;
-use crate::process::{Ended, Launch, Launcher, arguments};
+use crate::process::{Ended, Launch, Launcher, Progress, arguments};
 
 /// Knows what one process is.
 pub(super) struct Definer {
     processes: Weak<Inner>,
     definition: Arc<Definition>,
     legs: Legs,
+    /// The streams that it feeds, and the outputs that do.
+    fed: Vec<(String, u64)>,
+    failures: Arc<Mutex<Failures>>,
 }
 
 impl Definer {
     pub(super) fn new(processes: &Arc<Inner>, definition: Arc<Definition>, legs: Legs) -> Self {
-        Self { processes: Arc::downgrade(processes), definition, legs }
+        let fed = failures::fed(&definition);
+        let failures = Arc::new(Mutex::new(Failures::new(fed.len())));
+        Self { processes: Arc::downgrade(processes), definition, legs, fed, failures }
+    }
+
+    /// How often what it sends to streams has failed.
+    pub(super) fn failures(&self) -> Arc<Mutex<Failures>> {
+        Arc::clone(&self.failures)
     }
 }
 
@@ -41,9 +52,14 @@ impl Launcher for Definer {
         })
     }
 
-    fn ended(&self, how: &Ended) {
+    fn ended(&self, how: &Ended, progress: &Progress) {
         let Some(processes) = self.processes.upgrade() else { return };
         processes.count_end(how);
+        for (stream, output) in &self.fed {
+            let legs = failures::legs(progress, *output);
+            locked(&self.failures).count(stream, &legs, how);
+            locked(&processes.failures).count(stream, &legs, how);
+        }
         if !self.legs.is_empty() {
             processes.wiring.ended(&self.definition.id, &self.legs, how);
         }

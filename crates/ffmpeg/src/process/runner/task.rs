@@ -1,20 +1,29 @@
 //! The task of one process.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::sleep_until;
+use tracing::Span;
 
 use super::super::child::{Child, Seen};
 use super::super::lines;
-use super::super::machine::{Action, Event, Exit};
+use super::super::machine::{Action, Event, Exec, Exit};
+use super::super::order::Ended;
 use super::super::progress::Parser;
+use super::super::repeats::Telling;
 use super::super::report::Secrets;
 use super::super::spawner::Program;
 use super::super::usage::Usage;
-use super::{Closing, Launch, Launcher, Shared};
+use super::{Closing, Launch, Launcher, Process, Shared};
+
+/// After so long a child counts as one that runs, though those before it ended at once.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// A child, and what is its own.
 struct Running {
@@ -23,12 +32,34 @@ struct Running {
     _kept: Box<dyn Send>,
 }
 
-/// Does what the machine says, until the runner is closed and no child is left.
-pub(super) async fn run(shared: Arc<Shared>, launcher: Arc<dyn Launcher>) {
+/// Does what the machine says, until the runner is closed and no child is left. A fault of ours ends the child that is there,
+/// as if it had crashed, and nothing else: orders are still obeyed, and who waits for the end hears of it.
+pub(super) async fn supervise(shared: Arc<Shared>, launcher: Arc<dyn Launcher>) {
+    while let Err(Broken) = unless_broken(run(&shared, &launcher)).await {
+        tracing::error!("the supervisor of a process panicked, which is a fault of this program; its child is gone");
+        // That may panic as well, once: then there is no child any more.
+        let _ = unless_broken(async { shared.broke(&*launcher) }).await;
+    }
+}
+
+/// It has panicked.
+struct Broken;
+
+async fn unless_broken<T>(work: impl Future<Output = T>) -> Result<T, Broken> {
+    let mut work = pin!(work);
+    // It is dropped after a panic and never polled again; what it shares with others is a value at any time.
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Broken)),
+    })
+    .await
+}
+
+async fn run(shared: &Arc<Shared>, launcher: &Arc<dyn Launcher>) {
     let mut running: Option<Running> = None;
     loop {
         while let Some(action) = { shared.lock().machine.poll() } {
-            perform(&shared, &*launcher, &mut running, action).await;
+            perform(shared, launcher, &mut running, action).await;
         }
         let (closing, idle, deadline) = {
             let process = shared.lock();
@@ -55,7 +86,7 @@ pub(super) async fn run(shared: Arc<Shared>, launcher: Arc<dyn Launcher>) {
             Happening::Seen(Seen::Exited(exit)) => {
                 // Leases and credentials end before anybody is told.
                 running = None;
-                shared.exited(&*launcher, exit);
+                shared.exited(&**launcher, exit);
             }
         }
     }
@@ -93,15 +124,9 @@ async fn changed(waiting: &mut Option<watch::Receiver<bool>>) -> bool {
     false
 }
 
-async fn perform(shared: &Shared, launcher: &dyn Launcher, running: &mut Option<Running>, action: Action) {
+async fn perform(shared: &Arc<Shared>, launcher: &Arc<dyn Launcher>, running: &mut Option<Running>, action: Action) {
     match (action, running) {
-        (Action::Spawn, running) => match start(shared, launcher).await {
-            Ok(started) => {
-                *running = Some(started);
-                shared.tell(Event::Spawned);
-            }
-            Err(why) => shared.not_started(launcher, &why),
-        },
+        (Action::Spawn, running) => *running = spawn(shared, launcher).await,
         (Action::Quit, Some(running)) => running.child.quit().await,
         (Action::Interrupt, Some(running)) => running.child.interrupt(),
         (Action::Kill, Some(running)) => {
@@ -113,15 +138,46 @@ async fn perform(shared: &Shared, launcher: &dyn Launcher, running: &mut Option<
     }
 }
 
-async fn start(shared: &Shared, launcher: &dyn Launcher) -> Result<Running, String> {
+/// A child, unless there can be none or nobody wants one any more.
+async fn spawn(shared: &Arc<Shared>, launcher: &Arc<dyn Launcher>) -> Option<Running> {
+    loop {
+        match start(shared, launcher).await {
+            Ok(Some(started)) => {
+                shared.tell(Event::Spawned);
+                return Some(started);
+            }
+            Ok(None) if shared.over(&**launcher, Event::GivenUp) => return None,
+            // It is wanted again, and perhaps as another.
+            Ok(None) => {}
+            Err(why) => {
+                shared.not_started(&**launcher, &why);
+                return None;
+            }
+        }
+    }
+}
+
+async fn start(shared: &Arc<Shared>, launcher: &Arc<dyn Launcher>) -> Result<Option<Running>, String> {
     shared.begin();
-    let Launch { program: path, args, env, dir, secrets, waiting, kept } = launcher.launch()?;
+    let Launch { program: path, args, env, dir, secrets, waiting, kept } = launched(launcher).await?;
+    if !shared.lock().machine.is_wanted() {
+        return Ok(None);
+    }
     shared.launches(secrets, &args);
     shared.wait(waiting.as_ref().is_some_and(|waiting| *waiting.borrow()));
     let child = Child::start(&Program { path, args, env, dir }).await?;
-    tracing::info!(pid = child.pid(), "a child is started");
-    shared.lock().pid = child.pid();
-    Ok(Running { child, waiting, _kept: kept })
+    shared.started(child.pid());
+    Ok(Some(Running { child, waiting, _kept: kept }))
+}
+
+/// What the launcher says, who may have to wait for a disk: the task would keep others waiting with it.
+async fn launched(launcher: &Arc<dyn Launcher>) -> Result<Launch, String> {
+    let (launcher, span) = (Arc::clone(launcher), Span::current());
+    let asked = tokio::task::spawn_blocking(move || span.in_scope(|| launcher.launch()));
+    asked.await.unwrap_or_else(|error| match error.is_panic() {
+        true => Err("what it is to be started with could not be found out: a fault of this program".to_owned()),
+        false => Err("the server is stopping".to_owned()),
+    })
 }
 
 impl Shared {
@@ -139,6 +195,16 @@ impl Shared {
         let mut process = self.lock();
         process.secrets = Secrets::new(secrets);
         process.command = args.iter().map(|arg| process.secrets.mask(arg)).collect();
+    }
+
+    fn started(&self, pid: Option<u32>) {
+        let mut process = self.lock();
+        process.pid = pid;
+        if process.repeats.is_silent() {
+            process.unsaid = Some(Instant::now());
+        } else {
+            tracing::info!(pid, "a child is started");
+        }
     }
 
     fn wait(&self, waiting: bool) {
@@ -180,7 +246,15 @@ impl Shared {
     }
 
     fn used(&self, usage: Usage) {
-        self.lock().usage = usage;
+        let unsaid = {
+            let mut process = self.lock();
+            process.usage = usage;
+            let pid = process.pid;
+            process.unsaid.take_if(|since| since.elapsed() >= STEADY).map(|_| pid)
+        };
+        if let Some(pid) = unsaid {
+            tracing::info!(pid, "a child is started, and still runs");
+        }
         self.tell(Event::Usage(usage.cpu, usage.memory));
     }
 
@@ -195,28 +269,72 @@ impl Shared {
             process.log.line(unix(), &why);
             why
         };
-        tracing::warn!(%why, "a child cannot be started");
         self.over(launcher, Event::NotSpawned(why));
     }
 
-    /// There is no child any more: only when the launcher knows does anybody hear that it is so.
-    fn over(&self, launcher: &dyn Launcher, event: Event) {
-        let ended = {
+    /// The task has panicked, and with it went its child.
+    fn broke(&self, launcher: &dyn Launcher) {
+        const FAULT: &str = "what supervises it has failed: a fault of this program";
+        let exec = {
             let mut process = self.lock();
-            let ended = process.machine.handle(Instant::now(), event);
+            process.telling = false;
+            process.log.line(unix(), FAULT);
+            process.machine.exec()
+        };
+        match exec {
+            Exec::Starting => {
+                self.over(launcher, Event::NotSpawned(FAULT.to_owned()));
+            }
+            Exec::Running | Exec::Finishing => self.exited(launcher, Exit::KILLED),
+            Exec::Finished | Exec::Failed | Exec::Killed => self.changed.send_replace(()),
+        }
+    }
+
+    /// There is no child any more: only when the launcher knows does anybody hear that it is so. Whether there was one, or
+    /// was to be.
+    fn over(&self, launcher: &dyn Launcher, event: Event) -> bool {
+        let now = Instant::now();
+        let (ended, telling, progress) = {
+            let mut process = self.lock();
+            let ended = process.machine.handle(now, event);
+            let telling = ended.as_ref().map(|ended| process.tells(now, ended));
             if let Some(ended) = &ended {
                 process.log.ended(unix(), ended.clone());
             }
-            (process.usage, process.pid) = (Usage::default(), None);
+            (process.usage, process.pid, process.unsaid) = (Usage::default(), None, None);
             process.telling = true;
-            ended
+            (ended, telling, process.parser.progress(now))
         };
-        if let Some(ended) = ended {
-            tracing::info!(how = %ended, "a child has ended");
-            launcher.ended(&ended);
+        if let Some((ended, telling)) = ended.as_ref().zip(telling) {
+            say(ended, telling);
+            launcher.ended(ended, &progress);
         }
         self.lock().telling = false;
         self.changed.send_replace(());
+        ended.is_some()
+    }
+}
+
+impl Process {
+    /// What the log of the server is to say of an end.
+    fn tells(&mut self, now: Instant, ended: &Ended) -> Telling {
+        if matches!(ended, Ended::Stopped | Ended::Restarted) {
+            self.repeats.forget();
+            return Telling::New;
+        }
+        self.repeats.happened(now, &ended.to_string())
+    }
+}
+
+fn say(ended: &Ended, telling: Telling) {
+    match (ended, telling) {
+        (_, Telling::Nothing) => {}
+        (Ended::NotStarted(why), Telling::New) => tracing::warn!(%why, "a child cannot be started"),
+        (Ended::NotStarted(why), Telling::Again(times)) => {
+            tracing::warn!(%why, times, "a child can still not be started");
+        }
+        (how, Telling::New | Telling::Again(1)) => tracing::info!(%how, "a child has ended"),
+        (how, Telling::Again(times)) => tracing::warn!(%how, times, "children end the same way again and again"),
     }
 }
 

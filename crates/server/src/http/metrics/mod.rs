@@ -19,7 +19,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, TextEncoder};
 use whipstitch_client::load::{Usage, usage};
-use whipstitch_ffmpeg::process::{Exec, Processes};
+use whipstitch_ffmpeg::process::{Exec, LegFailure, Processes};
 use whipstitch_stream::StreamKey;
 
 use super::error::{CAPS, Counted, Error};
@@ -153,6 +153,14 @@ impl Metrics {
             "When the server started, as Unix time.",
             [(vec![], started)],
         );
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let tasks = runtime.metrics().num_alive_tasks();
+            families.gauge(
+                "whipstitch_tasks",
+                "Tasks of the control plane that have not ended.",
+                [(vec![], tasks as f64)],
+            );
+        }
         let Some(Used { usage, files }) = &process.0 else { return };
         families.counter(
             "whipstitch_process_cpu_seconds_total",
@@ -179,16 +187,20 @@ impl Process {
     }
 }
 
-/// FFmpeg processes, by what they do and how they ended. None has a label of its own: there may be a thousand.
+/// FFmpeg processes, by what they do and how they ended. None has a label of its own: there may be a thousand. Of the streams
+/// that they feed some have.
 #[derive(Default)]
 struct Children {
     states: Vec<(Exec, usize)>,
     ends: BTreeMap<&'static str, u64>,
+    failures: Vec<LegFailure>,
 }
 
 impl Children {
     fn read(processes: Option<&Processes>) -> Self {
-        processes.map(|all| Self { states: all.count(), ends: all.ends() }).unwrap_or_default()
+        processes
+            .map(|all| Self { states: all.count(), ends: all.ends(), failures: all.leg_failures() })
+            .unwrap_or_default()
     }
 
     fn tell(&self, families: &mut Families) {
@@ -201,6 +213,13 @@ impl Children {
             "whipstitch_ffmpeg_ends_total",
             "Children of FFmpeg processes that ended or could not be started, by how.",
             self.ends.iter().map(|(how, count)| (vec![("reason", *how)], *count as f64)),
+        );
+        families.counter(
+            "whipstitch_ffmpeg_leg_failures_total",
+            "Children that ended unordered while they fed a stream, by stream, what they sent there and how they ended.",
+            self.failures.iter().map(|one| {
+                (vec![("stream", one.stream.as_str()), ("leg", one.leg), ("reason", one.reason)], one.count as f64)
+            }),
         );
     }
 }

@@ -205,7 +205,7 @@ impl Parts {
             updated_at: process.updated_at(),
             read_only: process.is_declared(),
             config: self.has("config").then(|| definition.clone()),
-            state: self.has("state").then(|| ShownState::of(process.state())),
+            state: self.has("state").then(|| ShownState::of(process)),
             report: self.has("report").then(|| Report::of(process.report())),
             metadata: match self.has("metadata") {
                 true => processes.all_metadata(&definition.id).await.map(Value::Object),
@@ -256,7 +256,7 @@ async fn tell_config(processes: Processes, request: Request) -> Result<Response,
 }
 
 async fn tell_state(processes: Processes, request: Request) -> Result<Response, Error> {
-    Ok(Json(ShownState::of(found(&processes, &request)?.state())).into_response())
+    Ok(Json(ShownState::of(&*found(&processes, &request)?)).into_response())
 }
 
 async fn tell_report(processes: Processes, request: Request) -> Result<Response, Error> {

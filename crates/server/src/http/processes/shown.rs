@@ -59,12 +59,33 @@ pub(in super::super) struct State {
     waiting: bool,
     /// Of the child that is there.
     pid: Option<u32>,
-    /// How often it was started by itself since it was last ordered to run.
+    /// How many children it has had since it was last ordered to run, but for the first.
     restarts: u64,
+    /// How often what it sends to streams has failed, since it was defined or changed.
+    leg_failures: Vec<LegFailure>,
+}
+
+/// How often a child ended unordered that sent this to a stream, or was to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProcessLegFailure)]
+struct LegFailure {
+    /// The stream.
+    stream: String,
+    /// `video` or `audio`.
+    leg: &'static str,
+    /// How it ended: `crashed`, `stale`, `limits`, `not_started`.
+    reason: &'static str,
+    /// So often.
+    count: u64,
 }
 
 impl State {
-    pub(super) fn of(state: RunState) -> Self {
+    pub(super) fn of(process: &process::Process) -> Self {
+        let state: RunState = process.state();
+        let failure = |one: process::LegFailure| {
+            let process::LegFailure { stream, leg, reason, count } = one;
+            LegFailure { stream, leg, reason, count }
+        };
         let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         Self {
             order: state.order.word(),
@@ -79,6 +100,7 @@ impl State {
             waiting: state.waiting,
             pid: state.pid,
             restarts: state.restarts,
+            leg_failures: process.leg_failures().into_iter().map(failure).collect(),
         }
     }
 }

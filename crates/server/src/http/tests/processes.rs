@@ -296,6 +296,38 @@ async fn all_of_it_needs_a_credential_also_from_this_machine() {
 }
 
 #[tokio::test]
+async fn what_cannot_feed_its_stream_is_a_failure_of_its_legs_and_a_stop_is_none() {
+    let scene = Scene::new().await;
+    let stops = json!({"id": "stops", "reconnect": false, "options": [], "whep_egress": {"enabled": true}, "autostart": false,
+        "input": [{"id": "in", "address": "testsrc", "options": ["-re", "-f", "lavfi"]}], "output": []});
+    let mut fails = stops.clone();
+    (fails["id"], fails["autostart"]) = (json!("fails"), json!(true));
+    for definition in [&stops, &fails] {
+        scene.json("POST", "/process", &definition.to_string()).await;
+    }
+    let failed = async {
+        while scene.json("GET", "/process/fails/state", "").await["exec"] != "failed" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), failed).await.expect("it cannot feed its stream");
+    scene.json("PUT", "/process/stops/command", r#"{"command": "stop"}"#).await;
+    let leg = |leg: &str| json!({"stream": "fails-out", "leg": leg, "reason": "not_started", "count": 1});
+    let state = scene.json("GET", "/process/fails/state", "").await;
+    assert_eq!(state["leg_failures"], json!([leg("audio"), leg("video")]), "{state}");
+    assert_eq!(scene.json("GET", "/process/stops/state", "").await["leg_failures"], json!([]));
+    let page = scene.site.ask("GET", "/metrics", &[TOKEN], "").await.body;
+    let series = |leg: &str, stream: &str, count: u8| {
+        let labels = format!("stream=\"{stream}\",leg=\"{leg}\",reason=\"not_started\"");
+        format!("whipstitch_ffmpeg_leg_failures_total{{{labels}}} {count}")
+    };
+    for line in [series("audio", "fails-out", 1), series("video", "fails-out", 1), series("video", "other", 0)] {
+        assert!(page.lines().any(|other| other == line), "{line}: {page}");
+    }
+    assert!(!page.contains("stops-out"), "{page}");
+}
+
+#[tokio::test]
 async fn addresses_outside_the_lists_are_refused() {
     let mut access = Access { folders: vec!["/srv/media".into()], ..Access::default() };
     access.input.allow(&["^testsrc".to_owned()]).unwrap();
