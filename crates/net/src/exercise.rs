@@ -37,7 +37,11 @@ pub fn stun(data: &[u8]) {
 fn judge(message: &[u8]) {
     let from = ([192, 0, 2, 1], 5000).into();
     let (ufrag, answer) = (stun::local_ufrag(message), stun::answer(message, PWD));
-    match stun::check(message, LOCAL, "client", PWD) {
+    let check = stun::check(message, LOCAL, "client", PWD);
+    let verified = stun::verify(message, LOCAL, "client", PWD);
+    assert_eq!(verified.is_err(), matches!(check, Check::Drop(_)), "one is stricter than the other");
+    assert!(verified.is_err() || stun::head(message).is_ok_and(|head| head.username == Some(b"server:client")));
+    match check {
         Check::Valid(binding) => {
             assert_eq!((ufrag, answer), (Some(LOCAL), None));
             let answer = stun::answer(&stun::success(message, from, PWD), PWD);

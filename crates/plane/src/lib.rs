@@ -18,13 +18,12 @@ pub mod random;
 mod report;
 mod roster;
 mod strangers;
-mod timers;
 mod worker;
 
 pub use closed::ClosedSession;
 pub use mailbox::Full;
 pub use measure::{BOUNDS, Histogram, Phase, Totals, Traffic, WorkerReport};
-pub use notes::Ending;
+pub use notes::{Ending, MAX_ROUTES, Notes, RouteNote, Routes};
 pub use peer::{Action, Batches, Context, Delivery, IceRestart, Peer, PeerCommand};
 pub use plane::{MAX_WORKERS, Plane, PlaneConfig, StartError, ufrag_tag};
 pub use report::{Counters, Report, Role, SessionReport, SessionStats};

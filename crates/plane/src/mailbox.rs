@@ -62,7 +62,7 @@ pub(crate) enum Stray {
 pub(crate) struct Mailbox {
     commands: SyncSender<Command>,
     strays: SyncSender<Stray>,
-    notes: Arc<Notes>,
+    notes: Arc<Notes<Noted>>,
     waker: Arc<Waker>,
     /// How often there was no room.
     refused: Arc<AtomicU64>,
@@ -108,7 +108,7 @@ impl Mailbox {
 pub(crate) struct Inbox {
     pub(crate) commands: Receiver<Command>,
     pub(crate) strays: Receiver<Stray>,
-    pub(crate) notes: Arc<Notes>,
+    pub(crate) notes: Arc<Notes<Noted>>,
 }
 
 pub(crate) fn mailbox(waker: Waker) -> (Mailbox, Inbox) {

@@ -8,7 +8,7 @@
 //! A worker takes its notes before each command, so nothing overtakes a note that was made before it: a burst of other
 //! tracks never comes before the word that they are others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,7 +19,7 @@ use whipstitch_stream::{CloseReason, SessionId, StreamKey, Tracks};
 
 /// Addresses of other workers' sessions that a worker knows, and changes to them that may wait for it. Every one was
 /// authenticated by its worker. Beyond it datagrams from a new one are dropped, as a network would.
-pub(crate) const MAX_ROUTES: usize = 65_536;
+pub const MAX_ROUTES: usize = 65_536;
 
 /// The order to end one session, which may be given at any time: also before the session has come to its worker, and
 /// also while that is too far behind to take a command. The first reason given is the one that counts.
@@ -38,14 +38,14 @@ impl Ending {
     }
 }
 
-/// The notes of one worker.
-#[derive(Default)]
-pub(crate) struct Notes {
+/// The notes of one worker: what one thread says is so, until the other looks. `T` is what may be said, each thing once.
+#[derive(Debug, Default)]
+pub struct Notes<T> {
     any: AtomicBool,
-    noted: Mutex<Noted>,
+    noted: Mutex<T>,
 }
 
-/// What was noted since the worker looked last.
+/// What was noted since a worker of the plane looked last.
 #[derive(Default)]
 pub(crate) struct Noted {
     /// Close all sessions and end.
@@ -55,8 +55,12 @@ pub(crate) struct Noted {
     /// These have something in queues of their own.
     pub(crate) wakes: HashSet<SessionId>,
     pub(crate) streams: HashMap<StreamKey, StreamNote>,
-    pub(crate) routes: HashMap<SocketAddr, RouteNote>,
+    pub(crate) routes: Routes,
 }
+
+/// What is to be said of addresses, each of which may have another owner each time; [`MAX_ROUTES`] of them at most.
+#[derive(Debug, Default)]
+pub struct Routes(HashMap<SocketAddr, RouteNote>);
 
 /// What another worker says of a stream.
 #[derive(Default)]
@@ -75,16 +79,24 @@ pub(crate) struct StreamNote {
 
 /// Whose the datagrams from an address are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RouteNote {
+pub enum RouteNote {
     /// That worker's, which has checked the address at this instant.
-    To { worker: usize, at: Instant },
+    To {
+        /// Which worker.
+        worker: usize,
+        /// When it checked.
+        at: Instant,
+    },
     /// That worker's no longer.
-    Gone { worker: usize },
+    Gone {
+        /// Which worker.
+        worker: usize,
+    },
 }
 
-impl Notes {
+impl<T: Default> Notes<T> {
     /// True when the worker is to be woken: there was nothing noted before.
-    pub(crate) fn note(&self, change: impl FnOnce(&mut Noted)) -> bool {
+    pub fn note(&self, change: impl FnOnce(&mut T)) -> bool {
         let mut noted = self.lock();
         change(&mut noted);
         // Under the lock, or a worker that takes this note right now would be left with a flag and no note.
@@ -92,7 +104,7 @@ impl Notes {
     }
 
     /// Everything noted since the last call; `None` costs one look at a flag.
-    pub(crate) fn take(&self) -> Option<Noted> {
+    pub fn take(&self) -> Option<T> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
@@ -101,7 +113,7 @@ impl Notes {
         Some(std::mem::take(&mut *noted))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Noted> {
+    fn lock(&self) -> MutexGuard<'_, T> {
         // Nothing in here panics half-way through a change.
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,13 +134,15 @@ impl Noted {
             uncached.push(worker);
         }
     }
+}
 
+impl Routes {
     /// An address is this worker's.
-    pub(crate) fn route(&mut self, remote: SocketAddr, worker: usize, at: Instant) {
-        if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&remote) {
+    pub fn route(&mut self, remote: SocketAddr, worker: usize, at: Instant) {
+        if self.0.len() >= MAX_ROUTES && !self.0.contains_key(&remote) {
             return;
         }
-        let note = self.routes.entry(remote).or_insert(RouteNote::To { worker, at });
+        let note = self.0.entry(remote).or_insert(RouteNote::To { worker, at });
         // Of two workers' checks the later one counts, whichever is told of first.
         if !matches!(note, RouteNote::To { at: other, .. } if *other > at) {
             *note = RouteNote::To { worker, at };
@@ -136,14 +150,23 @@ impl Noted {
     }
 
     /// An address is this worker's no longer.
-    pub(crate) fn unroute(&mut self, remote: SocketAddr, worker: usize) {
-        if self.routes.len() >= MAX_ROUTES && !self.routes.contains_key(&remote) {
+    pub fn unroute(&mut self, remote: SocketAddr, worker: usize) {
+        if self.0.len() >= MAX_ROUTES && !self.0.contains_key(&remote) {
             return;
         }
-        let note = self.routes.entry(remote).or_insert(RouteNote::Gone { worker });
+        let note = self.0.entry(remote).or_insert(RouteNote::Gone { worker });
         if !matches!(note, RouteNote::To { worker: other, .. } if *other != worker) {
             *note = RouteNote::Gone { worker };
         }
+    }
+}
+
+impl IntoIterator for Routes {
+    type Item = (SocketAddr, RouteNote);
+    type IntoIter = hash_map::IntoIter<SocketAddr, RouteNote>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -168,7 +191,7 @@ mod tests {
 
     #[test]
     fn only_the_first_note_wakes_the_worker() {
-        let notes = Notes::default();
+        let notes = Notes::<Noted>::default();
         assert!(notes.take().is_none());
         assert!(notes.note(|noted| noted.stop = true));
         assert!(!notes.note(|noted| noted.endings.push(SessionId(1))));
@@ -190,26 +213,26 @@ mod tests {
 
     #[test]
     fn an_address_is_whose_check_was_later() {
-        let (mut noted, now) = (Noted::default(), Instant::now());
+        let (mut noted, now) = (Routes::default(), Instant::now());
         let remote = SocketAddr::from(([192, 0, 2, 1], 1));
         let later = now + Duration::from_millis(1);
         noted.route(remote, 2, later);
         noted.route(remote, 1, now);
         noted.unroute(remote, 1);
-        assert_eq!(noted.routes[&remote], RouteNote::To { worker: 2, at: later });
+        assert_eq!(noted.0[&remote], RouteNote::To { worker: 2, at: later });
         noted.unroute(remote, 2);
-        assert_eq!(noted.routes[&remote], RouteNote::Gone { worker: 2 });
+        assert_eq!(noted.0[&remote], RouteNote::Gone { worker: 2 });
         noted.route(remote, 1, now);
-        assert_eq!(noted.routes[&remote], RouteNote::To { worker: 1, at: now });
+        assert_eq!(noted.0[&remote], RouteNote::To { worker: 1, at: now });
     }
 
     #[test]
     fn addresses_that_wait_are_bounded() {
-        let (mut noted, now) = (Noted::default(), Instant::now());
+        let (mut noted, now) = (Routes::default(), Instant::now());
         for n in 0..MAX_ROUTES as u32 + 10 {
             noted.route((std::net::Ipv4Addr::from(n), 1).into(), 1, now);
             noted.unroute((std::net::Ipv4Addr::from(n), 2).into(), 1);
         }
-        assert_eq!(noted.routes.len(), MAX_ROUTES);
+        assert_eq!(noted.0.len(), MAX_ROUTES);
     }
 }

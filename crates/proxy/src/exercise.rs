@@ -2,10 +2,15 @@
 //!
 //! Each function here is the whole of one target in `fuzz/`; a test feeds it seeded inputs where no fuzzer is at hand.
 
+mod relay;
+
 use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Candidate, CandidateAddress, Session};
 
+pub use self::relay::relay;
+#[cfg(test)]
+pub(crate) use self::relay::{check, session};
 use crate::envelope;
 use crate::sdp::{Description, SdpError};
 

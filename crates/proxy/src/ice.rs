@@ -1,6 +1,7 @@
 //! ICE's short-term credentials, as both sides of a session told them in offer and answer (RFC 8445 section 5.3, RFC 8839
 //! section 5.4).
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,13 @@ impl Pair {
     /// As it is on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A USERNAME finds its pair in a map without being copied.
+impl Borrow<str> for Pair {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

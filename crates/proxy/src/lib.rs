@@ -3,13 +3,15 @@
 //!
 //! A [`Session`] is what any of several proxies must know to route one session; it is stored under its [`Pair`]s and
 //! its [`SessionId`] in a registry that they share, so that each can take over what another began. Requests come in
-//! through [`signal::Signal`].
+//! through [`signal::Signal`], datagrams through [`relay::Relay`], which is told of sessions and asks for those it does
+//! not know.
 
 pub mod envelope;
 pub mod exercise;
 pub mod headers;
 mod ice;
 mod record;
+pub mod relay;
 pub mod sdp;
 pub mod signal;
 pub mod urls;

@@ -1,41 +1,19 @@
 //! The ICE-lite edge of one session: who may send to it, and where its media goes.
 //!
-//! It owns the credentials of both generations during a restart, the addresses that passed a check, and the one bound
-//! address. An address over UDP and the same one over TCP are two, and so are two connections from one address. It
-//! answers checks and sends none (RFC 8445 2.5). The engine below never sees a STUN message of a peer.
-//!
-//! The address moves on a verified request with USE-CANDIDATE at once, or on a verified one without it when the bound
-//! address has been silent for [`SILENT`]; never on a transaction id seen before, and at most once a [`MOVE_EVERY`].
-//!
-//! STUN has no clock and a lite agent asks nothing back, so a captured request is known for a replay only as long as its
-//! transaction id is: [`TRANSACTIONS`] says how long that is, and an ICE restart makes all earlier ones worthless. Beyond it
-//! a replay from another address could turn media there until the client's next check; what it would get is SRTP.
+//! It owns the credentials of both generations during a restart; the addresses that passed a check, and the bound one, are
+//! [`Addresses`], which says when media moves. It answers checks and sends none (RFC 8445 2.5). The engine below never sees
+//! a STUN message of a peer. A transaction id seen before ([`Seen`]) moves nothing.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use whipstitch_net::Path;
-use whipstitch_net::stun::{self, Check};
+use whipstitch_net::addresses::Addresses;
+use whipstitch_net::stun::{self, Check, Seen};
 
 use crate::negotiate::Credentials;
 
-/// A bound address that was silent this long may be left without USE-CANDIDATE (design 2.1): a client that lost its
-/// address and only checks.
-const SILENT: Duration = Duration::from_secs(3);
-
-/// A client has no reason to move more often; whoever replays from two places must not make media flap.
-const MOVE_EVERY: Duration = Duration::from_secs(1);
-
 /// How long the previous generation's credentials live on after a restart (protocol.md 4.2).
 const OLDER_LIVES: Duration = Duration::from_secs(15);
-
-/// Addresses of one session from which datagrams are taken. A full-ICE client with two interfaces in two address
-/// families checks from four; twice that is plenty.
-const MAX_CHECKED: usize = 8;
-
-/// Transaction ids remembered of each generation. Only requests with the right integrity count, so nobody but the client
-/// can make us forget: browsers check every 2.5 s, which is over 11 hours; at one every 0.5 s it is 2.
-const TRANSACTIONS: usize = 16_384;
 
 /// One pair of credentials on each side (RFC 8445 5.3), and the requests that were made under them.
 #[derive(Debug)]
@@ -48,36 +26,6 @@ struct Generation {
 impl Generation {
     fn new(local: Credentials, remote: Credentials) -> Generation {
         Generation { local, remote, seen: Seen::default() }
-    }
-}
-
-/// The newest transaction ids, four bytes of each: 64 KiB for the longest memory, next to nothing for a short session. Who
-/// chooses ids that fall together only has checks of its own taken for repeats.
-#[derive(Debug, Default)]
-struct Seen {
-    ids: Vec<u32>,
-    /// The next to be overwritten, once there are [`TRANSACTIONS`].
-    oldest: usize,
-}
-
-impl Seen {
-    /// True when the id is new.
-    fn insert(&mut self, transaction: [u8; 12]) -> bool {
-        let id = transaction
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .fold(0_u32, |id, word| id.rotate_left(11) ^ u32::from_be_bytes(*word));
-        if self.ids.contains(&id) {
-            return false;
-        }
-        if self.ids.len() < TRANSACTIONS {
-            self.ids.push(id);
-        } else if let Some(place) = self.ids.get_mut(self.oldest) {
-            *place = id;
-            self.oldest = (self.oldest + 1) % TRANSACTIONS;
-        }
-        true
     }
 }
 
@@ -101,33 +49,24 @@ pub(crate) struct Outcome {
 pub(crate) struct Edge {
     current: Generation,
     older: Option<(Generation, Instant)>,
-    checked: VecDeque<Path>,
-    bound: Option<Bound>,
-    heard: Instant,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    path: Path,
-    nominated: bool,
-    moved: Instant,
+    addresses: Addresses,
     heard: Instant,
 }
 
 impl Edge {
     /// An edge that nobody has reached yet.
     pub(crate) fn new(now: Instant, local: Credentials, remote: Credentials) -> Edge {
-        Edge { current: Generation::new(local, remote), older: None, checked: VecDeque::new(), bound: None, heard: now }
+        Edge { current: Generation::new(local, remote), older: None, addresses: Addresses::default(), heard: now }
     }
 
     /// Where media goes: the bound address, once there is one.
     pub(crate) fn path(&self) -> Option<Path> {
-        self.bound.map(|bound| bound.path)
+        self.addresses.path()
     }
 
     /// True when datagrams other than STUN may be taken from this address (RFC 7983 sorting comes before).
     pub(crate) fn accepts(&self, path: Path) -> bool {
-        self.checked.iter().any(|checked| checked.has_same_end(&path))
+        self.addresses.accepts(path)
     }
 
     /// When the last authenticated packet came, of whatever kind (protocol.md 6.4).
@@ -138,18 +77,13 @@ impl Edge {
     /// Notes an authenticated packet that was not STUN.
     pub(crate) fn heard(&mut self, now: Instant, path: Path) {
         self.heard = now;
-        if let Some(bound) = &mut self.bound
-            && bound.path.has_same_end(&path)
-        {
-            bound.heard = now;
-        }
+        self.addresses.heard(now, path);
     }
 
     /// The TCP connection of this path is closed. True when media went there: it has no way now, and the next good check
     /// on whatever path gives it one.
     pub(crate) fn closed(&mut self, path: Path) -> bool {
-        self.checked.retain(|checked| !checked.has_same_end(&path));
-        self.bound.take_if(|bound| bound.path.has_same_end(&path)).is_some()
+        self.addresses.closed(path)
     }
 
     /// Starts the next generation; the present one is answered until the new one is nominated or [`OLDER_LIVES`] is
@@ -159,7 +93,7 @@ impl Edge {
         let expires = now + OLDER_LIVES;
         // Two restarts in a row: media still flows on the oldest one, which is the one worth keeping.
         let (kept, gone) = match self.older.take() {
-            Some((oldest, _)) if self.bound.is_some() => (oldest, Some(current)),
+            Some((oldest, _)) if self.path().is_some() => (oldest, Some(current)),
             older => (current, older.map(|(oldest, _)| oldest)),
         };
         self.older = Some((kept, expires));
@@ -204,51 +138,15 @@ impl Edge {
             // Answered, since the first answer may have been lost; but it moves nothing and proves no life.
             return outcome;
         }
-        self.check(path, &mut outcome);
-        self.bind(now, path, binding.use_candidate, &mut outcome);
-        self.heard(now, path);
-        if is_current && binding.use_candidate && self.bound.is_some_and(|bound| bound.path.has_same_end(&path)) {
+        let checked = self.addresses.check(now, path, binding.use_candidate);
+        outcome.checked = checked.is_new.then_some(path);
+        outcome.forgotten = checked.forgotten;
+        outcome.moved = checked.moved;
+        self.heard = now;
+        if is_current && binding.use_candidate && self.addresses.is_bound(path) {
             outcome.retired = self.older.take().map(|(generation, _)| generation.local.ufrag);
         }
         outcome
-    }
-
-    fn check(&mut self, path: Path, outcome: &mut Outcome) {
-        if self.accepts(path) {
-            return;
-        }
-        if self.checked.len() == MAX_CHECKED {
-            // Not the bound one: media would lose its way.
-            let bound = self.path();
-            let oldest =
-                self.checked.iter().position(|checked| !bound.is_some_and(|bound| bound.has_same_end(checked)));
-            outcome.forgotten = oldest.and_then(|index| self.checked.remove(index));
-        }
-        self.checked.push_back(path);
-        outcome.checked = Some(path);
-    }
-
-    fn bind(&mut self, now: Instant, path: Path, use_candidate: bool, outcome: &mut Outcome) {
-        let moves = match &mut self.bound {
-            None => true,
-            Some(bound) if bound.path.has_same_end(&path) => {
-                // The same peer; only the address of ours that it uses may have changed.
-                bound.nominated |= use_candidate;
-                outcome.moved = bound.path != path && use_candidate;
-                if outcome.moved {
-                    bound.path = path;
-                }
-                return;
-            }
-            // Nobody nominated the first one: it only served to answer the handshake.
-            Some(bound) if !bound.nominated => use_candidate,
-            Some(bound) if now.duration_since(bound.moved) < MOVE_EVERY => false,
-            Some(bound) => use_candidate || now.duration_since(bound.heard) >= SILENT,
-        };
-        if moves {
-            self.bound = Some(Bound { path, nominated: use_candidate, moved: now, heard: now });
-            outcome.moved = true;
-        }
     }
 }
 

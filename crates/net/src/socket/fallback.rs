@@ -14,8 +14,14 @@ use crate::Batch;
 pub(super) struct Sender;
 
 impl Sender {
-    pub(super) fn new(_: &Socket, _: &UdpSocketState, _: SocketAddr) -> io::Result<Sender> {
+    pub(super) fn new(_: &Socket, _: &UdpSocketState, _: SocketAddr, _: usize) -> io::Result<Sender> {
         Ok(Sender)
+    }
+
+    /// For a socket with one peer; here it is named all the same.
+    #[cfg_attr(all(test, target_os = "linux"), expect(dead_code, reason = "tests send through this one unconnected"))]
+    pub(super) fn connected(self) -> Sender {
+        self
     }
 
     pub(super) fn send(&self, socket: &Socket, state: &UdpSocketState, batch: &Batch) -> Sent {

@@ -15,7 +15,7 @@ use arrayvec::ArrayVec;
 use quinn_udp::UdpSocketState;
 use socket2::{SockAddr, Socket};
 
-use super::{BUFFER_BYTES, Sent};
+use super::Sent;
 use crate::Batch;
 
 /// Messages of one call. With 16 a datagram costs 2 % more, with 256 as much; the headers of 64 are 20 KiB of stack.
@@ -32,6 +32,8 @@ pub(super) struct Sender {
     gso: AtomicBool,
     /// Bound to all addresses, so that the source has to be said.
     wildcard: bool,
+    /// The kernel has the peer's address and a route to it: naming it again would cost another look-up.
+    connected: bool,
 }
 
 /// The next datagrams to send: a place in the runs of a batch.
@@ -98,7 +100,12 @@ impl Remedy {
 
 impl Sender {
     /// Reads from `state` what the kernel can do, and sets the options that are not as a gateway needs them.
-    pub(super) fn new(socket: &Socket, state: &UdpSocketState, local: SocketAddr) -> io::Result<Sender> {
+    pub(super) fn new(
+        socket: &Socket,
+        state: &UdpSocketState,
+        local: SocketAddr,
+        buffer_bytes: usize,
+    ) -> io::Result<Sender> {
         // `quinn-udp` forbids fragments, for QUIC probes the path. RTP comes as large as the publisher made it, and a
         // fragmented packet is better than none: back to the system's default. Not for every kernel, so not an error.
         let _ = match local {
@@ -110,13 +117,20 @@ impl Sender {
         let _ = set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0);
         // With CAP_NET_ADMIN the system's maximum does not count.
         for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
-            let _ = set(socket, libc::SOL_SOCKET, option, BUFFER_BYTES as libc::c_int);
+            let _ = set(socket, libc::SOL_SOCKET, option, buffer_bytes as libc::c_int);
         }
-        Ok(Sender { gso: AtomicBool::new(state.max_gso_segments() > 1), wildcard: local.ip().is_unspecified() })
+        let gso = AtomicBool::new(state.max_gso_segments() > 1);
+        Ok(Sender { gso, wildcard: local.ip().is_unspecified(), connected: false })
+    }
+
+    /// For a socket with one peer, to which everything goes.
+    pub(super) fn connected(self) -> Sender {
+        Sender { connected: true, wildcard: false, ..self }
     }
 
     pub(super) fn send(&self, socket: &Socket, _: &UdpSocketState, batch: &Batch) -> Sent {
-        let (mut sent, mut cursor, mut call) = (Sent::default(), Cursor::default(), Call::default());
+        let (mut sent, mut cursor) = (Sent::default(), Cursor::default());
+        let mut call = Call { connected: self.connected, ..Call::default() };
         while call.fill(batch, &mut cursor, self.gso.load(Ordering::Relaxed), self.wildcard) {
             match self.perform(socket, &mut call, &mut sent) {
                 After::Next => {}
@@ -145,7 +159,10 @@ impl Sender {
                 Err(error) => match Remedy::of(&error, &first) {
                     Remedy::Again => {}
                     Remedy::WithoutGso => {
-                        tracing::info!(%error, "UDP segmentation offload is refused here; sending single datagrams");
+                        // Of sockets with one peer there may be thousands.
+                        if !self.connected {
+                            tracing::info!(%error, "UDP segmentation offload is refused here; sending single datagrams");
+                        }
                         self.gso.store(false, Ordering::Relaxed);
                         return After::From(first.at);
                     }
@@ -176,6 +193,8 @@ struct Call<'a> {
     names: ArrayVec<SockAddr, MESSAGES>,
     vectors: ArrayVec<IoSlice<'a>, MESSAGES>,
     controls: ArrayVec<Control, MESSAGES>,
+    /// Without names.
+    connected: bool,
 }
 
 impl<'a> Call<'a> {
@@ -205,7 +224,9 @@ impl<'a> Call<'a> {
             control.push(libc::SOL_UDP, libc::UDP_SEGMENT, message.segment as u16);
         }
         self.messages.push(message);
-        self.names.push(SockAddr::from(path.remote));
+        if !self.connected {
+            self.names.push(SockAddr::from(path.remote));
+        }
         self.vectors.push(IoSlice::new(bytes));
         self.controls.push(control);
     }
@@ -216,8 +237,10 @@ impl<'a> Call<'a> {
         for index in done..self.messages.len() {
             // SAFETY: a `mmsghdr` is integers and pointers, for which zero is a value (no address, no data).
             let mut header: libc::mmsghdr = unsafe { zeroed() };
-            header.msg_hdr.msg_name = self.names[index].as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_namelen = self.names[index].len();
+            if let Some(name) = self.names.get(index) {
+                header.msg_hdr.msg_name = name.as_ptr().cast_mut().cast();
+                header.msg_hdr.msg_namelen = name.len();
+            }
             header.msg_hdr.msg_iov = ptr::from_mut(&mut self.vectors[index]).cast();
             header.msg_hdr.msg_iovlen = 1;
             if self.controls[index].used > 0 {

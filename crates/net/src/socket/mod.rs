@@ -12,13 +12,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use socket2::{Domain, Socket, Type};
 
+pub use connected::{Connected, Taken};
 pub use skim::{HEAD, Skimmer};
 
+use crate::group::group;
 use crate::{Batch, Path, Transport};
 
 #[cfg(test)]
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 mod allocations;
+mod connected;
 #[cfg(any(test, not(target_os = "linux")))]
 mod fallback;
 #[cfg(target_os = "linux")]
@@ -128,10 +131,21 @@ impl Udp {
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(BUFFER_BYTES);
         let state = UdpSocketState::new((&socket).into())?;
-        let sender = system::Sender::new(&socket, &state, local)?;
+        let sender = system::Sender::new(&socket, &state, local, BUFFER_BYTES)?;
         let udp = Udp { socket, state, local, sender };
         udp.report_small_buffers();
         Ok(udp)
+    }
+
+    /// Binds `address` as often as `count` says, all on one port, over which the kernel spreads the peers.
+    ///
+    /// # Errors
+    /// As [`Udp::bind`]; also when somebody else has the port and would share it.
+    pub fn bind_group(address: SocketAddr, count: usize) -> io::Result<Vec<Udp>> {
+        group(address, count, |address, shared| {
+            let socket = Udp::bind(address, shared)?;
+            Ok((socket.local_addr(), socket))
+        })
     }
 
     fn report_small_buffers(&self) {

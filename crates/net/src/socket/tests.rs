@@ -14,7 +14,7 @@ type Send = fn(&Udp, &mut Batch) -> Sent;
 const SENDERS: [(&str, Send); 2] = [("system", Udp::send), ("fallback", send_by_fallback)];
 
 fn send_by_fallback(udp: &Udp, batch: &mut Batch) -> Sent {
-    let sender = fallback::Sender::new(&udp.socket, &udp.state, udp.local).unwrap();
+    let sender = fallback::Sender::new(&udp.socket, &udp.state, udp.local, BUFFER_BYTES).unwrap();
     let sent = sender.send(&udp.socket, &udp.state, batch);
     batch.clear();
     sent
@@ -178,6 +178,71 @@ fn largest_datagram_arrives_whole() {
         push(&mut batch, Path::to(receiver.local_addr()), &[0; 65_508]);
         assert_eq!(send(&sender, &mut batch).refused, 1, "{name}");
         assert_eq!(payloads(receive(&receiver, 1)), [largest], "{name}");
+    }
+}
+
+/// Receives until `count` datagrams have come to a socket with one peer.
+fn receive_connected(connected: &Connected, count: usize) -> Vec<Vec<u8>> {
+    let (mut buffer, mut received) = (RecvBuffer::new(), Vec::new());
+    while received.len() < count {
+        wait(connected);
+        connected.recv(&mut buffer, &mut |bytes| received.push(bytes.to_vec())).unwrap();
+    }
+    assert_eq!(connected.recv(&mut buffer, &mut |_| ()).unwrap(), Taken::default());
+    received
+}
+
+#[test]
+fn connected_socket_talks_to_its_peer_and_to_nobody_else() {
+    for address in loopbacks() {
+        let (peer, stranger) = (bind(address), bind(address));
+        let connected = Connected::open(peer.local_addr(), 0).unwrap();
+        let to_it = Path::to(SocketAddr::new(address.ip(), connected.local_addr().port()));
+        let (mut batch, mut expected) = (Batch::new(), Vec::new());
+        for (n, size) in SIZES.into_iter().enumerate() {
+            expected.push(vec![n as u8; size]);
+            // Wherever it was written for.
+            push(&mut batch, Path::to(stranger.local_addr()), &expected[n]);
+        }
+        assert_eq!(connected.send(&mut batch).datagrams, SIZES.len() as u64);
+        let received = receive(&peer, SIZES.len());
+        assert!(received.iter().all(|(path, _)| path.remote == to_it.remote), "{received:?}");
+        assert_eq!(payloads(received), expected);
+        push(&mut batch, to_it, b"from elsewhere");
+        assert_eq!(stranger.send(&mut batch).datagrams, 1);
+        for bytes in &expected {
+            push(&mut batch, to_it, bytes);
+        }
+        assert_eq!(peer.send(&mut batch).datagrams, SIZES.len() as u64);
+        assert_eq!(receive_connected(&connected, SIZES.len()), expected);
+    }
+}
+
+#[test]
+fn connected_socket_tells_that_nobody_listens_and_can_be_had_again_on_its_port() {
+    for address in loopbacks() {
+        let peer = bind(address);
+        let (remote, mut batch) = (peer.local_addr(), Batch::new());
+        let connected = Connected::open(remote, 0).unwrap();
+        let port = connected.local_addr().port();
+        drop(peer);
+        push(&mut batch, Path::to(remote), b"lost");
+        assert_eq!(connected.send(&mut batch).datagrams, 1);
+        wait(&connected);
+        let told = connected.recv(&mut RecvBuffer::new(), &mut |_| ()).unwrap_err();
+        assert_eq!(told.kind(), io::ErrorKind::ConnectionRefused);
+        push(&mut batch, Path::to(remote), b"lost, too");
+        connected.send(&mut batch);
+        wait(&connected);
+        push(&mut batch, Path::to(remote), b"not even sent");
+        assert_eq!(connected.send(&mut batch).refused, 1, "what the one before met");
+        drop(connected);
+        let again = Connected::open(remote, port).unwrap();
+        let peer = bind(remote);
+        push(&mut batch, Path::to(remote), b"there");
+        assert_eq!(again.send(&mut batch).datagrams, 1);
+        let received = receive(&peer, 1);
+        assert_eq!((received[0].0.remote.port(), &received[0].1[..]), (port, &b"there"[..]));
     }
 }
 

@@ -17,6 +17,7 @@ use stun_types::message::{
 use stun_types::prelude::{AttributeFromRaw, AttributeStaticType, AttributeWrite, MessageWrite, MessageWriteExt};
 
 mod attributes;
+mod seen;
 #[cfg(test)]
 mod tests;
 pub(crate) mod written;
@@ -24,8 +25,12 @@ pub(crate) mod written;
 use attributes::{
     FINGERPRINT, ICE_CONTROLLED, ICE_CONTROLLING, MESSAGE_INTEGRITY, Message, PRIORITY, USE_CANDIDATE, USERNAME,
 };
+pub use seen::{Seen, TRANSACTIONS};
 
-/// Class and method on the wire (RFC 8489 section 5).
+/// The bits of the class (RFC 8489 section 5); the others are the method's.
+const CLASS: u16 = 0x0110;
+
+/// Class and method on the wire.
 const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
@@ -86,6 +91,52 @@ impl DropReason {
     }
 }
 
+/// The class of a message (RFC 8489 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Wants an answer.
+    Request,
+    /// Wants none.
+    Indication,
+    /// A request was done.
+    Success,
+    /// A request was refused.
+    Error,
+}
+
+/// What a message says of itself; nothing is authenticated, and the fingerprint not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// Request or answer.
+    pub class: Class,
+    /// Its method is Binding, the only one of ICE.
+    pub is_binding: bool,
+    /// Names the request and its answers.
+    pub transaction: [u8; 12],
+    /// The whole USERNAME: of a check the ufrags of receiver and sender with a colon between them.
+    pub username: Option<&'a [u8]>,
+}
+
+/// Reads what finding the session of a message needs.
+///
+/// # Errors
+/// [`DropReason::NotStun`] for what is no message of the length it announces.
+pub fn head(bytes: &[u8]) -> Result<Head<'_>, DropReason> {
+    let message = Message::parse(bytes)?;
+    let class = match message.kind & CLASS {
+        0x0000 => Class::Request,
+        0x0010 => Class::Indication,
+        0x0100 => Class::Success,
+        _ => Class::Error,
+    };
+    Ok(Head {
+        class,
+        is_binding: message.kind & !CLASS == BINDING_REQUEST,
+        transaction: message.transaction,
+        username: message.protected().find(|attribute| attribute.kind == USERNAME).map(|attribute| attribute.value),
+    })
+}
+
 /// The receiver's ufrag a request names: its USERNAME up to the first colon. For finding the session; nothing is
 /// authenticated, and the fingerprint not looked at.
 pub fn local_ufrag(bytes: &[u8]) -> Option<&str> {
@@ -104,6 +155,18 @@ pub fn check(bytes: &[u8], local_ufrag: &str, remote_ufrag: &str, local_pwd: &st
     }
 }
 
+/// Judges a datagram as [`check`] does, for who passes it on to the agent that answers it. A request that a lite agent would
+/// refuse (an attribute it does not know, a role that conflicts) is authentic too; nominating takes the controlling role.
+///
+/// # Errors
+/// Why it is no authentic connectivity check of this session.
+pub fn verify(bytes: &[u8], local_ufrag: &str, remote_ufrag: &str, local_pwd: &str) -> Result<Binding, DropReason> {
+    let (message, _) = authenticate(bytes, local_ufrag, remote_ufrag, local_pwd)?;
+    let mut binding = said(message);
+    binding.use_candidate &= !message.protected().any(|attribute| attribute.kind == ICE_CONTROLLED);
+    Ok(binding)
+}
+
 fn authenticate<'a>(
     bytes: &'a [u8],
     local: &str,
@@ -111,7 +174,7 @@ fn authenticate<'a>(
     pwd: &str,
 ) -> Result<(Message<'a>, IntegrityKey), DropReason> {
     let message = Message::parse(bytes)?;
-    if message.kind & 0x0110 != 0 {
+    if message.kind & CLASS != 0 {
         return Err(DropReason::NotARequest);
     }
     if message.kind != BINDING_REQUEST {
@@ -142,17 +205,21 @@ fn judge(message: Message<'_>, key: &IntegrityKey) -> Check {
         let attributes: [&dyn AttributeWrite; 2] = [&error_code(420, "Unknown"), &UnknownAttributes::new(&types)];
         return Check::Reply(write(MessageClass::Error, message.transaction, &attributes, key));
     }
-    let find = |kind| message.protected().find(|attribute| attribute.kind == kind);
-    if find(ICE_CONTROLLED).is_some() {
+    if message.protected().any(|attribute| attribute.kind == ICE_CONTROLLED) {
         // RFC 8445 7.3.1.1, without comparing tie-breakers: a lite agent is never controlling.
         let attributes: [&dyn AttributeWrite; 1] = [&error_code(487, "Role Conflict")];
         return Check::Reply(write(MessageClass::Error, message.transaction, &attributes, key));
     }
-    Check::Valid(Binding {
+    Check::Valid(said(message))
+}
+
+fn said(message: Message<'_>) -> Binding {
+    let find = |kind| message.protected().find(|attribute| attribute.kind == kind);
+    Binding {
         transaction: message.transaction,
         use_candidate: find(USE_CANDIDATE).is_some(),
         priority: find(PRIORITY).and_then(|attribute| attribute.value.try_into().ok()).map(u32::from_be_bytes),
-    })
+    }
 }
 
 /// Whether an attribute must be understood and is not: neither RFC 8489's own nor ICE's.

@@ -338,6 +338,48 @@ fn local_ufrag_is_read_from_nothing_but_a_username() {
 }
 
 #[test]
+fn head_is_read_without_any_proof() {
+    let username = b"server:client";
+    let rows = [
+        (BINDING_REQUEST, Class::Request, true),
+        (0x0011, Class::Indication, true),
+        (BINDING_SUCCESS, Class::Success, true),
+        (BINDING_ERROR, Class::Error, true),
+        (0x0003, Class::Request, false),
+        (0x3eef, Class::Request, false),
+    ];
+    for (kind, class, is_binding) in rows {
+        let message = Hand::new(kind).with(PRIORITY, &[0; 4]).with(USERNAME, username).0;
+        let expected = Head { class, is_binding, transaction: TRANSACTION, username: Some(username) };
+        assert_eq!(head(&message), Ok(expected), "{kind:#06x}");
+        assert_eq!(head(&message[..message.len() - 1]), Err(DropReason::NotStun));
+    }
+    let unprotected = Hand::new(BINDING_REQUEST).sign(PWD).with(USERNAME, username).0;
+    assert_eq!(head(&unprotected).map(|head| head.username), Ok(None));
+}
+
+#[test]
+fn what_another_agent_answers_is_judged_alike() {
+    let verified = |bytes: &[u8]| verify(bytes, LOCAL, REMOTE, PWD);
+    let nominating = Hand::request().with(USE_CANDIDATE, &[]);
+    assert_eq!(verified(&nominating.clone().done()), Ok(Binding { use_candidate: true, ..plain() }));
+    let unknown = nominating.clone().with(0x0002, b"").done();
+    assert_eq!(verified(&unknown), Ok(Binding { use_candidate: true, ..plain() }), "it may know what we do not");
+    let controlled = nominating.clone().with(ICE_CONTROLLED, &[0; 8]).done();
+    assert_eq!(verified(&controlled), Ok(plain()), "nothing is nominated by who is controlled");
+    let rows = [
+        (nominating.clone().sign("guessed").print().0, DropReason::Integrity),
+        (nominating.clone().print().0, DropReason::Integrity),
+        (nominating.sign(PWD).0, DropReason::Fingerprint),
+        (Hand::new(BINDING_REQUEST).with(USERNAME, b"server:other").done(), DropReason::Username),
+        (Hand::new(BINDING_SUCCESS).with(USERNAME, b"server:client").done(), DropReason::NotARequest),
+    ];
+    for (bytes, reason) in rows {
+        assert_eq!(verified(&bytes), Err(reason));
+    }
+}
+
+#[test]
 fn mutated_messages_never_panic_and_never_validate() {
     let seeds = [Hand::request().with(USE_CANDIDATE, &[]).done(), hex(SAMPLE_REQUEST), hex(SAMPLE_RESPONSE_V6)];
     let mut random = Random::new(0x5eed);

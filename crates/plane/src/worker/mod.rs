@@ -22,6 +22,7 @@ use slab::Slab;
 use whipstitch_net::ConnectionId;
 use whipstitch_net::socket::{RecvBuffer, Udp};
 use whipstitch_net::tcp::Listener;
+use whipstitch_net::timers::Timers;
 use whipstitch_stream::stream::Config;
 use whipstitch_stream::{Running, SessionId};
 
@@ -36,7 +37,6 @@ use crate::notes::{Ending, MAX_ROUTES, Noted, RouteNote, StreamNote};
 use crate::peer::{Action, Batches, Peer, PeerCommand};
 use crate::report::Role;
 use crate::roster::Entered;
-use crate::timers::Timers;
 
 /// Receive bursts of one socket in one turn: with 32 datagrams or more in each, about a millisecond of work.
 const BURSTS_A_TURN: usize = 8;

@@ -203,7 +203,7 @@ impl Worker {
         let at = Instant::now();
         self.own(remote, Owner::Here(key), at);
         if via != self.index {
-            self.mailboxes[via].note(|noted| noted.route(remote, self.index, at));
+            self.mailboxes[via].note(|noted| noted.routes.route(remote, self.index, at));
         }
     }
 
@@ -233,7 +233,7 @@ impl Worker {
             self.remotes.remove(&remote);
         }
         if via != self.index {
-            self.mailboxes[via].note(|noted| noted.unroute(remote, self.index));
+            self.mailboxes[via].note(|noted| noted.routes.unroute(remote, self.index));
         }
     }
 

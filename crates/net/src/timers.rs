@@ -1,4 +1,5 @@
-//! Deadlines of sessions: a heap that is looked at only where something is due. Idle sessions cost nothing.
+//! Deadlines of sessions: a heap that is looked at only where something is due. Idle sessions cost nothing. It has no
+//! clock: whoever owns it says what time it is.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,23 +8,23 @@ use std::time::Instant;
 /// A heap of deadlines. A key may stand in it more than once: the owner checks what it finds against the deadline it
 /// has now, and puts it back if that moved later.
 #[derive(Debug, Default)]
-pub(crate) struct Timers {
+pub struct Timers {
     heap: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
 impl Timers {
     /// Notes a deadline.
-    pub(crate) fn schedule(&mut self, at: Instant, key: usize) {
+    pub fn schedule(&mut self, at: Instant, key: usize) {
         self.heap.push(Reverse((at, key)));
     }
 
     /// The earliest deadline.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes one key whose deadline has passed.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<usize> {
+    pub fn pop(&mut self, now: Instant) -> Option<usize> {
         if self.next()? > now {
             return None;
         }
@@ -38,6 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "some instant to begin with")]
     fn keys_come_out_when_due_and_in_order() {
         let start = Instant::now();
         let mut timers = Timers::default();
