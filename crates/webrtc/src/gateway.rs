@@ -34,7 +34,7 @@ use crate::engine::Engine;
 use crate::ice::Edge;
 use crate::negotiate::{self, Local, Offer, Sender, ViewerMedia, ViewerPlan, answer_publisher, answer_viewer};
 use crate::random;
-use crate::session::{Agreed, Identified, RoleState, Session, SubscriberPlan};
+use crate::session::{Agreed, Identified, Patience, RoleState, Session, SubscriberPlan};
 
 /// What a client that comes too early or too often is told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -144,7 +144,7 @@ impl Gateway {
         let patience = match self.shared.when_offline {
             WhenOffline::Reject if tracks.is_none() => return Err(Refusal::NotLive { retry_after: RETRY_AFTER }),
             WhenOffline::Reject => None,
-            WhenOffline::Wait(patience) => Some(patience),
+            WhenOffline::Wait(most) => Some(Patience::new(most, self.shared.plane.running().clone())),
         };
         let plan = negotiate::plan_viewer(&offer, tracks.as_ref())?;
         let session = SessionId(random::u64());

@@ -6,6 +6,7 @@
 //! one, or control closes it; dropping it frees its slot and turns its URL into a tombstone.
 
 mod agreed;
+mod patience;
 mod peer;
 mod telling;
 
@@ -17,6 +18,7 @@ use whipstitch_stream::directory::{PublisherSlot, SubscriberSlot};
 use whipstitch_stream::{CloseReason, PerKind, SessionId, StreamKey, Tracks};
 
 pub(crate) use self::agreed::Agreed;
+pub(crate) use self::patience::Patience;
 use crate::egress::{Egress, Keys, Profile, TrackConfig};
 use crate::engine::{Engine, EngineError, EngineEvent};
 use crate::gateway::{Place, Registration};
@@ -58,7 +60,7 @@ pub(crate) enum RoleState {
         /// Once connected.
         egress: Option<Box<Egress>>,
         /// How long it waits for something of the stream; `None`: as long as the stream has it.
-        patience: Option<Duration>,
+        patience: Option<Patience>,
     },
 }
 
@@ -322,7 +324,13 @@ impl Session {
     /// When a subscriber has waited long enough for a publisher.
     fn idles(&self) -> Option<Instant> {
         let RoleState::Subscriber { patience, .. } = &self.role else { return None };
-        Some(self.delivered.or(self.connected)? + (*patience)?)
+        Some(patience.as_ref()?.ends(self.delivered.or(self.connected)?))
+    }
+
+    /// Whether a subscriber whose patience has ended stays all the same.
+    fn stays(&mut self, now: Instant) -> bool {
+        let RoleState::Subscriber { patience: Some(patience), .. } = &mut self.role else { return false };
+        patience.is_renewed(now, &self.identified.stream)
     }
 
     fn egress(&self) -> Option<&Egress> {

@@ -59,7 +59,7 @@ impl Peer for Session {
             cx.act(Action::Close(CloseReason::IceTimeout));
             return;
         }
-        if self.idles().is_some_and(|at| at <= cx.now) {
+        if self.idles().is_some_and(|at| at <= cx.now) && !self.stays(cx.now) {
             cx.act(Action::Close(CloseReason::Idle));
             return;
         }

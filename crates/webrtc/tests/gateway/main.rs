@@ -142,6 +142,25 @@ fn who_has_waited_too_long_is_told_why() {
 }
 
 #[test]
+fn who_waits_for_a_publisher_that_is_expected_stays_until_it_is_not() {
+    let patience = Duration::from_millis(20);
+    let gateway = where_viewers_wait(2, patience);
+    let expected = gateway.plane().running().expect(&key("fed"));
+    let mut viewers: Vec<Peer> =
+        (0..2).map(|_| Peer::viewer(&gateway, &key("fed"), V4).expect("it may wait")).collect();
+    viewers.iter_mut().for_each(|viewer| viewer.until(|peer| peer.connected));
+    let mut other = Peer::viewer(&gateway, &key("never"), V4).expect("it may wait");
+    let since = std::time::Instant::now();
+    // Another's patience is over, and theirs would be, ten times.
+    other.until(|peer| peer.closed && since.elapsed() > 10 * patience);
+    assert_eq!(gateway.counts().subscribers, 2);
+    drop(expected);
+    viewers.iter_mut().for_each(|viewer| viewer.until(|peer| peer.closed));
+    assert_eq!(gateway.closed().iter().map(|closed| closed.reason).collect::<Vec<_>>(), ["idle"; 3]);
+    gateway.stop();
+}
+
+#[test]
 fn a_second_publisher_is_refused_and_the_first_goes_on() {
     let gateway = gateway(2);
     let stream = key("cam");
