@@ -6,6 +6,7 @@ mod open;
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -16,7 +17,7 @@ use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey, directory};
 
 use self::feed::{Source, run};
 use self::open::Open;
-use crate::ports::Ports;
+use crate::ports::{Ports, Whose};
 use crate::sockets::Sockets;
 
 /// Ports below this one in an SDP are not meant: 0 is none, 9 is how WebRTC says so (RFC 8829 5.2.1).
@@ -34,6 +35,9 @@ pub enum Refused {
     /// Every block of ports is leased, or another program's.
     #[error("all RTP ports are taken")]
     NoPorts,
+    /// The stream is held for a process of this server.
+    #[error("the stream is kept for a process of this server")]
+    Held,
     /// A cap is reached, or the machine has nothing more to give.
     #[error("the gateway is full")]
     Full,
@@ -79,6 +83,8 @@ pub struct Client {
     pub ends_with_bye: bool,
     /// Whether [`Inputs::of`] shows it.
     pub listed: bool,
+    /// The process whose child sends, of whom the stream may be [held](Directory::hold).
+    pub process: Option<Arc<str>>,
 }
 
 /// Where a stream is taken.
@@ -146,7 +152,9 @@ impl Inputs {
         enter: impl FnOnce(SessionId, usize, &Ending) -> Option<Box<dyn Send>>,
     ) -> Result<Input, Refused> {
         let session = SessionId(random::u64());
-        let slot = self.directory.reserve_publisher(&wanted.stream, session, Instant::now()).map_err(refuse)?;
+        let process = client.process.as_deref();
+        let slot = self.directory.reserve_publisher_as(&wanted.stream, session, Instant::now(), process);
+        let slot = slot.map_err(refuse)?;
         let sockets = self.lease(&wanted).await?;
         let input = describe(&wanted, Some(session), false, &sockets);
         let entered = client.listed.then(|| self.open.enter(input.clone()));
@@ -163,16 +171,25 @@ impl Inputs {
     /// # Errors
     /// [`Refused`], when the ports cannot be had.
     pub fn configure(&self, wanted: Wanted) -> Result<Configured, Refused> {
+        self.configure_for(wanted, None)
+    }
+
+    /// The same for what the child of this process sends. Where the stream is held for that process, whoever publishes it
+    /// gives way.
+    ///
+    /// # Errors
+    /// As of [`configure`](Self::configure).
+    pub fn configure_for(&self, wanted: Wanted, process: Option<&str>) -> Result<Configured, Refused> {
         let named = wanted.named_ports();
         let sockets = if named == PerKind::default() {
-            Sockets::lease(&self.ports, wanted.local, wanted.has()).ok_or(Refused::NoPorts)?
+            Sockets::lease(&self.ports, Whose::Ours, wanted.local, wanted.has()).ok_or(Refused::NoPorts)?
         } else {
             Sockets::at(&self.ports, wanted.local, named).map_err(Refused::Bind)?
         };
         let input = describe(&wanted, None, true, &sockets);
         let entered = self.open.enter(input.clone());
         let receiving = sockets.receive().map_err(|_| Refused::Full)?;
-        let client = Client { ends_with_bye: true, ..Client::default() };
+        let client = Client { ends_with_bye: true, process: process.map(Arc::from), ..Client::default() };
         let source = Source { inputs: self.clone(), wanted, client, sockets };
         let task = tokio::spawn(run(receiving, source, None, Some(entered)));
         Ok(Configured { input, task })
@@ -186,7 +203,7 @@ impl Inputs {
     /// On a thread that may wait: clients may ask for one after the other.
     async fn lease(&self, wanted: &Wanted) -> Result<Sockets, Refused> {
         let (ports, local, has) = (self.ports.clone(), wanted.local, wanted.has());
-        let leased = tokio::task::spawn_blocking(move || Sockets::lease(&ports, local, has));
+        let leased = tokio::task::spawn_blocking(move || Sockets::lease(&ports, Whose::Anybody, local, has));
         leased.await.map_err(|_| Refused::Full)?.ok_or(Refused::NoPorts)
     }
 }
@@ -222,6 +239,7 @@ fn describe(wanted: &Wanted, session: Option<SessionId>, configured: bool, socke
 fn refuse(refused: directory::Refused) -> Refused {
     match refused {
         directory::Refused::Occupied { retry } => Refused::Occupied { retry },
+        directory::Refused::Held => Refused::Held,
         directory::Refused::Full(_) => Refused::Full,
     }
 }

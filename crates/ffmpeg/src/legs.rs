@@ -7,14 +7,15 @@ use whipstitch_media::sdp::{self, Header, Section};
 use whipstitch_media::{Codec, Kind};
 use whipstitch_plane::{Ending, Plane, random};
 use whipstitch_rtp::{Reader, sender};
-use whipstitch_stream::running::Description;
+use whipstitch_stream::running::{Asks, Description};
 use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey};
 
 use crate::leg::Leg;
-use crate::ports::Ports;
+use crate::ports::{Ports, Whose};
 use crate::ways::Ways;
 
-/// How long parameter sets are waited for (design.md 2.4): FFmpeg would wait as long for them itself.
+/// How long a stream that is about to begin, or its parameter sets, are waited for (design.md 2.4): FFmpeg would wait as long
+/// for them itself.
 const WHOLE: Duration = Duration::from_secs(5);
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -62,27 +63,17 @@ impl Legs {
     }
 
     /// Leases ports for the stream and describes what will come there, with its parameter sets; waits for these for up to
-    /// 5 s. One that `waits` waits for an expected publisher, however long that takes: it is the caller's to give up. The
+    /// 5 s. A child waits for its publisher, too, as long as one is expected: it is the caller's to give up. The
     /// lease ends when nobody binds the ports for 30 s, when who did has gone, and with the stream. `pts` are the payload types to send with, of those whose meaning
     /// the description gives (96 to 127, RFC 3551 6); otherwise what is usual.
     ///
     /// # Errors
     /// [`Refused`]; nothing is leased then.
-    pub async fn lease(&self, stream: &StreamKey, pts: PerKind<Option<u8>>, waits: bool) -> Result<String, Refused> {
-        let running = self.plane.running();
-        loop {
-            let is_awaited = waits && running.is_expected(stream);
-            if !is_awaited {
-                self.check(stream)?;
-            }
-            let whole = tokio::time::timeout(WHOLE, running.whole(stream)).await.ok();
-            // What there is may do all the same: the sets come with the keyframes.
-            match whole.or_else(|| running.get(stream)) {
-                Some(description) => return self.begin(stream, &description, pts).await,
-                None if is_awaited => {}
-                None => return Err(Refused::NotLive),
-            }
-        }
+    pub async fn lease(&self, stream: &StreamKey, pts: PerKind<Option<u8>>, asks: Asks) -> Result<String, Refused> {
+        let patience = || tokio::time::sleep(WHOLE);
+        let described = self.plane.running().described(&self.directory, stream, asks, patience).await;
+        let described = described.ok_or(Refused::NotLive)?;
+        self.begin(stream, &described, pts, asks).await
     }
 
     async fn begin(
@@ -90,11 +81,16 @@ impl Legs {
         stream: &StreamKey,
         description: &Description,
         pts: PerKind<Option<u8>>,
+        asks: Asks,
     ) -> Result<String, Refused> {
         let session = SessionId(random::u64());
-        let slot = self.directory.reserve_subscriber(stream, session).map_err(|_| Refused::Full)?;
+        let (slot, whose) = match asks {
+            Asks::Anybody => (self.directory.reserve_subscriber(stream, session), Whose::Anybody),
+            Asks::Child => (self.directory.reserve_subscriber_of_child(stream, session), Whose::Ours),
+        };
+        let slot = slot.map_err(|_| Refused::Full)?;
         let ports = self.ports.clone();
-        let leased = tokio::task::spawn_blocking(move || ports.lease());
+        let leased = tokio::task::spawn_blocking(move || ports.lease(whose));
         let block = leased.await.map_err(|_| Refused::Full)?.ok_or(Refused::NoPorts)?;
         let sections = sections(description, pts, |kind| block.port(kind));
         let port =

@@ -3,8 +3,9 @@
 //! RTCP has the port after that of RTP, so ports come in blocks of four that begin even: video RTP and RTCP, audio RTP and
 //! RTCP. A block is leased to one at a time, is looked at before it is promised, since other programs take ports as well,
 //! and rests for a while when it is given back, so that nothing that is still on its way reaches the next one. Bounded by
-//! the range; when nothing is left, there is nothing. Ports that somebody else has chosen are claimed here, so that nobody
-//! gets them a second time.
+//! the range; when nothing is left, there is nothing. An eighth of the blocks is left for what processes of this server and
+//! its configuration need: nobody else gets one of the last. Ports that somebody else has chosen are claimed here, so that
+//! nobody gets them a second time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -17,8 +18,20 @@ use whipstitch_media::Kind;
 /// Ports of a block.
 const BLOCK: u16 = 4;
 
+/// One of so many blocks is kept for our own.
+const KEPT: u16 = 8;
+
 /// How long a block rests: a player that ended may take its time to let its ports go.
 const REST: Duration = Duration::from_secs(10);
+
+/// For whom ports are leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// For who asks: a reader, or a sender.
+    Anybody,
+    /// For a process of this server, or its configuration.
+    Ours,
+}
 
 /// The range holds no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,15 +78,15 @@ impl Ports {
 
     /// A block that nobody has; `None` when all are taken, rest, or are other programs'. To look costs microseconds for each
     /// port, and where other programs have most of the range there are many to look at: not for a thread that others wait for.
-    pub(crate) fn lease(&self) -> Option<Block> {
-        self.lease_of(Instant::now(), is_free)
+    pub(crate) fn lease(&self, whose: Whose) -> Option<Block> {
+        self.lease_of(whose, Instant::now(), is_free)
     }
 
-    fn lease_of(&self, now: Instant, mut is_free: impl FnMut(u16) -> bool) -> Option<Block> {
+    fn lease_of(&self, whose: Whose, now: Instant, mut is_free: impl FnMut(u16) -> bool) -> Option<Block> {
         let mut looked = 0;
         loop {
             // Leased before it is looked at, so that nobody else looks at it meanwhile and nobody waits for that.
-            let first = lock(&self.blocks).next(now, &mut looked)?;
+            let first = lock(&self.blocks).next(whose, now, &mut looked)?;
             if (first..=first + (BLOCK - 1)).all(&mut is_free) {
                 return Some(Block { first, blocks: Arc::clone(&self.blocks) });
             }
@@ -159,8 +172,12 @@ impl Blocks {
         Ok(Blocks { first: even as u16, count: count as u16, next: 0, taken: HashMap::new(), claimed: BTreeSet::new() })
     }
 
-    /// Leases the next block that is nobody's here; `None` when all have been `looked` at.
-    fn next(&mut self, now: Instant, looked: &mut u16) -> Option<u16> {
+    /// Leases the next block that is nobody's here; `None` when all have been `looked` at, or those that are left are not for
+    /// this one.
+    fn next(&mut self, whose: Whose, now: Instant, looked: &mut u16) -> Option<u16> {
+        if whose == Whose::Anybody && self.left(now) <= usize::from(self.count / KEPT) {
+            return None;
+        }
         while *looked < self.count {
             *looked += 1;
             let number = self.next;
@@ -173,6 +190,12 @@ impl Blocks {
             }
         }
         None
+    }
+
+    /// Blocks that are neither leased nor rest.
+    fn left(&self, now: Instant) -> usize {
+        let taken = self.taken.values().filter(|rests| rests.is_none_or(|until| until > now)).count();
+        usize::from(self.count).saturating_sub(taken)
     }
 
     /// It was looked at, and is another program's.
@@ -218,7 +241,7 @@ mod tests {
 
     /// The next block, if nothing is another program's.
     fn take(blocks: &mut Blocks, now: Instant) -> Option<u16> {
-        blocks.next(now, &mut 0)
+        blocks.next(Whose::Ours, now, &mut 0)
     }
 
     #[test]
@@ -240,7 +263,7 @@ mod tests {
     #[test]
     fn what_other_programs_have_is_passed_over() {
         let (ports, now) = (Ports::new(100..=111).unwrap(), Instant::now());
-        let lease = |is_free: &dyn Fn(u16) -> bool| ports.lease_of(now, is_free);
+        let lease = |is_free: &dyn Fn(u16) -> bool| ports.lease_of(Whose::Ours, now, is_free);
         let one = lease(&|port| port != 103).unwrap();
         assert_eq!((one.first(), ports.in_use()), (104, 4));
         assert!(lease(&|_| false).is_none());
@@ -252,9 +275,9 @@ mod tests {
     fn nobody_waits_while_ports_are_looked_at_and_nobody_else_looks_at_them() {
         let (ports, now) = (Ports::new(100..=107).unwrap(), Instant::now());
         let mut meanwhile = Vec::new();
-        let block = ports.lease_of(now, |_| {
+        let block = ports.lease_of(Whose::Ours, now, |_| {
             let can_look = ports.blocks.try_lock().is_ok();
-            meanwhile.extend(can_look.then(|| ports.lease_of(now, |_| true)));
+            meanwhile.extend(can_look.then(|| ports.lease_of(Whose::Ours, now, |_| true)));
             can_look
         });
         let first = |block: &Option<Block>| block.as_ref().map(Block::first);
@@ -272,6 +295,24 @@ mod tests {
         assert_eq!(take(&mut blocks, now), None, "all are taken or rest");
         assert_eq!(take(&mut blocks, now + REST - Duration::from_millis(1)), None);
         assert_eq!(take(&mut blocks, now + REST), Some(100));
+    }
+
+    #[test]
+    fn the_last_blocks_are_for_our_own_also_while_others_rest() {
+        let (mut blocks, now) = (Blocks::new(100..=163).unwrap(), Instant::now());
+        let mut lease = |whose, now| blocks.next(whose, now, &mut 0);
+        let strangers: Vec<u16> = std::iter::from_fn(|| lease(Whose::Anybody, now)).collect();
+        assert_eq!(strangers.len(), 14, "of 16");
+        let ours: Vec<u16> = std::iter::from_fn(|| lease(Whose::Ours, now)).collect();
+        assert_eq!(ours.len(), 2);
+        for port in strangers {
+            blocks.give_back(now, port);
+        }
+        let mut lease = |whose, now| blocks.next(whose, now, &mut 0);
+        assert_eq!(lease(Whose::Anybody, now), None, "all of them rest");
+        let later = now + REST;
+        assert_eq!(std::iter::from_fn(|| lease(Whose::Anybody, later)).count(), 12, "two are left, besides ours");
+        assert_eq!(Blocks::new(100..=127).unwrap().count / KEPT, 0, "of few none is kept");
     }
 
     #[test]
@@ -294,7 +335,7 @@ mod tests {
     fn a_leased_block_can_be_bound_and_comes_back_when_it_is_dropped() {
         // Any four in a row that are free at the moment: other tests of this machine bind ports, too.
         let ports = Ports::new(20_000..=29_999).unwrap();
-        let block = ports.lease().expect("one of 2500");
+        let block = ports.lease(Whose::Ours).expect("one of 2500");
         let sockets: Vec<_> = (0..4).map(|offset| UdpSocket::bind(("127.0.0.1", block.first() + offset))).collect();
         assert!(block.first().is_multiple_of(2) && sockets.iter().all(Result::is_ok), "{sockets:?}");
         drop(block);

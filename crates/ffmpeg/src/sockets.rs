@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 use whipstitch_media::Kind;
 use whipstitch_stream::PerKind;
 
-use crate::ports::{Block, Claim, Ports};
+use crate::ports::{Block, Claim, Ports, Whose};
 
 /// A keyframe comes in one burst, and the system counts each packet twice: room for 1 MB of it, as far as it is allowed.
 const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
@@ -60,9 +60,9 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// Binds leased ports of this address, for the kinds there are; `None` when no more can be had.
-    pub(crate) fn lease(ports: &Ports, local: IpAddr, has: PerKind<bool>) -> Option<Sockets> {
+    pub(crate) fn lease(ports: &Ports, whose: Whose, local: IpAddr, has: PerKind<bool>) -> Option<Sockets> {
         (0..TRIES).find_map(|_| {
-            let block = ports.lease()?;
+            let block = ports.lease(whose)?;
             let wanted = PerKind::from_fn(|kind| has[kind].then(|| block.port(kind)));
             bind(local, wanted, Held::Leased(block)).ok()
         })

@@ -1,6 +1,7 @@
 //! Who may do what is decided elsewhere; this is how it is asked.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use whipstitch_stream::StreamKey;
@@ -17,10 +18,12 @@ pub enum Right {
 }
 
 /// The answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Go on.
     Allowed,
+    /// Go on: this is the child of the process of this id, which may.
+    Child(Arc<str>),
     /// A password is needed, and none that is known was shown.
     Unknown,
     /// A known one that does not carry this right.
@@ -33,6 +36,10 @@ pub enum Verdict {
 pub trait Access: Send + Sync + 'static {
     /// Whether a client at `peer` that shows `proof` may do this.
     fn judge(&self, right: Right, stream: &StreamKey, peer: IpAddr, proof: Option<&Proof<'_>>) -> Verdict;
+
+    /// Whether who shows `credential` for that of a child may do this: it is what it says, however open the server is, or
+    /// may nothing. Never [`Verdict::Allowed`].
+    fn judge_child(&self, right: Right, stream: &StreamKey, peer: IpAddr, credential: &str) -> Verdict;
 
     /// Whether a stream may have this name here.
     fn serves(&self, stream: &StreamKey) -> bool;

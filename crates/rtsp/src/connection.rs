@@ -5,6 +5,7 @@
 //! waits for its answer or a response finds no room, so a client that asks and does not listen waits for itself; nor while
 //! what it sends as a publisher finds no room on the way to its worker.
 
+mod asked;
 mod out;
 mod playing;
 mod recording;
@@ -16,19 +17,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rtsp_types::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use whipstitch_media::Kind;
 use whipstitch_plane::random;
-use whipstitch_stream::{CloseReason, StreamKey};
+use whipstitch_stream::CloseReason;
 
 use self::out::Out;
 use self::playing::Playing;
 use self::recording::Recording;
-use crate::machine::{Announcement, Answer, Begins, ChosenWay, Effect, Facts, Machine, Question, Refusal, SetUp, Step};
+use crate::kept::{KeptPlace, SHOWS};
+use crate::machine::{Answer, Effect, Facts, Machine, Step};
 use crate::queue::{Chunk, Outgoing, queue};
 use crate::server::Shared;
 use crate::udp::SILENCE;
@@ -50,27 +50,38 @@ const LOOK: Duration = Duration::from_secs(1);
 type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Serves a connection until it is closed from either side, or `stopped` says that everything ends.
-pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
+/// `kept` is its place, if that is one of those.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    kept: Option<KeptPlace>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
     let Ok(local) = stream.local_addr() else { return };
     // Responses and packets are written when they are there: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    talk(stream.into_split(), (canonical(local), canonical(peer)), shared, stopped).await;
+    talk(stream.into_split(), (canonical(local), canonical(peer)), kept, shared, stopped).await;
 }
 
 /// Serves whoever is at the other end of these bytes. `ends`: our address and the client's.
 async fn talk(
     (reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     (local, peer): (SocketAddr, SocketAddr),
+    kept: Option<KeptPlace>,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
 ) {
-    let facts = Facts { peer, nonce: random::text(), access: Arc::clone(&shared.access) };
+    let (access, only_children) = (Arc::clone(&shared.access), kept.is_some());
+    let facts = Facts { peer, nonce: random::text(), access, only_children };
     let (media, chunks) = queue();
     let (ends, ended) = mpsc::channel(8);
     let connection = Connection {
         shared,
         peer,
         local,
+        kept,
+        since: Instant::now(),
         machine: Machine::new(facts),
         decoder: Decoder::default(),
         pending: None,
@@ -98,6 +109,9 @@ struct Connection {
     shared: Arc<Shared>,
     peer: SocketAddr,
     local: SocketAddr,
+    /// Its place, where that is one of those kept for children.
+    kept: Option<KeptPlace>,
+    since: Instant,
     machine: Machine,
     decoder: Decoder,
     pending: Option<(Pending, After)>,
@@ -160,6 +174,7 @@ impl Connection {
                     Ok(len) => self.out.wrote(len),
                 },
                 () = room_for(&self.recording), if backed_up => {}
+                () = displaced(&mut self.kept), if !self.closing => self.closing = true,
                 answer = answer(&mut self.pending), if asks => self.answered(answer),
                 Some(chunk) = chunks.recv(), if may_send => self.out.media(chunk),
                 Some(id) = ended.recv() => {
@@ -210,6 +225,9 @@ impl Connection {
                     if let Some(step) = self.machine.handle(item) {
                         self.step(step);
                     }
+                    if self.machine.is_a_child() {
+                        self.kept.iter_mut().for_each(KeptPlace::prove);
+                    }
                 }
                 Err(violation) => {
                     self.out.reply(self.machine.violated(violation));
@@ -252,75 +270,6 @@ impl Connection {
                 }
             }
         }
-    }
-
-    fn find_out(&mut self, question: Question) {
-        let shared = Arc::clone(&self.shared);
-        let (pending, after): (Pending, After) = match question {
-            Question::Describe { stream } => {
-                let local = self.local.ip();
-                (Box::pin(async move { Answer::Described(shared.describe(&stream, local).await) }), After::Nothing)
-            }
-            Question::SetUp { session, stream, track, way } => {
-                let set_up = self.set_up(session, stream, track, way);
-                (Box::pin(std::future::ready(Answer::SetUp(set_up))), After::Nothing)
-            }
-            Question::Play { session } => {
-                let begun = match self.playing.get_mut(&session) {
-                    Some(playing) => {
-                        let way = (Arc::clone(&self.media), self.ends.clone());
-                        playing.play(&session, self.peer, way)
-                    }
-                    None => Err(StatusCode::SessionNotFound),
-                };
-                (Box::pin(async move { Answer::Playing(playing::begun(begun).await) }), After::Begin(session))
-            }
-            Question::Announce(announcement) => {
-                let announced = self.announce(announcement);
-                (Box::pin(std::future::ready(Answer::Announced(announced))), After::Nothing)
-            }
-            Question::Record(recording) => {
-                let begun = self.record(&recording);
-                (Box::pin(std::future::ready(Answer::Recording(begun))), After::Nothing)
-            }
-        };
-        self.pending = Some((pending, after));
-    }
-
-    fn set_up(
-        &mut self,
-        session: Option<String>,
-        stream: StreamKey,
-        track: Option<Kind>,
-        way: ChosenWay,
-    ) -> Result<SetUp, StatusCode> {
-        let ends = (self.local, self.peer);
-        if let Some(id) = session {
-            let playing = self.playing.get_mut(&id).ok_or(StatusCode::SessionNotFound)?;
-            return playing.set_up(id, track, way, ends);
-        }
-        let (id, mut playing) = (random::text(), Playing::reserve(&self.shared, stream)?);
-        let set_up = playing.set_up(id.clone(), track, way, ends)?;
-        self.playing.insert(id, playing);
-        Ok(set_up)
-    }
-
-    fn announce(&mut self, announcement: Announcement) -> Result<String, Refusal> {
-        // The place of what was announced before is given back first: it may be the same.
-        if let Some(before) = self.recording.take() {
-            before.end(CloseReason::ByRequest);
-        }
-        let recording = Recording::announce(&self.shared, announcement)?;
-        Ok(self.recording.insert(recording).id.clone())
-    }
-
-    fn record(&mut self, begins: &Begins) -> Result<(), Refusal> {
-        let way = (Arc::clone(&self.media), self.ends.clone());
-        let recording = self.recording.take_if(|recording| recording.id == begins.session);
-        let mut recording = recording.ok_or(StatusCode::SessionNotFound)?;
-        recording.begin(&begins.tracks, self.peer, way)?;
-        self.recording = Some(recording);
-        Ok(())
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -367,6 +316,9 @@ impl Connection {
 
     /// Whether the client is gone, as far as can be told.
     fn is_over(&self) -> Option<CloseReason> {
+        if self.kept.as_ref().is_some_and(KeptPlace::is_a_strangers) && self.since.elapsed() >= SHOWS {
+            return Some(CloseReason::Idle);
+        }
         // A publisher may read nothing of what it is told, as long as it is listened to.
         if (self.recording.is_none() || self.closing)
             && self.out.stuck().is_some_and(|since| since.elapsed() >= STALLED)
@@ -383,6 +335,14 @@ impl Connection {
 async fn room_for(recording: &Option<Recording>) {
     match recording {
         Some(recording) => recording.room().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the connection has to give way to one that may be a child's.
+async fn displaced(kept: &mut Option<KeptPlace>) {
+    match kept {
+        Some(kept) => kept.displaced().await,
         None => std::future::pending().await,
     }
 }

@@ -28,6 +28,10 @@ impl Access for Rules {
         }
     }
 
+    fn judge_child(&self, _: Right, _: &StreamKey, _: IpAddr, credential: &str) -> Verdict {
+        if credential == "child" { Verdict::Child("p".into()) } else { Verdict::Unknown }
+    }
+
     fn serves(&self, _: &StreamKey) -> bool {
         true
     }
@@ -57,7 +61,8 @@ pub fn connection(data: &[u8]) {
 
 /// Everything that is answered.
 fn told(reads: &[&[u8]]) -> Vec<u8> {
-    let facts = Facts { peer: ([127, 0, 0, 1], 1).into(), nonce: "n".into(), access: Arc::new(Rules) };
+    let facts =
+        Facts { peer: ([127, 0, 0, 1], 1).into(), nonce: "n".into(), access: Arc::new(Rules), only_children: false };
     let (mut machine, mut decoder, mut told) = (Machine::new(facts), Decoder::default(), Vec::new());
     let mut world = World::default();
     for read in reads {

@@ -12,6 +12,7 @@ mod connection;
 #[doc(hidden)]
 pub mod exercise;
 mod inbound;
+mod kept;
 mod machine;
 mod publisher;
 mod queue;

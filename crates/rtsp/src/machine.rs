@@ -10,16 +10,18 @@ use rtsp_types::headers;
 use rtsp_types::{Method, StatusCode};
 use whipstitch_media::Kind;
 use whipstitch_stream::StreamKey;
+use whipstitch_stream::running::Asks;
 
-use crate::access::{Access, Right, Verdict};
-use crate::auth::{self, Credential};
+use crate::access::{Access, Right};
 use crate::reply::{self, HTTP, Reply};
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::wire::{Item, Request, Violation};
 
+use self::entry::asks;
 use self::record::Announced;
 pub(crate) use self::record::{Announcement, Begins, Refusal};
 
+mod entry;
 mod record;
 mod set_up;
 
@@ -38,6 +40,8 @@ pub(crate) struct Facts {
     /// For challenges; random, of this connection alone.
     pub(crate) nonce: String,
     pub(crate) access: Arc<dyn Access>,
+    /// Its place is one of those that are kept for children of processes.
+    pub(crate) only_children: bool,
 }
 
 /// One connection.
@@ -47,6 +51,8 @@ pub(crate) struct Machine {
     /// What the client is to send: one stream of a connection.
     announced: Option<Announced>,
     asked: Option<Asked>,
+    /// The credential of a child that it has shown: whoever has is one from then on, as it need not say so with each request.
+    child: Option<String>,
 }
 
 /// A session, set up track by track.
@@ -115,9 +121,9 @@ pub(crate) enum Effect {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// What does a player of this stream have to know?
-    Describe { stream: StreamKey },
+    Describe { stream: StreamKey, asks: Asks },
     /// Can a player have this track of the stream this way?
-    SetUp { session: Option<String>, stream: StreamKey, track: Option<Kind>, way: ChosenWay },
+    SetUp { session: Option<String>, stream: StreamKey, asks: Asks, track: Option<Kind>, way: ChosenWay },
     /// With which packets does it begin?
     Play { session: String },
     /// May the client send this stream?
@@ -162,7 +168,12 @@ pub(crate) struct First {
 
 impl Machine {
     pub(crate) fn new(facts: Facts) -> Machine {
-        Machine { facts, sessions: Vec::new(), announced: None, asked: None }
+        Machine { facts, sessions: Vec::new(), announced: None, asked: None, child: None }
+    }
+
+    /// Whether the client has shown that it is the child of a process.
+    pub(crate) fn is_a_child(&self) -> bool {
+        self.child.is_some()
     }
 
     /// What cannot be understood.
@@ -216,7 +227,7 @@ impl Machine {
     }
 
     fn describe(&mut self, request: &Request) -> Step {
-        let Target { stream, .. } = match self.target(request, Right::Play) {
+        let Target { stream, child, .. } = match self.target(request, Right::Play) {
             Ok(target) => target,
             Err(step) => return step,
         };
@@ -226,7 +237,7 @@ impl Machine {
         // Players put the tracks behind it: without a query, behind which a track would be none.
         let uri = request.uri().and_then(|uri| uri.split(['?', '#']).next()).unwrap_or_default();
         let base = if uri.ends_with('/') { uri.to_owned() } else { format!("{uri}/") };
-        self.ask(request, Waiting::Described { base }, Question::Describe { stream })
+        self.ask(request, Waiting::Described { base }, Question::Describe { stream, asks: asks(child.as_deref()) })
     }
 
     fn play(&mut self, request: &Request) -> Step {
@@ -345,35 +356,6 @@ impl Machine {
     fn ask(&mut self, request: &Request, what: Waiting, question: Question) -> Step {
         self.asked = Some(Asked { cseq: request.cseq.clone(), what });
         Step::Ask(question)
-    }
-
-    /// What the request is about, if its sender may do that with it: nothing is looked at before that is known.
-    fn target(&self, request: &Request, right: Right) -> Result<Target, Step> {
-        let nameless = || refuse_saying(request, StatusCode::NotFound, reply::NO_NAME);
-        let target = request.uri().and_then(target::parse).ok_or_else(nameless)?;
-        let credential = Credential::parse(request.header(&headers::AUTHORIZATION));
-        let peer = self.facts.peer.ip();
-        let (nonce, here) = (&*self.facts.nonce, peer.to_canonical().is_loopback());
-        // A digest made for another stream proves nothing for this one.
-        let fits = !matches!(&credential, Credential::Digest(digest)
-            if target::parse(digest.uri).is_none_or(|other| other.stream != target.stream));
-        let proof = credential.proof(request.method().into(), nonce, here).filter(|_| fits);
-        match self.facts.access.judge(right, &target.stream, peer, proof.as_ref()) {
-            Verdict::Allowed if self.facts.access.serves(&target.stream) => Ok(target),
-            Verdict::Allowed => Err(nameless()),
-            Verdict::Forbidden => Err(refuse_saying(request, StatusCode::Forbidden, reply::NOT_ALLOWED)),
-            Verdict::TooOften(wait) => {
-                // RTSP has no 429 (RFC 2326 7.1.1); 12.31: whole seconds.
-                let reply = Reply::new(StatusCode::ServiceUnavailable, Some(&request.cseq));
-                let seconds = wait.as_secs_f64().ceil().max(1.0);
-                Err(Step::Reply(reply.header(headers::RETRY_AFTER, seconds.to_string()).empty()))
-            }
-            Verdict::Unknown => {
-                let challenges = auth::challenges(nonce, credential.is_stale(nonce), here);
-                let reply = Reply::new(StatusCode::Unauthorized, Some(&request.cseq)).reason(reply::NO_TOKEN);
-                Err(Step::Reply(reply.lines(headers::WWW_AUTHENTICATE, &challenges).empty()))
-            }
-        }
     }
 
     fn find(&self, id: &str) -> Option<&Session> {

@@ -8,6 +8,8 @@ pub(crate) const NO_NAME: &str =
     "No stream has such a name here; one is letters, digits and . _ - behind rtsp://HOST/live/";
 /// 404: what could be read if somebody sent it.
 pub(crate) const NOBODY: &str = "Nobody is publishing this stream";
+/// 503: what is left is for the children of processes.
+pub(crate) const FULL: &str = "There are too many connections";
 /// 401.
 pub(crate) const NO_TOKEN: &str = "A token is needed as the password, and none came or a wrong one";
 /// 403.

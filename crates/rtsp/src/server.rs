@@ -14,11 +14,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use whipstitch_media::sdp::{self, Section};
 use whipstitch_net::places::Places;
 use whipstitch_plane::Plane;
-use whipstitch_stream::running::Description;
+use whipstitch_stream::running::{Asks, Description};
 use whipstitch_stream::{Directory, StreamKey};
 
 use crate::access::Access;
 use crate::connection;
+use crate::kept::Kept;
 use crate::target::control;
 use crate::udp::Pair;
 
@@ -29,12 +30,15 @@ pub struct Bounds {
     pub total: usize,
     /// Of one client address; of IPv6 the network of 64 bits.
     pub per_address: usize,
+    /// More than these, for children of processes: for connections of this machine that show that they are one.
+    pub children: usize,
 }
 
 impl Default for Bounds {
-    /// Half of all for one address: one alone cannot keep the others out.
+    /// Half of all for one address: one alone cannot keep the others out. Children of 250 processes that read two streams
+    /// and feed two.
     fn default() -> Bounds {
-        Bounds { total: 2000, per_address: 1000 }
+        Bounds { total: 2000, per_address: 1000, children: 1000 }
     }
 }
 
@@ -44,7 +48,7 @@ const TOLD: Duration = Duration::from_secs(10);
 /// Tracks over UDP at once, each with two sockets; who wants more is told to take TCP.
 const MAX_UDP_TRACKS: usize = 1000;
 
-/// How long a player of a stream that has just begun waits for the parameter sets (design.md 2.4).
+/// How long a player waits for a stream that is about to begin, or for its parameter sets (design.md 2.4).
 const DESCRIBE_WAIT: Duration = Duration::from_secs(5);
 
 /// What waits after a failure to accept, of which the usual one is a want of descriptors.
@@ -117,6 +121,7 @@ impl Server {
 
 async fn accept(listener: TcpListener, bounds: Bounds, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let places = Places::new(bounds.total, bounds.per_address);
+    let kept = Kept::new(bounds.children);
     let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -125,14 +130,19 @@ async fn accept(listener: TcpListener, bounds: Bounds, shared: Arc<Shared>, mut 
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(place) = places.take(peer.ip()) else {
+                let place = places.take(peer.ip());
+                let is_here = peer.ip().to_canonical().is_loopback();
+                let kept = if place.is_none() && is_here { kept.take() } else { None };
+                if place.is_none() {
                     if told.is_none_or(|told| told.elapsed() >= TOLD) {
                         told = Some(Instant::now());
                         tracing::warn!(%peer, open = places.taken(), "RTSP connections are refused: there are too many");
                     }
-                    continue;
-                };
-                let connection = connection::serve(stream, peer, Arc::clone(&shared), stopped.clone());
+                    if kept.is_none() {
+                        continue;
+                    }
+                }
+                let connection = connection::serve(stream, peer, kept, Arc::clone(&shared), stopped.clone());
                 shared.spawn(async move {
                     connection.await;
                     drop(place);
@@ -172,26 +182,15 @@ impl Shared {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// The description of a stream for a player that reaches us at `local`. Waits for what its decoders have to know; where a
-    /// publisher is expected, for it, however long that takes.
-    pub(crate) async fn describe(&self, stream: &StreamKey, local: IpAddr) -> Result<String, StatusCode> {
-        let running = self.plane.running();
-        loop {
-            if self.is_draining() {
-                return Err(StatusCode::ServiceUnavailable);
-            }
-            // Who has a place as publisher is about to be live, if it is not yet: that is worth waiting for.
-            if self.directory.publisher(stream).is_none() && !running.is_expected(stream) {
-                return Err(StatusCode::NotFound);
-            }
-            let whole = tokio::time::timeout(DESCRIBE_WAIT, running.whole(stream)).await.ok();
-            // Without parameter sets a player may find them in the packets.
-            match whole.or_else(|| running.get(stream)) {
-                Some(description) => return Ok(text(stream, local, &description)),
-                None if running.is_expected(stream) => {}
-                None => return Err(StatusCode::NotFound),
-            }
+    /// The description of a stream for a player that reaches us at `local`. Waits for what its decoders have to know; a child
+    /// for its publisher, too, as long as one is expected.
+    pub(crate) async fn describe(&self, stream: &StreamKey, asks: Asks, local: IpAddr) -> Result<String, StatusCode> {
+        if self.is_draining() {
+            return Err(StatusCode::ServiceUnavailable);
         }
+        let patience = || tokio::time::sleep(DESCRIBE_WAIT);
+        let described = self.plane.running().described(&self.directory, stream, asks, patience).await;
+        described.map(|description| text(stream, local, &description)).ok_or(StatusCode::NotFound)
     }
 
     fn tasks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {

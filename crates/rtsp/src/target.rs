@@ -1,4 +1,7 @@
-//! What a URI names: a stream, and maybe one track of it.
+//! What a URI names: a stream, and maybe one track of it. And what the children of processes show in it: FFmpeg shows a
+//! password only to who asks for one, which a server that is open does not do.
+
+use std::sync::Arc;
 
 use whipstitch_media::Kind;
 use whipstitch_stream::StreamKey;
@@ -8,6 +11,8 @@ use whipstitch_stream::StreamKey;
 pub(crate) struct Target {
     pub(crate) stream: StreamKey,
     pub(crate) track: Track,
+    /// The process whose child has asked, once that is known.
+    pub(crate) child: Option<Arc<str>>,
 }
 
 /// Which part of the stream.
@@ -41,7 +46,15 @@ pub(crate) fn parse(uri: &str) -> Option<Target> {
         _ => (path, Track::All),
     };
     let name = path.strip_prefix("live/").unwrap_or(path);
-    Some(Target { stream: StreamKey::parse(name).ok()?, track })
+    Some(Target { stream: StreamKey::parse(name).ok()?, track, child: None })
+}
+
+/// The credential of a child: `?process=…`. Empty is one that is nobody's.
+pub(crate) fn process(uri: &str) -> Option<&str> {
+    let query = uri.split('#').next()?.split_once('?')?.1;
+    let shown = query.split('&').find_map(|pair| pair.strip_prefix("process="))?;
+    // Behind it clients may put what names a track.
+    shown.split('/').next()
 }
 
 fn track(last: &str) -> Track {
@@ -51,6 +64,21 @@ fn track(last: &str) -> Track {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_shows_its_credential_in_the_query() {
+        for (uri, shown) in [
+            ("rtsp://h/live/cam?process=abc", Some("abc")),
+            ("rtsp://h/live/cam?x=y&process=abc&z", Some("abc")),
+            ("rtsp://h/live/cam?process=abc/streamid=0", Some("abc")),
+            ("rtsp://h/live/cam?process=#abc", Some("")),
+            ("rtsp://h/live/cam?processes=abc", None),
+            ("rtsp://h/live/process=abc", None),
+            ("rtsp://h/live/cam#?process=abc", None),
+        ] {
+            assert_eq!(process(uri), shown, "{uri}");
+        }
+    }
 
     #[test]
     fn a_uri_names_a_stream_and_maybe_a_track() {

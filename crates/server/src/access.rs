@@ -147,6 +147,9 @@ impl Policy {
     /// the one it names, when its name is legal.
     #[must_use]
     pub fn decide(&self, right: Right, stream: Option<&StreamKey>, caller: &Caller<'_>, now: SystemTime) -> Verdict {
+        if let Some(shown) = caller.child(right) {
+            return self.decide_for_child(right, stream, caller.is_on_this_machine(), &shown);
+        }
         let open = self.is_open(right, caller);
         let decision = |decision| Verdict { decision, subject: None };
         // Some players send `Bearer undefined` to servers that ask for nothing.
@@ -157,9 +160,7 @@ impl Policy {
             Credential::None if open => decision(Decision::Allowed),
             Credential::None | Credential::OtherScheme => decision(Decision::Missing),
             Credential::Malformed => decision(Decision::Malformed),
-            Credential::Bearer(text) => {
-                self.judge(right, stream, caller.is_on_this_machine(), |token| token.matches(&text), now)
-            }
+            Credential::Bearer(text) => self.judge(right, stream, |token| token.matches(&text), now),
         }
     }
 
@@ -200,7 +201,18 @@ impl Policy {
             (true, _) if !self.needs_token() => Verdict { decision: Decision::Allowed, subject: None },
             (true, None) => Verdict { decision: Decision::Allowed, subject: None },
             (false, None) => Verdict { decision: Decision::Missing, subject: None },
-            (_, Some(shows)) => self.judge(right, Some(stream), local, shows, now),
+            (_, Some(shows)) => self.judge(right, Some(stream), shows, now),
+        }
+    }
+
+    /// Decides on who says that it is the child of a process of ours, whatever is open to others: it is that, or may
+    /// nothing. `local`: it is on this machine.
+    #[must_use]
+    pub fn decide_for_child(&self, right: Right, stream: Option<&StreamKey>, local: bool, shown: &str) -> Verdict {
+        match self.issued.find(right, stream, local, shown) {
+            Some((id, true)) => Verdict { decision: Decision::Allowed, subject: Some(Subject::Process(id)) },
+            Some((id, false)) => Verdict { decision: Decision::Insufficient, subject: Some(Subject::Process(id)) },
+            None => Verdict { decision: Decision::Wrong, subject: None },
         }
     }
 
@@ -208,7 +220,6 @@ impl Policy {
         &self,
         right: Right,
         stream: Option<&StreamKey>,
-        local: bool,
         shows: impl Fn(&Token) -> bool,
         now: SystemTime,
     ) -> Verdict {
@@ -217,11 +228,6 @@ impl Policy {
         let admin = self.admin.as_ref().is_some_and(&shows);
         let listed =
             self.tokens.iter().fold(None, |found, listed| if shows(&listed.token) { Some(listed) } else { found });
-        let process = self.issued.find(right, stream, local, &shows);
-        if let (false, None, false, Some((id, good))) = (owner, listed, admin, process) {
-            let decision = if good { Decision::Allowed } else { Decision::Insufficient };
-            return Verdict { decision, subject: Some(Subject::Process(id)) };
-        }
         let decision = match (owner, listed, admin, right) {
             (true, ..) | (_, None, true, Right::Observe | Right::Control) => Decision::Allowed,
             (_, Some(listed), ..) if listed.is_expired(now) => Decision::Expired,
@@ -291,6 +297,15 @@ impl Caller<'_> {
                 Err(_) => Credential::Malformed,
             },
         }
+    }
+
+    /// What the child of a process shows: FFmpeg sends a password only to who asks for one, which a server that is open does
+    /// not do. Shown twice it is nobody's.
+    fn child(&self, right: Right) -> Option<String> {
+        let pairs = form_urlencoded::parse(self.query.filter(|_| right.allows_token_in_query())?.as_bytes());
+        let mut shown = pairs.filter(|(name, _)| name == "process").map(|(_, value)| value.into_owned());
+        let (first, second) = (shown.next()?, shown.next());
+        Some(if second.is_none() { first } else { String::new() })
     }
 
     fn credential_in_query(&self) -> Credential {

@@ -53,6 +53,8 @@ impl Guesses {
         let address = limited_address(client);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &verdict.subject {
+            // Made anew for each start, and not to be guessed: others who guess must not keep a child out.
+            Some(Subject::Process(_)) => Ok(()),
             Some(subject) => state.shown(address, subject, now),
             None if verdict.decision == Decision::Wrong => state.wrong.take(address, now),
             None => Ok(()),

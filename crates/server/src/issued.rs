@@ -1,9 +1,11 @@
 //! Credentials that this server makes for the processes it runs: each for one right on one stream, shown from this machine,
-//! good for as long as its guard lives.
+//! good for as long as its guard lives. Children show them as `?process=`, to HTTP and RTSP alike, and are looked at where
+//! everybody may come, too: what is shown there is one of these, or good for nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use whipstitch_stream::StreamKey;
 
 use crate::access::Right;
@@ -28,6 +30,8 @@ struct Grant {
     right: Right,
     stream: StreamKey,
     process: Arc<str>,
+    /// Dropped with it, which is how those hear that it is over who wait for that.
+    lives: watch::Sender<()>,
 }
 
 /// One credential. Nothing is allowed by it any more once this is dropped.
@@ -51,37 +55,45 @@ impl Drop for Credential {
     }
 }
 
+impl State {
+    /// The one that this is.
+    fn shown(&self, text: &str) -> Option<&Grant> {
+        // All are compared always: which one matched must not show in the time taken.
+        self.grants.values().fold(None, |found, grant| if grant.token.matches(text) { Some(grant) } else { found })
+    }
+}
+
 impl Issued {
     /// A credential for one start of a process. Their number is bounded by that of the processes.
     pub(crate) fn issue(&self, process: &str, right: Right, stream: &StreamKey) -> Option<Credential> {
         let token = Token::parse(&random_hex::<BYTES>()).ok()?;
         let mut state = self.lock();
-        let id = state.next;
+        let (id, lives) = (state.next, watch::Sender::new(()));
         state.next += 1;
-        let grant = Grant { token: token.clone(), right, stream: stream.clone(), process: process.into() };
+        let grant = Grant { token: token.clone(), right, stream: stream.clone(), process: process.into(), lives };
         state.grants.insert(id, grant);
         Some(Credential { issued: self.clone(), id, token })
     }
 
-    /// Whether this is one of them, whatever for.
-    pub(crate) fn holds(&self, text: &str) -> bool {
-        // As in `find`, all are compared.
-        self.lock().grants.values().fold(false, |found, grant| grant.token.matches(text) | found)
+    /// Comes true when this is none of them, or no longer.
+    pub(crate) async fn over(&self, text: &str) {
+        let lives = self.lock().shown(text).map(|grant| grant.lives.subscribe());
+        if let Some(mut lives) = lives {
+            // Nothing is ever told but the end.
+            while lives.changed().await.is_ok() {}
+        }
     }
 
-    /// Whose credential is shown, and whether it is good for this. From elsewhere than this machine none is known.
+    /// Whose credential this is, and whether it is good for this. From elsewhere than this machine none is known.
     pub(crate) fn find(
         &self,
         right: Right,
         stream: Option<&StreamKey>,
         local: bool,
-        shows: impl Fn(&Token) -> bool,
+        text: &str,
     ) -> Option<(Arc<str>, bool)> {
         let state = self.lock();
-        // All are compared always: which one matched must not show in the time taken.
-        let shown =
-            state.grants.values().fold(None, |found, grant| if shows(&grant.token) { Some(grant) } else { found });
-        let grant = shown.filter(|_| local)?;
+        let grant = state.shown(text).filter(|_| local)?;
         Some((grant.process.clone(), grant.right == right && Some(&grant.stream) == stream))
     }
 
@@ -102,7 +114,7 @@ mod tests {
         let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
         let text = credential.reveal().to_owned();
         let find = |right, stream, local, text: &str| {
-            issued.find(right, Some(stream), local, |token| token.matches(text)).map(|(process, good)| {
+            issued.find(right, Some(stream), local, text).map(|(process, good)| {
                 assert_eq!(&*process, "encoder");
                 good
             })
@@ -113,11 +125,32 @@ mod tests {
         assert_eq!(find(Right::Play, &cam, false, &text), None);
         assert_eq!(find(Right::Play, &cam, true, "another"), None);
         assert!(!format!("{issued:?}{credential:?}").contains(&text));
-        assert!(issued.holds(&text) && !issued.holds("another"));
         let second = issued.issue("encoder", Right::Play, &cam).unwrap();
         assert_ne!(second.reveal(), text);
         drop(credential);
         assert_eq!(find(Right::Play, &cam, true, &text), None);
         assert_eq!(find(Right::Play, &cam, true, second.reveal()), Some(true));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_a_credential_is_told_of_it() {
+        let issued = Issued::default();
+        let cam = StreamKey::parse("cam").unwrap();
+        let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
+        let _other = issued.issue("encoder", Right::Publish, &cam).unwrap();
+        let text = credential.reveal().to_owned();
+        issued.over("another").await;
+        let mut waits = Box::pin(issued.over(&text));
+        let is_over = async |waits: &mut std::pin::Pin<Box<_>>| {
+            tokio::select! {
+                biased;
+                () = waits => true,
+                () = tokio::task::yield_now() => false,
+            }
+        };
+        assert!(!is_over(&mut waits).await);
+        drop(credential);
+        assert!(is_over(&mut waits).await);
+        issued.over(&text).await;
     }
 }

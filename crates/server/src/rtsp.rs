@@ -8,7 +8,7 @@ use whipstitch_ffmpeg::process::{Order, Processes};
 use whipstitch_rtsp::{Access, Proof, Right, Verdict};
 use whipstitch_stream::StreamKey;
 
-use crate::access::{self, Decision, Policy};
+use crate::access::{self, Decision, Policy, Subject};
 use crate::credentials::Token;
 use crate::guesses::Guesses;
 use crate::patterns::Pattern;
@@ -30,26 +30,42 @@ impl Guard {
         let fed = self.processes.get().and_then(|processes| processes.fed_by(stream.as_str()));
         fed.is_some_and(|fed| fed.order == Order::Stop)
     }
+
+    /// What is decided, as RTSP hears it.
+    fn told(&self, right: access::Right, stream: &StreamKey, peer: IpAddr, decided: &access::Verdict) -> Verdict {
+        if let Err(wait) = self.guesses.pass(peer, decided, Instant::now()) {
+            return Verdict::TooOften(wait);
+        }
+        match (decided.decision, &decided.subject) {
+            (Decision::Allowed, _) if right == access::Right::Publish && self.is_shut(stream) => Verdict::Forbidden,
+            (Decision::Allowed, Some(Subject::Process(id))) => Verdict::Child(id.clone()),
+            (Decision::Allowed, _) => Verdict::Allowed,
+            (Decision::Insufficient, _) => Verdict::Forbidden,
+            (Decision::Missing | Decision::Wrong | Decision::Expired | Decision::Malformed, _) => Verdict::Unknown,
+        }
+    }
+}
+
+fn of(right: Right) -> access::Right {
+    match right {
+        Right::Play => access::Right::Play,
+        Right::Publish => access::Right::Publish,
+    }
 }
 
 impl Access for Guard {
     fn judge(&self, right: Right, stream: &StreamKey, peer: IpAddr, proof: Option<&Proof<'_>>) -> Verdict {
-        let right = match right {
-            Right::Play => access::Right::Play,
-            Right::Publish => access::Right::Publish,
-        };
+        let right = of(right);
         let shows = proof.map(|proof| move |token: &Token| proof.of(token.reveal()));
         let shows = shows.as_ref().map(|shows| shows as &dyn Fn(&Token) -> bool);
         let verdict = self.policy.decide_for(right, stream, peer, shows, SystemTime::now());
-        if let Err(wait) = self.guesses.pass(peer, &verdict, Instant::now()) {
-            return Verdict::TooOften(wait);
-        }
-        match verdict.decision {
-            Decision::Allowed if right == access::Right::Publish && self.is_shut(stream) => Verdict::Forbidden,
-            Decision::Allowed => Verdict::Allowed,
-            Decision::Insufficient => Verdict::Forbidden,
-            Decision::Missing | Decision::Wrong | Decision::Expired | Decision::Malformed => Verdict::Unknown,
-        }
+        self.told(right, stream, peer, &verdict)
+    }
+
+    fn judge_child(&self, right: Right, stream: &StreamKey, peer: IpAddr, credential: &str) -> Verdict {
+        let (right, local) = (of(right), peer.to_canonical().is_loopback());
+        let verdict = self.policy.decide_for_child(right, Some(stream), local, credential);
+        self.told(right, stream, peer, &verdict)
     }
 
     fn serves(&self, stream: &StreamKey) -> bool {

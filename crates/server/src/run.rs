@@ -189,6 +189,7 @@ impl Server {
     /// Takes no more sessions, says goodbye to those there are, and ends. Takes less than 10 s.
     pub async fn stop(self) {
         self.state.drain();
+        self.processes.close();
         self.rtsp.iter().for_each(Rtsp::drain);
         drop(self.inputs);
         info!("stopping");

@@ -1,5 +1,5 @@
-//! What processes have to do with streams: addresses and credentials for their children, who may publish for a process,
-//! and which streams wait for it.
+//! What processes have to do with streams: addresses and credentials for their children, which streams are theirs alone to
+//! feed, and which wait for them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::info;
-use whipstitch_ffmpeg::process::{Ended, Ingest, Leg, Legs, Order, Transport, Wiring};
+use tracing::{info, warn};
+use whipstitch_ffmpeg::process::{Ingest, Leg, Legs, Order, Transport, Wiring};
 use whipstitch_ffmpeg::{Inlet, Inputs, Wanted};
 use whipstitch_media::sdp::Section;
 use whipstitch_media::{Codec, Kind};
+use whipstitch_stream::directory::{Held, Hold};
 use whipstitch_stream::running::Expected;
 use whipstitch_stream::{Directory, Running, StreamKey};
 use whipstitch_webrtc::Gateway;
@@ -39,6 +40,8 @@ pub(crate) struct Wires {
 /// A process that is to run.
 struct Ordered {
     ingest: Option<Ingest>,
+    /// What it feeds, as far as no other process that is to run does.
+    holds: HashMap<StreamKey, Hold>,
     /// The publishers of all its streams.
     _expected: Vec<Expected>,
 }
@@ -79,16 +82,34 @@ impl Wires {
         self.gateway.plane().running()
     }
 
+    /// Holds a stream that a process feeds, for this start and as long as it is ordered to run.
+    fn hold(&self, process: &str, stream: &StreamKey) -> Result<Hold, String> {
+        let directory = self.gateway.directory();
+        let held = |Held(other)| format!("the stream \"{stream}\" is fed by the process {other:?}, which is to run");
+        let hold = directory.hold(stream, process).map_err(held)?;
+        // Another process may have had it when this one was ordered to run.
+        if let Some(ordered) = self.lock().get_mut(process)
+            && !ordered.holds.contains_key(stream)
+            && let Ok(hold) = directory.hold(stream, process)
+        {
+            ordered.holds.insert(stream.clone(), hold);
+        }
+        Ok(hold)
+    }
+
     fn credential(&self, process: &str, right: Right, stream: &StreamKey) -> Result<Credential, String> {
         self.issued.issue(process, right, stream).ok_or_else(|| "no credential could be made".to_owned())
     }
 
     /// A description cannot be had before the child knows what it sends, so it is said here: H.264 and Opus, which is what
     /// outputs have by default. Its muxer takes one track, so there are two behind a `tee`; the one that has nothing is left out.
-    fn write_rtp(&self, stream: StreamKey) -> Result<Leg, String> {
+    fn write_rtp(&self, process: &str, stream: StreamKey, hold: Hold) -> Result<Leg, String> {
         let sections = vec![Section::of(Codec::H264, "packetization-mode=1"), Section::of(Codec::Opus, "")];
         let wanted = Wanted { stream, sections, local: Ipv4Addr::LOCALHOST.into() };
-        let configured = self.inputs.configure(wanted).map_err(|error| format!("no RTP ports for it: {error}"))?;
+        let configured = self
+            .inputs
+            .configure_for(wanted, Some(process))
+            .map_err(|error| format!("no RTP ports for it: {error}"))?;
         let slaves: Vec<String> = [(Kind::Video, 'v'), (Kind::Audio, 'a')]
             .into_iter()
             .filter_map(|(kind, letter)| {
@@ -99,7 +120,7 @@ impl Wires {
             })
             .collect();
         let (url, options) = (slaves.join("|"), words(&["-f", "tee"]));
-        Ok(Leg { url, options, secrets: Vec::new(), waiting: None, kept: Box::new(configured) })
+        Ok(Leg { url, options, secrets: Vec::new(), waiting: None, kept: Box::new((configured, hold)) })
     }
 
     /// Where a child finds a stream by RTSP, with its credential.
@@ -108,7 +129,7 @@ impl Wires {
         let at = local(listens).ok_or_else(|| {
             format!("RTSP listens at {listens} only, where processes of this machine do not count as such: use a loopback address or 0.0.0.0")
         })?;
-        Ok(format!("rtsp://process:{}@{at}/live/{stream}", credential.reveal()))
+        Ok(format!("rtsp://{at}/live/{stream}?process={}", credential.reveal()))
     }
 }
 
@@ -175,7 +196,7 @@ impl Wiring for Wires {
                 words(&["-rtsp_transport", "tcp", "-analyzeduration", "1000000"]),
             ),
             Transport::Rtp => {
-                let mut query = format!("token={}", credential.reveal());
+                let mut query = format!("process={}", credential.reveal());
                 for (name, pt) in self.payload_types(process, &stream) {
                     query.push_str(&format!("&{name}={pt}"));
                 }
@@ -192,15 +213,16 @@ impl Wiring for Wires {
 
     fn write(&self, process: &str, stream: &str, transport: Transport) -> Result<Leg, String> {
         let stream = key(stream)?;
+        let hold = self.hold(process, &stream)?;
         match transport {
             Transport::Rtsp => {
                 let credential = self.credential(process, Right::Publish, &stream)?;
                 let secrets = vec![credential.reveal().to_owned()];
                 let url = self.rtsp_url(&stream, &credential)?;
                 let options = words(&["-f", "rtsp", "-rtsp_transport", "tcp"]);
-                Ok(Leg { url, options, secrets, waiting: None, kept: Box::new(credential) })
+                Ok(Leg { url, options, secrets, waiting: None, kept: Box::new((credential, hold)) })
             }
-            Transport::Rtp => self.write_rtp(stream),
+            Transport::Rtp => self.write_rtp(process, stream, hold),
         }
     }
 
@@ -218,7 +240,15 @@ impl Wiring for Wires {
         };
         let before = match order {
             Order::Start => {
-                let ordered = Ordered { ingest: legs.ingest.clone(), _expected: expected };
+                let holds = fed.iter().filter_map(|stream| match self.gateway.directory().hold(stream, process) {
+                    Ok(hold) => Some((stream.clone(), hold)),
+                    Err(error) => {
+                        warn!(process, %stream, %error, "a process cannot feed a stream");
+                        None
+                    }
+                });
+                let (ingest, holds) = (legs.ingest.clone(), holds.collect());
+                let ordered = Ordered { ingest, holds, _expected: expected };
                 self.lock().insert(process.to_owned(), ordered)
             }
             Order::Stop => self.lock().remove(process),
@@ -236,22 +266,18 @@ impl Wiring for Wires {
         // Let go of only now: those that are expected still were all the time.
         drop(before);
     }
-
-    /// Sessions of a child end with its connection; the collection counts how children end.
-    fn ended(&self, _: &str, _: &Legs, _: &Ended) {}
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use whipstitch_ffmpeg::Ports;
     use whipstitch_ffmpeg::process::Wired;
-    use whipstitch_stream::{directory, stream};
+    use whipstitch_stream::directory::{self, Refused};
+    use whipstitch_stream::{SessionId, stream};
     use whipstitch_webrtc::{GatewayConfig, HalfOpen, WhenOffline};
 
     use super::*;
-    use crate::access::{Decision, Policy};
+    use crate::access::{Decision, Policy, Subject};
     use crate::credentials::Token;
 
     fn wires(policy: &Policy, rtsp: Option<&str>) -> Wires {
@@ -292,34 +318,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_has_a_credential_of_its_own_for_its_stream_while_it_runs() {
-        let policy = Policy { token: Some(Token::parse("owner").unwrap()), ..Policy::default() };
-        let wires = wires(&policy, Some("0.0.0.0:8554"));
-        let decide = |right, stream: &str, text: &str| {
-            let (stream, here) = (StreamKey::parse(stream).unwrap(), Ipv4Addr::LOCALHOST.into());
-            policy
-                .decide_for(right, &stream, here, Some(&|token: &Token| token.matches(text)), SystemTime::now())
-                .decision
-        };
-        for (leg, right, wrong) in [
-            (wires.read("p", "cam", Transport::Rtsp).unwrap(), Right::Play, Right::Publish),
-            (wires.write("p", "cam", Transport::Rtsp).unwrap(), Right::Publish, Right::Play),
-        ] {
-            let [secret] = &leg.secrets[..] else { panic!("{:?}", leg.secrets) };
-            assert_eq!(leg.url, format!("rtsp://process:{secret}@127.0.0.1:8554/live/cam"));
-            assert_eq!(decide(right, "cam", secret), Decision::Allowed);
-            assert_eq!(decide(wrong, "cam", secret), Decision::Insufficient);
-            assert_eq!(decide(right, "other", secret), Decision::Insufficient);
-            let secret = secret.clone();
-            drop(leg);
-            assert_eq!(decide(right, "cam", &secret), Decision::Wrong);
+        // Whether or not anybody else needs one.
+        for token in [Some(Token::parse("owner").unwrap()), None] {
+            let policy = Policy { token, ..Policy::default() };
+            let wires = wires(&policy, Some("0.0.0.0:8554"));
+            let decide = |right, stream: &str, text: &str| {
+                let stream = StreamKey::parse(stream).unwrap();
+                policy.decide_for_child(right, Some(&stream), true, text)
+            };
+            for (leg, right, wrong) in [
+                (wires.read("p", "cam", Transport::Rtsp).unwrap(), Right::Play, Right::Publish),
+                (wires.write("p", "cam", Transport::Rtsp).unwrap(), Right::Publish, Right::Play),
+            ] {
+                let [secret] = &leg.secrets[..] else { panic!("{:?}", leg.secrets) };
+                assert_eq!(leg.url, format!("rtsp://127.0.0.1:8554/live/cam?process={secret}"));
+                let good = decide(right, "cam", secret);
+                assert_eq!((good.decision, good.subject), (Decision::Allowed, Some(Subject::Process("p".into()))));
+                assert_eq!(decide(wrong, "cam", secret).decision, Decision::Insufficient);
+                assert_eq!(decide(right, "other", secret).decision, Decision::Insufficient);
+                let secret = secret.clone();
+                drop(leg);
+                assert_eq!(decide(right, "cam", &secret).decision, Decision::Wrong, "it is another start's");
+            }
         }
+        let wires = wires(&Policy::default(), Some("0.0.0.0:8554"));
         let leg = wires.read("p", "cam", Transport::Rtp).unwrap();
-        assert_eq!(leg.url, format!("http://127.0.0.1:8555/whip/cam/sdp?token={}", leg.secrets[0]));
+        assert_eq!(leg.url, format!("http://127.0.0.1:8555/whip/cam/sdp?process={}", leg.secrets[0]));
         let mut legs = legs();
         legs.ingest.as_mut().unwrap().video_pt = Some(102);
         wires.ordered("p", &legs, Order::Start);
         let wished = wires.read("p", "cam", Transport::Rtp).unwrap();
-        assert!(wished.url.ends_with(&format!("?token={}&video_pt=102", wished.secrets[0])), "{}", wished.url);
+        assert!(wished.url.ends_with(&format!("?process={}&video_pt=102", wished.secrets[0])), "{}", wished.url);
         assert!(!wires.read("p", "other", Transport::Rtp).unwrap().url.contains("pt="), "another's stream");
         assert!(*leg.waiting.unwrap().borrow(), "nobody publishes");
         let leg = wires.write("p", "cam", Transport::Rtp).unwrap();
@@ -332,6 +361,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_process_feeds_is_nobody_elses_while_it_is_ordered_to_run() {
+        let wires = wires(&Policy::default(), Some("127.0.0.1:8554"));
+        let (out, cam) = (StreamKey::parse("cam-out").unwrap(), StreamKey::parse("cam").unwrap());
+        let stranger = |stream: &StreamKey| {
+            let slot = wires.gateway.directory().reserve_publisher(stream, SessionId(1), Instant::now());
+            slot.map(drop)
+        };
+        wires.ordered("p", &legs(), Order::Stop);
+        assert_eq!(stranger(&out), Ok(()));
+        // No child runs yet, and between two of them none does.
+        wires.ordered("p", &legs(), Order::Start);
+        assert_eq!(stranger(&out), Err(Refused::Held));
+        assert_eq!(
+            (stranger(&cam), stranger(&StreamKey::parse("other").unwrap())),
+            (Ok(()), Ok(())),
+            "only what it feeds"
+        );
+        wires.ordered("p", &legs(), Order::Start);
+        assert_eq!(stranger(&out), Err(Refused::Held));
+        for transport in [Transport::Rtsp, Transport::Rtp] {
+            let refused = wires.write("q", "cam-out", transport).err().unwrap();
+            assert_eq!(refused, "the stream \"cam-out\" is fed by the process \"p\", which is to run");
+            wires.write("p", "cam-out", transport).unwrap();
+        }
+        // The second one gets it once the first one is not to run, for all its starts.
+        let second = Legs { ingest: None, reads: Vec::new(), ..legs() };
+        wires.ordered("q", &second, Order::Start);
+        wires.ordered("p", &legs(), Order::Stop);
+        drop(wires.write("q", "cam-out", Transport::Rtsp).unwrap());
+        assert_eq!(stranger(&out), Err(Refused::Held));
+        wires.ordered("q", &second, Order::Stop);
+        assert_eq!(stranger(&out), Ok(()));
+    }
+
+    #[tokio::test]
     async fn where_children_cannot_reach_us_is_said() {
         for (rtsp, words) in [(None, "rtsp = \"off\""), (Some("192.0.2.1:8554"), "192.0.2.1:8554 only")] {
             let wires = wires(&Policy::default(), rtsp);
@@ -339,7 +403,7 @@ mod tests {
             assert!(refused.contains(words), "{refused}");
         }
         let wires = wires(&Policy::default(), Some("[::]:8554"));
-        assert!(wires.read("p", "cam", Transport::Rtsp).unwrap().url.contains("@[::1]:8554/"));
+        assert!(wires.read("p", "cam", Transport::Rtsp).unwrap().url.contains("//[::1]:8554/"));
         assert!(wires.read("p", "no/stream", Transport::Rtsp).is_err());
     }
 }

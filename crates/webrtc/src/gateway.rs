@@ -423,6 +423,7 @@ struct Installation<'a> {
 fn refuse(refused: Refused) -> Refusal {
     match refused {
         Refused::Occupied { retry } => Refusal::Conflict { retry_after: retry },
+        Refused::Held => Refusal::Held,
         Refused::Full(_) => Refusal::Busy { retry_after: FULL },
     }
 }

@@ -14,7 +14,7 @@ use whipstitch_stream::stream::Config;
 use whipstitch_stream::{Directory, PerKind};
 
 use super::*;
-use crate::ports::Ports;
+use crate::ports::{Ports, Whose};
 use crate::sockets::Sockets;
 
 const MS: Duration = Duration::from_millis(1);
@@ -55,7 +55,7 @@ impl Scene {
             Ports::new(first..=first + 2_000).unwrap()
         });
         let has = PerKind { audio: false, video: true };
-        let sockets = Sockets::lease(&PORTS, [127, 0, 0, 1].into(), has).expect("one of 500 blocks");
+        let sockets = Sockets::lease(&PORTS, Whose::Ours, [127, 0, 0, 1].into(), has).expect("one of 500 blocks");
         let sender = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         sender.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
         let (queue, datagrams) = mpsc::channel(16);

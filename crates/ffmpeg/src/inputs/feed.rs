@@ -92,15 +92,15 @@ impl Source {
         Ok(Fed { session, worker, plane: plane.clone(), queue: Some(queue), refused })
     }
 
-    /// The same if nobody publishes the stream.
+    /// The same if nobody publishes the stream; for the child of a process whoever does.
     fn begin_if_free(&self) -> Result<Fed, Refused> {
-        let Inputs { directory, .. } = &self.inputs;
-        if directory.publisher(&self.wanted.stream).is_some() {
+        let (Inputs { directory, .. }, stream, process) = (&self.inputs, &self.wanted.stream, &self.client.process);
+        if process.is_none() && directory.publisher(stream).is_some() {
             return Err(Refused::Occupied { retry: PAUSE });
         }
         let session = SessionId(random::u64());
-        let slot = directory.reserve_publisher(&self.wanted.stream, session, Instant::now()).map_err(super::refuse)?;
-        self.begin(slot, |_, _, _| None)
+        let slot = directory.reserve_publisher_as(stream, session, Instant::now(), process.as_deref());
+        self.begin(slot.map_err(super::refuse)?, |_, _, _| None)
     }
 }
 

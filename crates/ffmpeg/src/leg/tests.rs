@@ -11,7 +11,7 @@ use whipstitch_stream::stream::Config;
 use whipstitch_stream::{Directory, PerKind, Track, directory};
 
 use super::*;
-use crate::ports::Ports;
+use crate::ports::{Ports, Whose};
 
 const MS: Duration = Duration::from_millis(1);
 const KEY: &[u8] = &[0x10, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00];
@@ -114,7 +114,7 @@ impl Scene {
             let first = 30_000 + 16 * (std::process::id() % 500) as u16;
             Ports::new(first..=first + 2_000).unwrap()
         });
-        let block = PORTS.lease().unwrap();
+        let block = PORTS.lease(Whose::Ours).unwrap();
         let port = block.first();
         let config = sender_config();
         let ways = Ways::open(PerKind { audio: None, video: Some(port) }).unwrap();

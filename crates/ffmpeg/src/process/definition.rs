@@ -223,6 +223,16 @@ impl Definition {
         }
     }
 
+    /// Every stream that it feeds, after the field that says so.
+    pub(super) fn feeds(&self) -> Vec<(String, String)> {
+        let of_output = |(at, end): (usize, &End)| {
+            let streams = templates::streams(&self.names().output(end).expand(&end.address), templates::WHEP);
+            streams.into_iter().map(move |stream| (format!("output[{at}].address"), stream)).collect::<Vec<_>>()
+        };
+        let outputs = self.output.iter().enumerate().flat_map(of_output);
+        outputs.chain(self.egress_stream().map(|stream| ("whep_egress.stream".to_owned(), stream))).collect()
+    }
+
     /// What templates of its own may name.
     pub(super) fn names(&self) -> Names<'_> {
         Names::of(&self.id, &self.reference)

@@ -4,8 +4,10 @@
 //! Changes of one process wait for each other; those of different ones do not. What is read is never waited for.
 
 mod change;
+mod closing;
 mod declared;
 mod error;
+mod feeding;
 mod launcher;
 mod locks;
 mod query;
@@ -15,6 +17,7 @@ use std::fs::DirBuilder;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -80,6 +83,8 @@ struct Inner {
     /// Or why there is none.
     store: Result<Mutex<Store>, String>,
     all: RwLock<BTreeMap<String, Arc<Process>>>,
+    /// Everything ends. Set while `all` cannot be read.
+    closed: AtomicBool,
     locks: Locks,
     /// Held while the number of processes grows.
     growing: tokio::sync::Mutex<()>,
@@ -100,6 +105,8 @@ pub struct Process {
     definition: Arc<Definition>,
     legs: Legs,
     declared: bool,
+    /// What was ordered last, as it is stored. Who publishes may have started it beside that.
+    kept: Mutex<Order>,
     created_at: i64,
     updated_at: i64,
     failures: Arc<Mutex<Failures>>,
@@ -160,7 +167,7 @@ impl Process {
         self.runner.report()
     }
 
-    /// What is ordered.
+    /// What it is to do: what was ordered, or to run for who publishes.
     pub fn order(&self) -> Order {
         self.runner.state().order
     }
@@ -193,6 +200,7 @@ impl Processes {
             wiring,
             store,
             all: RwLock::default(),
+            closed: AtomicBool::new(false),
             locks: Locks::default(),
             growing: tokio::sync::Mutex::default(),
             ends: Mutex::new(ends),
@@ -227,14 +235,17 @@ impl Processes {
             definition.name_the_nameless();
             let order = if definition.autostart { Order::Start } else { Order::Stop };
             let stored = Stored { definition, order, created_at: now, updated_at: now };
-            self.insert(stored, true, Vec::new());
+            self.insert(stored, order, true, Vec::new());
         }
         for stored in stored {
             match stored {
                 Ok(stored) if self.get(&stored.definition.id).is_some() => {
                     warn!(process = stored.definition.id, "the process of the configuration hides one of the database");
                 }
-                Ok(stored) => drop(self.insert(stored, false, Vec::new())),
+                Ok(stored) => {
+                    let order = stored.order;
+                    self.insert(stored, order, false, Vec::new());
+                }
                 Err(Broken { id, why }) => error!(process = id, why, "a process of the database cannot be read"),
             }
         }
@@ -281,8 +292,9 @@ impl Processes {
     /// What the inputs of a process hold, as `ffprobe` finds it. Takes up to 20 s.
     ///
     /// # Errors
-    /// There is no such process, or it may not read what it names.
+    /// There is no such process, or it may not read what it names, or the server is stopping.
     pub async fn probe(&self, id: &str) -> Result<Probe, Error> {
+        self.check_open()?;
         let process = self.get(id).ok_or(Error::Unknown)?;
         let definition = &process.definition;
         let mut expanded = self.permitted(definition).await?;
@@ -300,27 +312,26 @@ impl Processes {
         Ok(probe::run(&self.0.settings.program, &own, inputs).await)
     }
 
-    /// Ends all of them, as a server that stops does: what is ordered stays stored.
-    pub async fn finish(&self) {
-        let all: Vec<Arc<Process>> = std::mem::take(&mut *self.all_mut()).into_values().collect();
-        all.iter().for_each(|process| process.runner.order(Order::Stop));
-        for process in all {
-            process.runner.idle().await;
-        }
-    }
-
-    /// A process in the collection, which runs from now on if that is ordered.
-    fn insert(&self, stored: Stored, declared: bool, history: Vec<Run>) -> Arc<Process> {
-        let Stored { definition, order, created_at, updated_at } = stored;
+    /// A process in the collection, which runs from now on if that is ordered `now`. After the end of the collection it is
+    /// none of it and does not run.
+    fn insert(&self, stored: Stored, now: Order, declared: bool, history: Vec<Run>) -> Arc<Process> {
+        let Stored { definition, order: kept, created_at, updated_at } = stored;
         let definition = Arc::new(definition);
         let (id, legs, rules) = (definition.id.clone(), definition.legs(), rules(&definition));
-        self.tell(&id, &legs, order);
-        let definer = Definer::new(&self.0, Arc::clone(&definition), legs.clone());
+        let definer = Arc::new(Definer::new(&self.0, Arc::clone(&definition)));
         let failures = definer.failures();
         let span = info_span!("process", id);
-        let runner = span.in_scope(|| Runner::spawn_after(rules, Arc::new(definer), order, history));
-        let process = Arc::new(Process { definition, legs, declared, created_at, updated_at, failures, runner });
-        self.all_mut().insert(id.clone(), Arc::clone(&process));
+        self.tell(&id, &legs, now);
+        let mut all = self.all_mut();
+        let is_open = self.check_open().is_ok();
+        let order = if is_open { now } else { Order::Stop };
+        let runner = span.in_scope(|| Runner::spawn_after(rules, definer, order, history));
+        let kept = Mutex::new(kept);
+        let process = Arc::new(Process { definition, legs, declared, kept, created_at, updated_at, failures, runner });
+        if is_open {
+            all.insert(id.clone(), Arc::clone(&process));
+        }
+        drop(all);
         info!(process = id, %order, declared, "process defined");
         process
     }

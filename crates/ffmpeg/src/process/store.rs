@@ -48,6 +48,9 @@ pub enum StoreError {
     /// The disk does not take it, as the system says. Nothing has changed.
     #[error("{FILE} in --data cannot be written: {0}")]
     Disk(io::Error),
+    /// A process of this id is stored already.
+    #[error("a process of this id is stored already")]
+    Exists,
     /// Another server has the file.
     #[error("{FILE} in --data is another server's that is running")]
     InUse,
@@ -163,37 +166,44 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Stores a process, in the place of the one of this id if that is another. Its metadata goes with it.
-    pub(super) fn put(&mut self, process: &Stored, replaced: Option<&str>) -> Result<(), StoreError> {
-        let id = process.definition.id.as_str();
-        // Texts, numbers and lists: always JSON.
-        let json = serde_json::to_string(&process.definition)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        self.change(|transaction| {
-            if let Some(replaced) = replaced.filter(|replaced| *replaced != id) {
-                transaction.execute("DELETE FROM process WHERE id = ?1", [replaced])?;
+    /// Stores a process that is new.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] also for the id of one that cannot be read, or that one of the configuration hides.
+    pub(super) fn add(&mut self, process: &Stored) -> Result<(), StoreError> {
+        let json = json(process)?;
+        self.change(|transaction| insert(transaction, process, &json)).map_err(taken)
+    }
+
+    /// Stores a process in the place of the one of this id. Its metadata goes with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if its own id is another and taken.
+    pub(super) fn replace(&mut self, process: &Stored, replaced: &str) -> Result<(), StoreError> {
+        let (id, json) = (process.definition.id.as_str(), json(process)?);
+        let change = |transaction: &Transaction<'_>| {
+            transaction.execute("DELETE FROM process WHERE id = ?1", [replaced])?;
+            if replaced != id {
                 transaction.execute("DELETE FROM metadata WHERE process = ?1", [id])?;
                 transaction.execute("UPDATE metadata SET process = ?2 WHERE process = ?1", [replaced, id])?;
             }
-            transaction.execute(
-                "INSERT OR REPLACE INTO process (id, definition, wanted, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![id, json, process.order.word(), process.created_at, process.updated_at],
-            )
-        })
+            insert(transaction, process, &json)
+        };
+        self.change(change).map_err(taken)
     }
 
     /// Stores what is ordered.
     pub(super) fn order(&mut self, id: &str, order: Order) -> Result<(), StoreError> {
         self.change(|transaction| {
-            transaction.execute("UPDATE process SET wanted = ?2 WHERE id = ?1", [id, order.word()])
+            transaction.execute("UPDATE process SET wanted = ?2 WHERE id = ?1", [id, order.word()]).map(drop)
         })
     }
 
-    /// Forgets a process and its metadata.
-    pub(super) fn remove(&mut self, id: &str) -> Result<(), StoreError> {
+    /// Forgets a process and its metadata; whether there was one, be it one that cannot be read.
+    pub(super) fn remove(&mut self, id: &str) -> Result<bool, StoreError> {
         self.change(|transaction| {
             transaction.execute("DELETE FROM metadata WHERE process = ?1", [id])?;
-            transaction.execute("DELETE FROM process WHERE id = ?1", [id])
+            transaction.execute("DELETE FROM process WHERE id = ?1", [id]).map(|rows| rows > 0)
         })
     }
 
@@ -218,24 +228,26 @@ impl Store {
 
     /// Keeps a value under a key; `null` forgets it.
     pub(super) fn set_metadata(&mut self, id: &str, key: &str, value: &Value) -> Result<(), StoreError> {
-        self.change(|transaction| match value {
+        let change = |transaction: &Transaction<'_>| match value {
             Value::Null => transaction.execute("DELETE FROM metadata WHERE process = ?1 AND key = ?2", [id, key]),
             value => transaction.execute(
                 "INSERT OR REPLACE INTO metadata (process, key, value) VALUES (?1, ?2, ?3)",
                 [id, key, &value.to_string()],
             ),
-        })
+        };
+        self.change(change).map(drop)
     }
 
     /// One transaction: all of it, or nothing.
     fn change<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
-    ) -> Result<(), StoreError> {
-        let changed = || -> Result<(), rusqlite::Error> {
+    ) -> Result<T, StoreError> {
+        let changed = || -> Result<T, rusqlite::Error> {
             let transaction = self.connection.transaction()?;
-            change(&transaction)?;
-            transaction.commit()
+            let done = change(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
         };
         changed().map_err(|error| StoreError::from(error).explained(&self.folder))
     }
@@ -245,6 +257,29 @@ impl Store {
     pub(super) fn fill_up(&self, spare: i64) {
         let pages: i64 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         self.connection.pragma_update(None, "max_page_count", pages + spare).unwrap();
+    }
+}
+
+/// Fails where there is a process of this id.
+fn insert(transaction: &Transaction<'_>, process: &Stored, json: &str) -> Result<(), rusqlite::Error> {
+    let row = params![process.definition.id, json, process.order.word(), process.created_at, process.updated_at];
+    let into = "INSERT INTO process (id, definition, wanted, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    transaction.execute(into, row).map(drop)
+}
+
+/// Texts, numbers and lists: always JSON.
+fn json(process: &Stored) -> Result<String, StoreError> {
+    let json = serde_json::to_string(&process.definition);
+    Ok(json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?)
+}
+
+/// An id that is taken is the one constraint of a process that can be broken.
+fn taken(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Other(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            StoreError::Exists
+        }
+        error => error,
     }
 }
 
@@ -271,8 +306,8 @@ mod tests {
     fn what_is_stored_is_there_after_the_file_was_closed_without_a_word() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
-        store.put(&stored("a"), None).unwrap();
-        store.put(&stored("b"), None).unwrap();
+        store.add(&stored("a")).unwrap();
+        store.add(&stored("b")).unwrap();
         store.order("b", Order::Stop).unwrap();
         store.set_metadata("a", "k", &serde_json::json!({"x": [1]})).unwrap();
         store.set_metadata("", "k", &serde_json::json!("global")).unwrap();
@@ -293,14 +328,34 @@ mod tests {
     fn a_new_name_takes_the_metadata_along_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
-        store.put(&stored("a"), None).unwrap();
+        store.add(&stored("a")).unwrap();
         store.set_metadata("a", "k", &Value::Bool(true)).unwrap();
-        store.put(&stored("b"), Some("a")).unwrap();
+        store.replace(&stored("b"), "a").unwrap();
         assert_eq!(all(&store), [stored("b")]);
         assert_eq!(store.metadata("b", "k").unwrap(), Some(Value::Bool(true)));
         assert_eq!(store.keys("a").unwrap(), 0);
-        store.remove("b").unwrap();
+        assert!(store.remove("b").unwrap() && !store.remove("b").unwrap());
         assert_eq!((all(&store), store.keys("b").unwrap()), (vec![], 0));
+    }
+
+    #[test]
+    fn what_is_stored_is_never_overwritten_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.add(&stored("a")).unwrap();
+        store.add(&stored("b")).unwrap();
+        store.set_metadata("a", "k", &Value::Bool(true)).unwrap();
+        let other = |id| Stored { order: Order::Stop, ..stored(id) };
+        assert!(matches!(store.add(&other("a")), Err(StoreError::Exists)));
+        assert!(matches!(store.replace(&other("a"), "b"), Err(StoreError::Exists)));
+        assert_eq!(all(&store), [stored("a"), stored("b")]);
+        assert_eq!(store.metadata("a", "k").unwrap(), Some(Value::Bool(true)), "a change that fails is undone whole");
+        store.replace(&other("a"), "a").unwrap();
+        assert_eq!(all(&store), [other("a"), stored("b")]);
+        // Also one that nobody can read.
+        store.connection.execute("UPDATE process SET definition = '{' WHERE id = 'a'", []).unwrap();
+        assert!(matches!(store.add(&stored("a")), Err(StoreError::Exists)));
+        assert_eq!(store.processes().unwrap().len(), 2);
     }
 
     #[test]
@@ -316,14 +371,14 @@ mod tests {
     fn a_full_disk_is_told_and_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
-        store.put(&stored("a"), None).unwrap();
+        store.add(&stored("a")).unwrap();
         store.set_metadata("a", "k", &Value::Bool(true)).unwrap();
         store.fill_up(1);
         let mut large = stored("a");
         large.definition.reference = "x".repeat(100_000);
         large.definition.id = "b".to_owned();
         // A change of several steps that fails at the last undoes the first.
-        assert!(matches!(store.put(&large, Some("a")), Err(StoreError::Full)));
+        assert!(matches!(store.replace(&large, "a"), Err(StoreError::Full)));
         assert!(matches!(store.set_metadata("a", "l", &"x".repeat(100_000).into()), Err(StoreError::Full)));
         assert_eq!(all(&store), [stored("a")]);
         drop(store);
@@ -337,7 +392,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
-        store.put(&stored("a"), None).unwrap();
+        store.add(&stored("a")).unwrap();
         for file in std::fs::read_dir(folder.path()).unwrap() {
             let mode = file.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0);
@@ -373,8 +428,8 @@ mod tests {
     fn a_definition_that_cannot_be_read_hides_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
-        store.put(&stored("a"), None).unwrap();
-        store.put(&stored("b"), None).unwrap();
+        store.add(&stored("a")).unwrap();
+        store.add(&stored("b")).unwrap();
         store.connection.execute("UPDATE process SET definition = '{' WHERE id = 'a'", []).unwrap();
         let all = store.processes().unwrap();
         assert_eq!(all[0].as_ref().unwrap_err().id, "a");

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Ended, Order};
+use super::Order;
 
 /// How media goes between the gateway and a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -92,14 +92,12 @@ pub trait Wiring: Send + Sync + 'static {
     /// The same for an output that feeds a stream.
     ///
     /// # Errors
-    /// As of [`Wiring::read`].
+    /// As of [`Wiring::read`]; also when another process that is to run feeds the stream.
     fn write(&self, process: &str, stream: &str, transport: Transport) -> Result<Leg, String>;
 
-    /// The process is ordered to run: its streams are held for viewers, publishers are let in. Or it no longer is, or is
-    /// gone: its publisher and the viewers of what it feeds are closed. Told whenever the order or the legs change, the
+    /// The process is ordered to run: its streams are kept for viewers, publishers of its own are let in, and nobody else
+    /// may publish what it feeds, while no child runs either. Or it no longer is, or is gone: its publisher and the viewers
+    /// of what it feeds are closed. Told whenever the order or the legs change, the
     /// old legs with [`Order::Stop`] first where a stream is no longer among them.
     fn ordered(&self, process: &str, legs: &Legs, order: Order);
-
-    /// A run of it has ended, ordered or not.
-    fn ended(&self, process: &str, legs: &Legs, how: &Ended);
 }

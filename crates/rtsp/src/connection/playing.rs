@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use whipstitch_media::{Codec, Kind, sdp};
 use whipstitch_plane::{Ending, PeerCommand, random};
 use whipstitch_stream::directory::SubscriberSlot;
+use whipstitch_stream::running::Asks;
 use whipstitch_stream::{CloseReason, PerKind, SessionId, StreamKey};
 
 use crate::machine::{ChosenWay, First, SetUp};
@@ -62,14 +63,17 @@ pub(super) type Begun = Result<Option<oneshot::Receiver<Vec<First>>>, StatusCode
 
 impl Playing {
     /// Takes a place on the stream.
-    pub(super) fn reserve(shared: &Arc<Shared>, stream: StreamKey) -> Result<Playing, StatusCode> {
+    pub(super) fn reserve(shared: &Arc<Shared>, stream: StreamKey, asks: Asks) -> Result<Playing, StatusCode> {
         if shared.is_draining() {
             return Err(StatusCode::ServiceUnavailable);
         }
         // Before a place is taken: a stream nobody publishes is none.
         shared.directory.live_tracks(&stream).ok_or(StatusCode::NotFound)?;
         let session = SessionId(random::u64());
-        let slot = shared.directory.reserve_subscriber(&stream, session);
+        let slot = match asks {
+            Asks::Anybody => shared.directory.reserve_subscriber(&stream, session),
+            Asks::Child => shared.directory.reserve_subscriber_of_child(&stream, session),
+        };
         let slot = Some(slot.map_err(|_| StatusCode::ServiceUnavailable)?);
         let (tracks, sockets) = (PerKind::default(), PerKind::default());
         let (shared, heard) = (Arc::clone(shared), Heard::now());

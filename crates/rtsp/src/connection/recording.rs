@@ -52,8 +52,9 @@ impl Recording {
             return Err(StatusCode::ServiceUnavailable.into());
         }
         let session = SessionId(random::u64());
-        let slot =
-            shared.directory.reserve_publisher(&announcement.stream, session, Instant::now()).map_err(refusal)?;
+        let Announcement { stream, process, .. } = &announcement;
+        let slot = shared.directory.reserve_publisher_as(stream, session, Instant::now(), process.as_deref());
+        let slot = slot.map_err(refusal)?;
         let (shared, id) = (Arc::clone(shared), random::text());
         Ok(Recording { shared, id, session, announcement, slot: Some(slot), running: None })
     }
@@ -69,7 +70,7 @@ impl Recording {
             // It goes on after a pause.
             return Ok(());
         }
-        let Announcement { stream, sections, user_agent } = &self.announcement;
+        let Announcement { stream, sections, user_agent, .. } = &self.announcement;
         let mut channels = PerKind::default();
         for (kind, pair) in tracks {
             channels[*kind] = Some(*pair);
@@ -177,6 +178,7 @@ const RETRY_S: u64 = 2;
 fn refusal(refused: Refused) -> Refusal {
     match refused {
         Refused::Occupied { retry } => Refusal::occupied(retry.as_secs().max(1)),
+        Refused::Held => Refusal::held(),
         Refused::Full(_) => StatusCode::ServiceUnavailable.into(),
     }
 }

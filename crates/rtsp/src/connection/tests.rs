@@ -1,19 +1,23 @@
 //! Connections in virtual time; where sessions come to a worker, that is a real one.
 
+mod children;
+
 use std::sync::mpsc as std_mpsc;
 
 use tokio::io::DuplexStream;
 use tokio::net::TcpSocket;
-use whipstitch_media::Codec;
 use whipstitch_media::sdp::Section;
+use whipstitch_media::{Codec, Kind};
 use whipstitch_plane::{Action, Context, Counters, Ending, Peer, PeerCommand, Role, SessionStats};
 use whipstitch_plane::{Plane, PlaneConfig};
 use whipstitch_stream::directory::{self, PublisherSlot};
-use whipstitch_stream::{Directory, SessionId, Track, Tracks, stream};
+use whipstitch_stream::running::Asks;
+use whipstitch_stream::{Directory, SessionId, StreamKey, Track, Tracks, stream};
 
 use super::*;
 use crate::access::{Access, Right, Verdict};
 use crate::auth::Proof;
+use crate::machine::{Announcement, ChosenWay};
 use crate::server::{Bounds, Server};
 
 struct Everybody;
@@ -21,6 +25,9 @@ struct Everybody;
 impl Access for Everybody {
     fn judge(&self, _: Right, _: &StreamKey, _: IpAddr, _: Option<&Proof<'_>>) -> Verdict {
         Verdict::Allowed
+    }
+    fn judge_child(&self, _: Right, _: &StreamKey, _: IpAddr, credential: &str) -> Verdict {
+        if credential == "child" { Verdict::Child("p".into()) } else { Verdict::Unknown }
     }
     fn serves(&self, _: &StreamKey) -> bool {
         true
@@ -114,13 +121,19 @@ impl Scene {
 
     /// A client that is connected, with so much room for what it does not read.
     fn client(&self, room: usize) -> Client {
+        self.client_in(room, None)
+    }
+
+    /// The same in a place that is kept for children.
+    fn client_in(&self, room: usize, kept: Option<KeptPlace>) -> Client {
         let (near, far) = tokio::io::duplex(room);
-        let task = tokio::spawn(talk(tokio::io::split(near), at(), Arc::clone(&self.shared), self.stop.subscribe()));
+        let (shared, stopped) = (Arc::clone(&self.shared), self.stop.subscribe());
+        let task = tokio::spawn(talk(tokio::io::split(near), at(), kept, shared, stopped));
         Client { stream: far, task, cseq: 0 }
     }
 
     fn playing(&self) -> Playing {
-        Playing::reserve(&self.shared, cam()).unwrap()
+        Playing::reserve(&self.shared, cam(), Asks::Anybody).unwrap()
     }
 
     fn readers(&self) -> usize {
@@ -179,30 +192,6 @@ async fn who_says_nothing_is_left_after_its_time() {
     client.ask("OPTIONS *", "").await;
     assert_eq!(client.stream.read(&mut [0]).await.unwrap(), 0);
     assert!((SILENCE..SILENCE + 2 * LOOK).contains(&start.elapsed()), "{:?}", start.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_description_waits_for_an_expected_publisher_until_the_player_leaves() {
-    let scene = Scene::new();
-    let (key, url) = (StreamKey::parse("film").unwrap(), "rtsp://127.0.0.1/live/film");
-    let mut client = scene.client(1000);
-    assert_eq!(client.status(&format!("DESCRIBE {url}"), "").await, 404);
-    let expected = scene.shared.plane.running().expect(&key);
-    client.write(&format!("DESCRIBE {url}"), "").await;
-    tokio::time::sleep(10 * SILENCE).await;
-    assert!(!client.task.is_finished());
-    // It is noticed at once although a response is owed.
-    drop(client.stream);
-    tokio::time::timeout(LOOK, client.task).await.expect("noticed").unwrap();
-
-    let mut client = scene.client(1000);
-    client.write(&format!("DESCRIBE {url}"), "").await;
-    tokio::time::sleep(SILENCE).await;
-    drop(expected);
-    tokio::time::sleep(SILENCE).await;
-    let mut told = vec![0; 12];
-    client.stream.read_exact(&mut told).await.unwrap();
-    assert_eq!(told, b"RTSP/1.0 404");
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,7 +274,7 @@ async fn a_publisher_ends_with_whoever_has_its_session() {
     let (ends, mut ended) = mpsc::channel(1);
     let stream = StreamKey::parse("mine").unwrap();
     let sections = vec![Section::of(Codec::Vp8, "")];
-    let announcement = Announcement { stream: stream.clone(), sections, user_agent: None };
+    let announcement = Announcement { stream: stream.clone(), sections, process: None, user_agent: None };
     let mut recording = Recording::announce(&scene.shared, announcement).unwrap();
     recording.begin(&[(Kind::Video, (0, 1))], at().1, (Arc::new(media), ends)).unwrap();
     let id = recording.id.clone();
@@ -308,7 +297,7 @@ async fn connect(server: &Server, from: u8) -> Option<TcpStream> {
 async fn there_are_only_so_many_connections_and_fewer_of_one_address() {
     let scene = Scene::new();
     let (plane, directory) = (scene.shared.plane.clone(), scene.shared.directory.clone());
-    let (any, bounds) = ("127.0.0.1:0".parse().unwrap(), Bounds { total: 3, per_address: 2 });
+    let (any, bounds) = ("127.0.0.1:0".parse().unwrap(), Bounds { total: 3, per_address: 2, children: 0 });
     let server = Server::start(any, plane, directory, Arc::new(Everybody), bounds).await.unwrap();
     let first = connect(&server, 1).await.expect("a place");
     let _second = connect(&server, 1).await.expect("another");

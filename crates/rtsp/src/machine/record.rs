@@ -3,6 +3,8 @@
 //! A connection sends one stream at a time, interleaved. Whether the client may is asked at ANNOUNCE, and holds for the
 //! connection: what follows there is about what it has announced.
 
+use std::sync::Arc;
+
 use rtsp_types::StatusCode;
 use rtsp_types::headers;
 use whipstitch_media::Kind;
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::access::Right;
 use crate::reply::Reply;
-use crate::target::{self, Track};
+use crate::target::{self, Target, Track};
 use crate::transport::{self, Unsuitable};
 use crate::wire::Request;
 
@@ -37,6 +39,8 @@ pub(crate) struct Announced {
 pub(crate) struct Announcement {
     pub(crate) stream: StreamKey,
     pub(crate) sections: Vec<Section>,
+    /// The process whose child the client is.
+    pub(crate) process: Option<Arc<str>>,
     /// What the client calls itself.
     pub(crate) user_agent: Option<String>,
 }
@@ -70,6 +74,12 @@ impl Refusal {
     pub(crate) fn occupied(retry: u64) -> Refusal {
         let reason = Some("The stream is being published already".to_owned());
         Refusal { status: StatusCode::MethodNotValidInThisState, reason, retry: Some(retry) }
+    }
+
+    /// A process of this server sends the stream, or is about to: not to be waited for.
+    pub(crate) fn held() -> Refusal {
+        let reason = Some("The stream is kept for a process of this server that feeds it".to_owned());
+        Refusal { status: StatusCode::MethodNotValidInThisState, reason, retry: None }
     }
 
     pub(super) fn written(&self, cseq: &str) -> Vec<u8> {
@@ -171,7 +181,8 @@ impl Machine {
             begun: false,
         };
         let user_agent = request.header(&headers::USER_AGENT).map(sdp::text::shown);
-        let question = Question::Announce(Announcement { stream: target.stream, sections, user_agent });
+        let Target { stream, child: process, .. } = target;
+        let question = Question::Announce(Announcement { stream, sections, process, user_agent });
         self.ask(request, Waiting::Announced(announced), question)
     }
 

@@ -4,7 +4,7 @@ use rtsp_types::StatusCode;
 use rtsp_types::headers;
 use whipstitch_media::Kind;
 
-use super::{ChosenWay, MAX_SESSIONS, Machine, Prepared, Question, SetUp, Step, Waiting, refuse, session_id};
+use super::{ChosenWay, MAX_SESSIONS, Machine, Prepared, Question, SetUp, Step, Waiting, asks, refuse, session_id};
 use crate::access::Right;
 use crate::target::{Target, Track};
 use crate::transport::{self, Unsuitable, Way};
@@ -17,7 +17,7 @@ impl Machine {
             self.announced = Some(announced);
             return step;
         }
-        let Target { stream, track } = match self.target(request, Right::Play) {
+        let Target { stream, track, child } = match self.target(request, Right::Play) {
             Ok(target) => target,
             Err(step) => return step,
         };
@@ -51,7 +51,13 @@ impl Machine {
             return refuse(request, StatusCode::UnsupportedTransport);
         };
         let uri = request.uri().unwrap_or_default().to_owned();
-        let question = Question::SetUp { session: session.clone(), stream: stream.clone(), track, way };
+        let question = Question::SetUp {
+            session: session.clone(),
+            stream: stream.clone(),
+            asks: asks(child.as_deref()),
+            track,
+            way,
+        };
         self.ask(request, Waiting::SetUp { session, stream, uri, way }, question)
     }
 

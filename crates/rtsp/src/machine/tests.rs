@@ -1,4 +1,5 @@
 use super::*;
+use crate::access::Verdict;
 use crate::auth::Proof;
 use crate::wire::Decoder;
 use std::net::IpAddr;
@@ -14,6 +15,14 @@ impl Access for Rules {
             ("shut" | "gone", Some(proof)) if proof.of("weak") => Verdict::Forbidden,
             ("shut" | "gone", Some(proof)) if !proof.of("secret") => Verdict::Unknown,
             _ => Verdict::Allowed,
+        }
+    }
+
+    fn judge_child(&self, right: Right, stream: &StreamKey, _: IpAddr, credential: &str) -> Verdict {
+        match (credential, right, stream.as_str()) {
+            ("reads", Right::Play, "open") | ("feeds", Right::Publish, "open") => Verdict::Child("p".into()),
+            ("reads" | "feeds", ..) => Verdict::Forbidden,
+            _ => Verdict::Unknown,
         }
     }
 
@@ -37,7 +46,12 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn new() -> Scene {
-        let facts = Facts { peer: "127.0.0.1:1000".parse().unwrap(), nonce: "n".into(), access: Arc::new(Rules) };
+        Self::in_a_place(false)
+    }
+
+    fn in_a_place(only_children: bool) -> Scene {
+        let peer = "127.0.0.1:1000".parse().unwrap();
+        let facts = Facts { peer, nonce: "n".into(), access: Arc::new(Rules), only_children };
         Scene {
             machine: Machine::new(facts),
             cseq: 0,
@@ -82,7 +96,9 @@ impl Scene {
 
     fn answer(&mut self, question: Question) -> Answer {
         match question {
-            Question::Describe { stream } if stream.as_str() == "gone" => Answer::Described(Err(StatusCode::NotFound)),
+            Question::Describe { stream, .. } if stream.as_str() == "gone" => {
+                Answer::Described(Err(StatusCode::NotFound))
+            }
             Question::Describe { .. } => Answer::Described(Ok("v=0\r\n".into())),
             Question::SetUp { track: None, .. } => Answer::SetUp(Err(StatusCode::AggregateOperationNotAllowed)),
             Question::SetUp { session, track: Some(kind), way, .. } => {
@@ -308,7 +324,7 @@ fn who_guesses_is_told_to_wait() {
 fn a_request_waits_for_the_answer_to_the_one_before() {
     let mut scene = Scene::new();
     let Step::Ask(question) = scene.step("DESCRIBE rtsp://h/live/open", "") else { panic!("a question") };
-    assert_eq!(question, Question::Describe { stream: StreamKey::parse("open").unwrap() });
+    assert_eq!(question, Question::Describe { stream: StreamKey::parse("open").unwrap(), asks: Asks::Anybody });
     let refused = scene.machine.answered(Answer::Described(Err(StatusCode::ServiceUnavailable)));
     assert!(refused.starts_with(b"RTSP/1.0 503 "));
     assert!(scene.machine.answered(Answer::Described(Ok(String::new()))).is_empty(), "nothing was asked");
@@ -321,4 +337,46 @@ fn http_is_sent_away_and_what_cannot_be_understood_told_so() {
     let reply = scene.machine.violated(Violation::Rtsp(StatusCode::RequestMessageBodyTooLarge));
     let text = String::from_utf8(reply).unwrap();
     assert!(text.starts_with("RTSP/1.0 413 ") && text.contains("Connection: close\r\n"), "{text}");
+}
+
+#[test]
+fn a_child_is_known_by_its_credential_however_open_the_stream_is_and_for_all_that_follows() {
+    let mut scene = Scene::new();
+    let asks = |step: Step| match step {
+        Step::Ask(Question::Describe { asks, .. } | Question::SetUp { asks, .. }) => asks,
+        step => panic!("{step:?}"),
+    };
+    assert_eq!(asks(scene.step("DESCRIBE rtsp://h/live/open?process=reads", "")), Asks::Child);
+    let reply = scene.machine.answered(Answer::Described(Ok("v=0\r\n".into())));
+    assert!(!String::from_utf8(reply).unwrap().contains("reads"), "it is not told again");
+    // As the description has it, without the query.
+    let tcp = "Transport: RTP/AVP/TCP;interleaved=0-1\r\n";
+    assert_eq!(asks(scene.step("SETUP rtsp://h/live/open/trackID=0", tcp)), Asks::Child);
+    scene.machine.answered(Answer::SetUp(Err(StatusCode::NotFound)));
+    // It is a child's for one stream, and no longer anybody.
+    assert_eq!(scene.status("DESCRIBE rtsp://h/live/free", ""), 403);
+    assert_eq!(asks(Scene::new().step("DESCRIBE rtsp://h/live/open", "")), Asks::Anybody);
+    for (uri, status) in [
+        ("rtsp://h/live/open?process=old", 401),
+        ("rtsp://h/live/open?process=", 401),
+        ("rtsp://h/live/open?process=feeds", 403),
+        ("rtsp://h/live/free?process=reads", 403),
+    ] {
+        assert_eq!(Scene::new().status(&format!("DESCRIBE {uri}"), ""), status, "{uri}");
+    }
+}
+
+#[test]
+fn a_place_that_is_kept_for_children_serves_nobody_else() {
+    let mut scene = Scene::in_a_place(true);
+    assert_eq!(scene.status("OPTIONS *", ""), 200);
+    let reply = scene.send("DESCRIBE rtsp://h/live/open", "");
+    assert!(reply.starts_with("503 There are too many connections|"), "{reply}");
+    assert_eq!(
+        scene.status("SETUP rtsp://h/live/open/trackID=0", "Transport: RTP/AVP;unicast;client_port=4-5\r\n"),
+        503
+    );
+    assert!(!scene.machine.is_a_child());
+    assert_eq!(scene.status("DESCRIBE rtsp://h/live/open?process=reads", ""), 200);
+    assert!(scene.machine.is_a_child());
 }

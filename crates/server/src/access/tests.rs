@@ -185,3 +185,30 @@ fn the_generated_admin_token_reads_and_kicks_but_does_not_publish() {
     let without_any = Policy::default();
     assert_eq!(decisions(&without_any, &LOCAL[0], &admin, None)[4], Wrong);
 }
+
+#[test]
+fn what_is_shown_for_a_childs_is_that_or_nothing_however_open_the_server_is() {
+    let cam = StreamKey::parse("cam").unwrap();
+    let headers = HeaderMap::new();
+    for policy in [nothing_configured(), with_token(), Policy { open_publish: true, ..nothing_configured() }] {
+        let credential = policy.issued.issue("p", Right::Play, &cam).unwrap();
+        let secret = credential.reveal().to_owned();
+        let decide = |right, peer: &str, query: &str| {
+            let authority = "localhost:8555".parse::<Authority>().unwrap();
+            let peer = peer.parse().unwrap();
+            let caller = Caller { peer, authority: Some(&authority), headers: &headers, query: Some(query) };
+            policy.decide(right, Some(&cam), &caller, SystemTime::UNIX_EPOCH)
+        };
+        let shown = format!("video_pt=102&process={secret}");
+        let good = decide(Right::Play, "127.0.0.1", &shown);
+        assert_eq!((good.decision, good.subject), (Allowed, Some(Subject::Process("p".into()))));
+        assert_eq!(decide(Right::Publish, "127.0.0.1", &shown).decision, Insufficient);
+        assert_eq!(decide(Right::Play, "192.0.2.7", &shown).decision, Wrong, "not of this machine");
+        for wrong in ["process=x", "process=", "process=x&process=x", &format!("{shown}&process=x")] {
+            assert_eq!(decide(Right::Play, "127.0.0.1", wrong).decision, Wrong, "{wrong}");
+        }
+        assert_ne!(decide(Right::Control, "127.0.0.1", &shown).decision, Allowed);
+        drop(credential);
+        assert_eq!(decide(Right::Play, "127.0.0.1", &shown).decision, Wrong, "its child has ended");
+    }
+}

@@ -109,7 +109,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
             publishers: 2,
             viewers: 3,
             viewers_per_stream: 4,
-            rtsp: Bounds { total: 16, per_address: 17 },
+            rtsp: Bounds { total: 16, per_address: 17, ..Bounds::default() },
             processes: 18,
             half_open: HalfOpen { total: 5, per_address: 6, ..HalfOpen::default() },
             publisher: Rate { bits: 7_000, packets: 8 },

@@ -162,7 +162,7 @@ impl Error {
             | Self::Offer(Refusal::Unusable(_) | Refusal::Codec { .. })
             | Self::Fragment(PatchRefusal::Unprocessable(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Configured
-            | Self::Offer(Refusal::Conflict { .. } | Refusal::NotLive { .. })
+            | Self::Offer(Refusal::Conflict { .. } | Refusal::Held | Refusal::NotLive { .. })
             | Self::Leg(LegRefused::NotLive) => StatusCode::CONFLICT,
             Self::Process(error) => core::status(error),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -196,6 +196,9 @@ impl Error {
             Self::NoCounterOffer => "the exchange of offer and answer is complete; start a new session to change it",
             Self::NoSuch(what) | Self::Head(what) => what,
             Self::Offer(Refusal::Conflict { .. }) => "somebody is publishing this stream already",
+            Self::Offer(Refusal::Held) => {
+                "an FFmpeg process of this server feeds this stream, which is kept for it while it is to run"
+            }
             Self::Leg(LegRefused::NoPorts) => {
                 "all ports of --rtp-ports are taken; wait until a reader ends, or widen it"
             }
@@ -250,10 +253,10 @@ impl Error {
     /// What the metrics count of it beside its status.
     fn counted(&self) -> Counted {
         let cap = match self {
-            Self::Draining => Some("draining"),
+            Self::Draining | Self::Process(process::Error::Closed) => Some("draining"),
             Self::Overloaded => Some("overload"),
             Self::TooMany { .. } => Some("rate"),
-            Self::Offer(Refusal::Conflict { .. }) => Some("conflict"),
+            Self::Offer(Refusal::Conflict { .. } | Refusal::Held) => Some("conflict"),
             Self::Leg(LegRefused::NoPorts | LegRefused::Full)
             | Self::Offer(Refusal::Busy { .. })
             | Self::Fragment(PatchRefusal::Busy { .. }) => Some("global"),
@@ -268,7 +271,7 @@ impl Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Draining => Some(DRAINING),
+            Self::Draining | Self::Process(process::Error::Closed) => Some(DRAINING),
             Self::TooMany { retry_after } => Some(*retry_after),
             Self::Overloaded | Self::NoAddress | Self::Leg(_) => Some(OVERLOADED),
             Self::Offer(

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use whipstitch_ffmpeg::process::{Command, Fed, Order};
+use whipstitch_ffmpeg::process::{self, Fed, Order};
 use whipstitch_stream::StreamKey;
 
 use super::error::Error;
@@ -128,12 +128,15 @@ async fn settled(state: &State, stream: &StreamKey) -> Result<(), Error> {
     match state.fed_by(stream) {
         Some(Fed { process, order: Order::Stop, start_on_publish: true }) => {
             let started = match &state.0.settings.processes {
-                Some(processes) => processes.command(&process, Command::Start).await,
+                Some(processes) => processes.start_for_publisher(&process).await,
                 None => Ok(()),
             };
-            started.map_err(|error| {
-                tracing::warn!(process, %error, "a publisher could not start it");
-                NO_INGEST
+            started.map_err(|error| match error {
+                process::Error::Closed => Error::Draining,
+                error => {
+                    tracing::warn!(process, %error, "a publisher could not start it");
+                    NO_INGEST
+                }
             })
         }
         Some(Fed { order: Order::Stop, .. }) => Err(NO_INGEST),

@@ -36,7 +36,7 @@ pub(super) async fn accept(
 ) -> Result<Response, Error> {
     let wanted = Wanted { stream: stream.clone(), sections: offer.sections().cloned().collect(), local: place.local };
     let rtcp = PerKind::from_fn(|kind| offer.rtcp_port(kind));
-    let client = Client { user_agent, rtcp, ends_with_bye: true, listed: false };
+    let client = Client { user_agent, rtcp, ends_with_bye: true, ..Client::default() };
     let subject = subject.map(|subject| subject.name());
     let (input, url) = plain.publish(wanted, client, subject).await.map_err(refused)?;
     let header = Header {
@@ -84,6 +84,7 @@ pub(super) fn unusable(error: sdp::Error) -> Error {
 pub(super) fn refused(refused: InputRefused) -> Error {
     match refused {
         InputRefused::Occupied { retry } => Error::Offer(Refusal::Conflict { retry_after: retry }),
+        InputRefused::Held => Error::Offer(Refusal::Held),
         InputRefused::NoPorts => Error::Leg(whipstitch_ffmpeg::Refused::NoPorts),
         InputRefused::Full => Error::Leg(whipstitch_ffmpeg::Refused::Full),
         InputRefused::Bind(_) => Error::Internal,

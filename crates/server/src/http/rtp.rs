@@ -7,7 +7,6 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use whipstitch_ffmpeg::{Client, Wanted};
 use whipstitch_media::sdp;
-use whipstitch_stream::PerKind;
 
 use super::error::Error;
 use super::offer::{LARGEST, OFFER, value};
@@ -58,8 +57,7 @@ async fn open(state: &State, mut request: Request) -> Result<Response, Error> {
     let (plain, place) = plain::place(state, request.caller().is_on_this_machine(), request.host()).await?;
     let sections = sdp::read(&text.text()?).map_err(plain::unusable)?;
     let wanted = Wanted { stream: stream.clone(), sections, local: place.local };
-    let client =
-        Client { user_agent: request.user_agent(), rtcp: PerKind::default(), ends_with_bye: false, listed: true };
+    let client = Client { user_agent: request.user_agent(), listed: true, ..Client::default() };
     let input = plain.open(wanted, client).await.map_err(plain::refused)?;
     let location = value(&format!("/api/v1/streams/{stream}/rtp"))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(RtpInput::of(&input, place.announced)))

@@ -1,25 +1,21 @@
 //! `GET /whip/{stream}/sdp`: a description for FFmpeg on this machine, with ports of its own (design.md 2.4). Each GET
 //! leases its own; a HEAD leases nothing, and tells whether the stream is live.
 
-use std::time::Duration;
-
 use axum::extract::State as FromState;
 use axum::http::Method;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use whipstitch_ffmpeg::Refused as LegRefused;
+use whipstitch_stream::running::Asks;
 use whipstitch_stream::{PerKind, StreamKey};
 
 use super::error::Error;
 use super::offer::OFFER;
 use super::request::Request;
 use super::{State, options};
-use crate::access::Right;
+use crate::access::{Right, Subject};
 
 const ALLOW: &str = "OPTIONS, GET, HEAD";
-
-/// How often it is looked whether a child that waits is still there.
-const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) async fn endpoint(FromState(state): FromState<State>, request: Request) -> Result<Response, Error> {
     match *request.method() {
@@ -28,9 +24,10 @@ pub(super) async fn endpoint(FromState(state): FromState<State>, request: Reques
         _ => return Err(Error::Method { allow: ALLOW }),
     }
     let name = request.name("stream").to_owned();
-    state.allow_on(Right::Play, StreamKey::parse(&name).ok().as_ref(), &request)?;
-    // Unlike other GETs it takes something.
-    if request.method() == Method::GET {
+    let subject = state.allow_on(Right::Play, StreamKey::parse(&name).ok().as_ref(), &request)?;
+    let asks = if matches!(subject, Some(Subject::Process(_))) { Asks::Child } else { Asks::Anybody };
+    // Unlike other GETs it takes something. A child need not wait for its neighbours on this machine.
+    if request.method() == Method::GET && asks == Asks::Anybody {
         state.0.throttle.request(request.client())?;
     }
     let Some(legs) = &state.0.settings.legs else { return Err(Error::NoSuch("this server leases no RTP ports")) };
@@ -46,24 +43,26 @@ pub(super) async fn endpoint(FromState(state): FromState<State>, request: Reques
     let text = match *request.method() {
         Method::HEAD => legs.check(&stream).map(|()| String::new()).map_err(Error::Leg)?,
         _ => {
-            let child =
-                request.parameter("token", Error::StreamQuery)?.filter(|text| state.0.policy.issued.holds(text));
-            let lease = legs.lease(&stream, pts, child.is_some());
             tokio::select! {
-                text = lease => text.map_err(Error::Leg)?,
-                () = given_up(&state, child.as_deref()) => return Err(Error::Leg(LegRefused::NotLive)),
+                text = legs.lease(&stream, pts, asks) => text.map_err(Error::Leg)?,
+                () = gone(&state, asks, &request)? => return Err(Error::Leg(LegRefused::NotLive)),
             }
         }
     };
     Ok(([(header::CONTENT_TYPE, OFFER.media_type)], text).into_response())
 }
 
-/// A child of ours may wait as long as it likes, and its connection does not tell when it has gone: its credential does.
-async fn given_up(state: &State, child: Option<&str>) {
-    let Some(child) = child else { return std::future::pending().await };
-    while state.0.policy.issued.holds(child) {
-        tokio::time::sleep(LOOK).await;
-    }
+/// Comes true when the child that asks has gone, which it may while it waits: its connection does not tell, its credential
+/// does.
+fn gone(state: &State, asks: Asks, request: &Request) -> Result<impl Future<Output = ()> + use<>, Error> {
+    let shown = request.parameter("process", Error::StreamQuery)?.filter(|_| asks == Asks::Child);
+    let issued = state.0.policy.issued.clone();
+    Ok(async move {
+        match shown {
+            Some(shown) => issued.over(&shown).await,
+            None => std::future::pending().await,
+        }
+    })
 }
 
 /// A payload type that the reader wishes for, of those that a description gives a meaning (RFC 3551 6).

@@ -5,86 +5,24 @@
 //! replaced, the new one is a challenger until its negotiation has succeeded ([`Directory::take_over`]): one that fails
 //! costs the publisher nothing. One lock inside, held for a few map operations and never while anything waits;
 //! [`PublisherSlot::touch`] does without it. Entries without publisher and subscribers vanish after their time to live,
-//! or earlier when the place is needed.
+//! or earlier when the place is needed. What children of our own need is theirs however many strangers there are: the
+//! streams that are [held](Directory::hold) for them, and [`CHILDREN`] subscriber slots.
 
+mod hold;
+mod limits;
 mod slot;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::hold::Holding;
+pub use self::hold::{Held, Hold};
+pub use self::limits::{CHILDREN, Config, Conflict, Full, Lost, Refused};
 pub use self::slot::{PublisherSlot, SubscriberSlot};
 use crate::key::{SessionId, StreamKey};
 use crate::track::Tracks;
-
-/// What is done with a second publisher of a stream whose first is alive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Conflict {
-    /// The second is refused.
-    #[default]
-    Reject,
-    /// The second takes the stream.
-    TakeOver,
-}
-
-/// Bounds and policies of a [`Directory`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// What is done with a second publisher.
-    pub on_conflict: Conflict,
-    /// A publisher that has not been touched for so long gives way to a new one.
-    pub silence: Duration,
-    /// How long a stream without publisher and subscribers is remembered.
-    pub ttl: Duration,
-    /// Streams at once.
-    pub streams: usize,
-    /// Publishers at once, of all streams.
-    pub publishers: usize,
-    /// Subscribers at once, of all streams.
-    pub subscribers: usize,
-    /// Subscribers at once of one stream.
-    pub subscribers_per_stream: usize,
-}
-
-impl Default for Config {
-    /// design.md 1.4: reject, 2 s of silence, 60 s to live. The caps are those of one large machine.
-    fn default() -> Self {
-        Self {
-            on_conflict: Conflict::Reject,
-            silence: Duration::from_secs(2),
-            ttl: Duration::from_secs(60),
-            streams: 10_000,
-            publishers: 1_000,
-            subscribers: 20_000,
-            subscribers_per_stream: 20_000,
-        }
-    }
-}
-
-/// Why a publisher is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The stream has a publisher that is alive; to be tried again after this time.
-    #[error("the stream is being published already")]
-    Occupied {
-        /// When its place is free at the earliest, should it fall silent now.
-        retry: Duration,
-    },
-    /// A cap is reached.
-    #[error(transparent)]
-    Full(#[from] Full),
-}
-
-/// A cap is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway is full")]
-pub struct Full;
-
-/// A publisher that was to take a stream over came too late: another one did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("another publisher has taken the stream meanwhile")]
-pub struct Lost;
 
 /// One stream in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +78,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     streams: BTreeMap<StreamKey, Entry>,
+    /// Streams that are held, whether or not they have an entry.
+    holds: HashMap<StreamKey, Holding>,
     /// Entries with a publisher or a challenger.
     publishers: usize,
     /// Of all streams.
@@ -164,6 +104,8 @@ struct Holder {
     session: SessionId,
     /// Tells this slot from every other, even of the same session.
     generation: u64,
+    /// For whom the stream was held when the slot was reserved.
+    owner: Option<Arc<str>>,
     since: Instant,
     tracks: Option<Tracks>,
     /// When it was touched last, in milliseconds.
@@ -207,38 +149,58 @@ impl Directory {
     /// it is silent or by policy, the slot is reserved beside it until [`take_over`](Self::take_over).
     ///
     /// # Errors
-    /// [`Refused::Occupied`] if a publisher is alive and the policy is to keep it, [`Refused::Full`] at the caps of streams
-    /// and publishers; who takes over needs no further place.
+    /// [`Refused::Held`] if the stream is held, [`Refused::Occupied`] if a publisher is alive and the policy is to keep it,
+    /// [`Refused::Full`] at the caps of streams and publishers; who takes over needs no further place.
     pub fn reserve_publisher(
         &self,
         key: &StreamKey,
         session: SessionId,
         now: Instant,
     ) -> Result<PublisherSlot, Refused> {
+        self.reserve_publisher_as(key, session, now, None)
+    }
+
+    /// The same for who comes as the owner of a stream that may be [held](Self::hold). Where it is held for this one,
+    /// whoever publishes gives way, and no cap is asked: there are no more of these than streams that are held.
+    ///
+    /// # Errors
+    /// As of [`reserve_publisher`](Self::reserve_publisher).
+    pub fn reserve_publisher_as(
+        &self,
+        key: &StreamKey,
+        session: SessionId,
+        now: Instant,
+        owner: Option<&str>,
+    ) -> Result<PublisherSlot, Refused> {
         let millis = self.inner.tell(now);
         let config = &self.inner.config;
         let mut state = self.inner.lock();
-        let is_new = state.streams.get(key).is_none_or(Entry::is_unclaimed);
-        if is_new && state.publishers >= config.publishers {
-            return Err(Refused::Full(Full));
+        let held = state.holds.get(key).map(|holding| holding.owner.clone());
+        if held.is_some() && held.as_deref() != owner {
+            return Err(Refused::Held);
         }
-        let entry = state.entry(key, config, millis)?;
-        let alive = |holder: &Holder| {
-            let silent = millis.saturating_sub(holder.touched.load(Ordering::Relaxed));
-            config.on_conflict == Conflict::Reject && u128::from(silent) < config.silence.as_millis()
-        };
-        if entry.publisher.iter().chain(&entry.challenger).any(alive) {
-            return Err(Refused::Occupied { retry: config.silence });
+        let is_new = state.streams.get(key).is_none_or(Entry::is_unclaimed);
+        if held.is_none() {
+            if is_new && state.publishers >= config.publishers {
+                return Err(Refused::Full(Full));
+            }
+            let entry = state.entry(key, config, millis)?;
+            let alive = |holder: &Holder| {
+                let silent = millis.saturating_sub(holder.touched.load(Ordering::Relaxed));
+                config.on_conflict == Conflict::Reject && u128::from(silent) < config.silence.as_millis()
+            };
+            if entry.publisher.iter().chain(&entry.challenger).any(alive) {
+                return Err(Refused::Occupied { retry: config.silence });
+            }
         }
         let touched = Arc::new(AtomicU64::new(millis));
         state.generation += 1;
         let generation = state.generation;
         state.publishers += usize::from(is_new);
-        let holder = Holder { session, generation, since: now, tracks: None, touched: touched.clone() };
-        if let Some(entry) = state.streams.get_mut(key) {
-            let place = if is_new { &mut entry.publisher } else { &mut entry.challenger };
-            *place = Some(holder);
-        }
+        let holder = Holder { session, generation, owner: held, since: now, tracks: None, touched: touched.clone() };
+        let entry = state.insert(key, millis);
+        let place = if is_new { &mut entry.publisher } else { &mut entry.challenger };
+        *place = Some(holder);
         drop(state);
         Ok(PublisherSlot::new(self.inner.clone(), key.clone(), session, generation, touched))
     }
@@ -247,12 +209,17 @@ impl Directory {
     /// whose it was until now; that session is to be closed with [`CloseReason::Replaced`](crate::CloseReason::Replaced).
     ///
     /// # Errors
-    /// [`Lost`] if the slot is another's by now, or given back.
+    /// [`Lost`] if the slot is another's by now, or given back, or the stream is held for another since it was reserved.
     pub fn take_over(&self, key: &StreamKey, session: SessionId) -> Result<Option<SessionId>, Lost> {
         let is_hers = |holder: &Holder| holder.session == session;
         let mut state = self.inner.lock();
-        let entry = state.streams.get_mut(key).ok_or(Lost)?;
-        if entry.challenger.as_ref().is_some_and(is_hers) {
+        let State { streams, holds, .. } = &mut *state;
+        let entry = streams.get_mut(key).ok_or(Lost)?;
+        if let Some(challenger) = entry.challenger.as_ref().filter(|holder| is_hers(holder)) {
+            // Reserved before the stream was held: whoever it is held for is not to be replaced.
+            if holds.get(key).is_some_and(|holding| challenger.owner.as_ref() != Some(&holding.owner)) {
+                return Err(Lost);
+            }
             let replaced = std::mem::replace(&mut entry.publisher, entry.challenger.take());
             return Ok(replaced.map(|holder| holder.session));
         }
@@ -270,13 +237,26 @@ impl Directory {
     /// # Errors
     /// At the caps of subscribers and streams.
     pub fn reserve_subscriber(&self, key: &StreamKey, session: SessionId) -> Result<SubscriberSlot, Full> {
+        self.reserve_subscriber_of(key, session, 0)
+    }
+
+    /// The same for the child of a supervised process: for those there are [`CHILDREN`] slots more than the caps say.
+    ///
+    /// # Errors
+    /// When these are taken, too; or at the cap of streams.
+    pub fn reserve_subscriber_of_child(&self, key: &StreamKey, session: SessionId) -> Result<SubscriberSlot, Full> {
+        self.reserve_subscriber_of(key, session, CHILDREN)
+    }
+
+    fn reserve_subscriber_of(&self, key: &StreamKey, session: SessionId, more: usize) -> Result<SubscriberSlot, Full> {
         let config = &self.inner.config;
         let mut state = self.inner.lock();
-        if state.subscribers >= config.subscribers || state.is_kept_for_publishers(key, config) {
+        let is_kept = more == 0 && state.is_kept_for_publishers(key, config);
+        if state.subscribers >= config.subscribers.saturating_add(more) || is_kept {
             return Err(Full);
         }
         let entry = state.entry(key, config, self.inner.latest.load(Ordering::Relaxed))?;
-        if entry.subscribers >= config.subscribers_per_stream {
+        if entry.subscribers >= config.subscribers_per_stream.saturating_add(more) {
             return Err(Full);
         }
         entry.subscribers += 1;
@@ -369,7 +349,12 @@ impl State {
                 return Err(Full);
             }
         }
-        Ok(self.streams.entry(key.clone()).or_insert_with(|| Entry { idle_since: millis, ..Entry::default() }))
+        Ok(self.insert(key, millis))
+    }
+
+    /// The same, room or not.
+    fn insert(&mut self, key: &StreamKey, millis: u64) -> &mut Entry {
+        self.streams.entry(key.clone()).or_insert_with(|| Entry { idle_since: millis, ..Entry::default() })
     }
 
     /// Whether a stream that there is not yet would take a publisher's place.

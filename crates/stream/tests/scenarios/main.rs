@@ -9,6 +9,7 @@ mod clocks;
 mod duplicates;
 mod every_phase;
 mod foreign_packets;
+mod holds;
 mod idle_and_ended;
 mod joining;
 mod keyframe_cache;

@@ -113,6 +113,8 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The stream is kept for a process of this server, which is to run.
+    Held,
     /// Nobody publishes under this name.
     NotLive {
         /// When to try again.

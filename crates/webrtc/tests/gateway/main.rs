@@ -94,6 +94,17 @@ fn nobody_watches_what_nobody_publishes() {
     assert!(matches!(Peer::viewer(&gateway, &key("idle"), V4), Err(Refusal::NotLive { .. })));
 }
 
+#[test]
+fn nobody_publishes_a_stream_that_is_kept_for_a_process() {
+    let gateway = gateway(1);
+    let stream = key("p-out");
+    let hold = gateway.directory().hold(&stream, "p").expect("nobody else's");
+    assert_eq!(Peer::publisher(&gateway, &stream, V4).err(), Some(Refusal::Held));
+    drop(hold);
+    Peer::publisher(&gateway, &stream, V4).expect("it is anybody's again");
+    gateway.stop();
+}
+
 fn where_viewers_wait(workers: usize, patience: Duration) -> Gateway {
     let stream = Config { grace: None, ..Config::default() };
     let config = GatewayConfig { when_offline: WhenOffline::Wait(patience), stream, ..config(workers) };

@@ -267,8 +267,7 @@ async fn the_page_makes_a_process_of_a_preset_shows_how_it_does_and_stops_it() {
     let text = browser.until("progress, a plot and a log", SOON, runs).await;
     let text = text.as_str().unwrap_or_default();
     assert!(
-        text.contains("rtsp://process:***@")
-            && text.matches("rtsp://process:").count() == text.matches(":***@").count(),
+        text.contains("?process=***") && text.matches("?process=").count() == text.matches("?process=***").count(),
         "{text}"
     );
     browser.screenshot("processes").await;

@@ -2,6 +2,7 @@
 //! two minutes of starts and stops.
 
 mod crowd;
+mod guarded;
 pub(crate) mod kit;
 mod lasting;
 mod starting;

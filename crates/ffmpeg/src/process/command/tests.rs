@@ -1,5 +1,5 @@
 use super::*;
-use crate::process::{Ended, Legs, Order};
+use crate::process::{Legs, Order};
 
 /// Streams that are there, over RTSP and over RTP; `refused` is not.
 struct Streams {
@@ -24,8 +24,6 @@ impl Wiring for Streams {
     }
 
     fn ordered(&self, _: &str, _: &Legs, _: Order) {}
-
-    fn ended(&self, _: &str, _: &Legs, _: &Ended) {}
 }
 
 fn composed(json: &str) -> Result<Command, String> {

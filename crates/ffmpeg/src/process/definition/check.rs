@@ -56,6 +56,12 @@ impl Definition {
         if let Some(egress) = &self.whep_egress {
             wrong.egress(self, egress);
         }
+        let mut fed = HashSet::new();
+        for (field, stream) in self.feeds() {
+            if !fed.insert(stream.clone()) {
+                wrong.add(field, format!("the stream {stream:?} is fed by another output, too"));
+            }
+        }
         if serde_json::to_vec(self).map_or(usize::MAX, |json| json.len()) > LARGEST {
             wrong.add("", format!("a definition has at most {LARGEST} bytes"));
         }

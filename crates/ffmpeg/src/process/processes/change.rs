@@ -1,4 +1,4 @@
-//! Changes: stored first, then done.
+//! Changes: stored first, then done; and neither once everything ends.
 
 use std::sync::Arc;
 
@@ -32,8 +32,10 @@ impl Processes {
     /// Defines a process, and starts it if its `autostart` says so.
     ///
     /// # Errors
-    /// It cannot be read, cannot stand, exists already, or cannot be stored.
+    /// It cannot be read, cannot stand, exists already, or cannot be stored; or the server is stopping, which may be said of
+    /// each change.
     pub async fn add(&self, json: &[u8]) -> Result<Arc<Process>, Error> {
+        self.check_open()?;
         let mut definition = Definition::read(json)?;
         definition.name_the_nameless();
         definition.check().map_err(Error::Wrong)?;
@@ -52,12 +54,13 @@ impl Processes {
             return Err(Error::TooMany(most));
         }
         self.permitted(&definition).await?;
+        self.check_fed(&definition, "")?;
         self.0.tool.get_ready().await;
         let (now, order) = (unix_now(), if definition.autostart { Order::Start } else { Order::Stop });
         let stored = Stored { definition, order, created_at: now, updated_at: now };
         let copy = stored.clone();
-        self.store(move |store| store.put(&copy, None)).await?;
-        Ok(self.insert(stored, false, Vec::new()))
+        self.write(move |store| store.add(&copy)).await?;
+        Ok(self.insert(stored, order, false, Vec::new()))
     }
 
     /// Changes a process: what JSON names is merged over what it is. It keeps its order, its metadata and its past, also
@@ -67,6 +70,7 @@ impl Processes {
     /// # Errors
     /// As of [`Processes::add`]; or there is none, or it is one of the configuration.
     pub async fn update(&self, id: &str, json: &[u8], only_if: Option<&str>) -> Result<Arc<Process>, Error> {
+        self.check_open()?;
         let (this, id, json) = (self.clone(), id.to_owned(), json.to_vec());
         let only_if = only_if.map(str::to_owned);
         detached(async move { this.update_now(&id, &json, only_if.as_deref()).await }).await
@@ -86,16 +90,17 @@ impl Processes {
             return Err(Error::Exists);
         }
         self.permitted(&definition).await?;
-        let (order, created_at) = (current.order(), current.created_at);
+        self.check_fed(&definition, id)?;
+        let (order, created_at) = (*locked(&current.kept), current.created_at);
         let stored = Stored { definition, order, created_at, updated_at: unix_now() };
         let (copy, replaced) = (stored.clone(), id.to_owned());
-        self.store(move |store| store.put(&copy, Some(&replaced))).await?;
+        self.write(move |store| store.replace(&copy, &replaced)).await?;
         Ok(self.replace(&current, stored).await)
     }
 
     /// Another one in the place of a process that is ended for it.
     async fn replace(&self, current: &Process, stored: Stored) -> Arc<Process> {
-        let id = current.definition.id.as_str();
+        let (id, order) = (current.definition.id.as_str(), current.order());
         current.runner.order(Order::Stop);
         current.runner.idle().await;
         if stored.definition.id == id {
@@ -107,24 +112,28 @@ impl Processes {
         let past = current.report();
         let history: Vec<Run> =
             past.history.into_iter().chain(past.current.ended.is_some().then_some(past.current)).collect();
-        self.insert(stored, current.declared, history)
+        self.insert(stored, order, current.declared, history)
     }
 
-    /// Ends a process and forgets it and its metadata. Its files stay. `only_if` is as of [`Processes::update`].
+    /// Ends a process and forgets it and its metadata, or one of the database that cannot be read. Its files stay. `only_if` is as of [`Processes::update`].
     ///
     /// # Errors
     /// There is none, it is one of the configuration, or that cannot be stored.
     pub async fn remove(&self, id: &str, only_if: Option<&str>) -> Result<(), Error> {
+        self.check_open()?;
         let (this, id, only_if) = (self.clone(), id.to_owned(), only_if.map(str::to_owned));
         detached(async move { this.remove_now(&id, only_if.as_deref()).await }).await
     }
 
     async fn remove_now(self, id: &str, only_if: Option<&str>) -> Result<(), Error> {
         let _lock = self.0.locks.take([id]).await;
-        let process = self.get(id).ok_or(Error::Unknown)?;
+        let (process, owned) = (self.get(id), id.to_owned());
+        let remove = move |store: &mut Store| store.remove(&owned);
+        let Some(process) = process else {
+            return if only_if.is_none() && self.write(remove).await? { Ok(()) } else { Err(Error::Unknown) };
+        };
         changeable(&process, only_if)?;
-        let owned = id.to_owned();
-        self.store(move |store| store.remove(&owned)).await?;
+        self.write(remove).await?;
         process.runner.order(Order::Stop);
         self.let_go(id, &process.legs);
         process.runner.idle().await;
@@ -144,8 +153,36 @@ impl Processes {
     /// There is none, or the order cannot be stored. A stop is done all the same ([`Error::NotKept`]): a process that
     /// fills the disk can be stopped.
     pub async fn command(&self, id: &str, command: Command) -> Result<(), Error> {
+        self.check_open()?;
         let (this, id) = (self.clone(), id.to_owned());
         detached(async move { this.command_now(&id, command).await }).await
+    }
+
+    /// Starts a process that starts with its publisher (`start_on_publish`). That is no order: it is not stored, so that a
+    /// process that is ordered to stop stays so for the next start of the server, until somebody publishes then.
+    ///
+    /// # Errors
+    /// There is none that starts so.
+    pub async fn start_for_publisher(&self, id: &str) -> Result<(), Error> {
+        self.check_open()?;
+        let (this, id) = (self.clone(), id.to_owned());
+        let started = async move {
+            let _lock = this.0.locks.take([&id]).await;
+            let process = this.get(&id).ok_or(Error::Unknown)?;
+            let starts = process.legs.ingest.as_ref().is_some_and(|ingest| ingest.start_on_publish);
+            match (process.order(), starts) {
+                (Order::Start, _) => Ok(()),
+                (Order::Stop, true) => this.start(&process).await,
+                (Order::Stop, false) => Err(Error::Unknown),
+            }
+        };
+        detached(started).await
+    }
+
+    async fn start(&self, process: &Process) -> Result<(), Error> {
+        self.0.tool.get_ready().await;
+        self.tell(&process.definition.id, &process.legs, Order::Start);
+        self.begin(|| process.runner.order(Order::Start))
     }
 
     async fn command_now(self, id: &str, command: Command) -> Result<(), Error> {
@@ -154,9 +191,11 @@ impl Processes {
         match command {
             Command::Start => {
                 self.keep(&process, Order::Start).await?;
-                self.0.tool.get_ready().await;
-                self.tell(id, &process.legs, Order::Start);
-                process.runner.order(Order::Start);
+                match self.start(&process).await {
+                    // It is stored, and is done by the next start of the server.
+                    Err(Error::Closed) if !process.declared => {}
+                    started => started?,
+                }
             }
             Command::Stop => {
                 let kept = self.keep(&process, Order::Stop).await;
@@ -166,12 +205,14 @@ impl Processes {
                     error => error,
                 })?;
             }
-            Command::Restart => process.runner.restart(),
+            Command::Restart => self.begin(|| process.runner.restart())?,
             Command::Reload => {
                 self.permitted(&process.definition).await?;
+                self.check_open()?;
+                let order = *locked(&process.kept);
                 let (created_at, updated_at) = (process.created_at, process.updated_at);
                 let definition = Definition::clone(&process.definition);
-                self.replace(&process, Stored { definition, order: process.order(), created_at, updated_at }).await;
+                self.replace(&process, Stored { definition, order, created_at, updated_at }).await;
             }
         }
         Ok(())
@@ -179,11 +220,13 @@ impl Processes {
 
     /// Stores what is ordered, unless the configuration says that.
     async fn keep(&self, process: &Process, order: Order) -> Result<(), Error> {
-        if process.declared || process.order() == order {
+        if process.declared || *locked(&process.kept) == order {
             return Ok(());
         }
         let id = process.definition.id.clone();
-        self.store(move |store| store.order(&id, order)).await
+        self.write(move |store| store.order(&id, order)).await?;
+        *locked(&process.kept) = order;
+        Ok(())
     }
 
     /// What is kept with a process under a key; without one, all of it.
@@ -200,6 +243,7 @@ impl Processes {
     /// # Errors
     /// There is no such process, there are too many keys, or it cannot be stored.
     pub async fn set_metadata(&self, id: &str, key: &str, value: Value) -> Result<(), Error> {
+        self.check_open()?;
         let (this, id, key) = (self.clone(), id.to_owned(), key.to_owned());
         let kept = async move {
             let _lock = this.0.locks.take([&id]).await;
@@ -222,13 +266,14 @@ impl Processes {
     /// # Errors
     /// There are too many keys, or it cannot be stored.
     pub async fn set_server_metadata(&self, key: &str, value: Value) -> Result<(), Error> {
+        self.check_open()?;
         let (this, key) = (self.clone(), key.to_owned());
         detached(async move { this.write_metadata(SERVER, &key, value).await }).await
     }
 
     async fn read_metadata(&self, id: &str, key: Option<&str>) -> Result<Value, Error> {
         let (id, key) = (id.to_owned(), key.map(str::to_owned));
-        self.store(move |store| match key {
+        self.read(move |store| match key {
             None => store.all_metadata(&id).map(|all| Some(Value::Object(all))),
             Some(key) => store.metadata(&id, &key),
         })
@@ -241,7 +286,7 @@ impl Processes {
             return Err(Error::Metadata(format!("a key has 1 to {LONGEST_KEY} bytes and no control character")));
         }
         let (id, key) = (id.to_owned(), key.to_owned());
-        let kept = self.store(move |store| {
+        let kept = self.write(move |store| {
             let is_new = !value.is_null() && store.metadata(&id, &key)?.is_none();
             if is_new && store.keys(&id)? >= MOST_KEYS {
                 return Ok(false);
@@ -255,14 +300,33 @@ impl Processes {
     }
 
     /// Asks the database, off the threads that serve others.
-    async fn store<T: Send + 'static>(
+    async fn read<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
+        self.ask(|_| Ok(()), ask).await
+    }
+
+    /// The same for a change: none is made once everything ends.
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask(Self::check_open, change).await
+    }
+
+    /// `may` is asked when it is this one's turn with the database.
+    async fn ask<T: Send + 'static>(
+        &self,
+        may: fn(&Self) -> Result<(), Error>,
+        ask: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
         let this = self.clone();
-        let asked = tokio::task::spawn_blocking(move || match &this.0.store {
-            Ok(store) => ask(&mut locked(store)).map_err(Error::Store),
-            Err(why) => Err(Error::NoStore(why.clone())),
+        let asked = tokio::task::spawn_blocking(move || {
+            let store = this.0.store.as_ref().map_err(|why| Error::NoStore(why.clone()))?;
+            let mut store = locked(store);
+            may(&this)?;
+            ask(&mut store).map_err(Error::from)
         });
         finished(asked).await
     }

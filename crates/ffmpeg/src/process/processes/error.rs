@@ -18,6 +18,9 @@ pub enum Error {
     /// The process is one of the configuration.
     #[error("this process is one of the configuration ([[process]]), which alone can change it")]
     Declared,
+    /// The server is stopping: nothing is changed or started any more.
+    #[error("the server is stopping")]
+    Closed,
     /// There are as many as may be.
     #[error("there are {0} processes already, which is all that may be (max_processes)")]
     TooMany(usize),
@@ -37,8 +40,8 @@ pub enum Error {
     #[error("{0}")]
     Pattern(String),
     /// It was not stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    #[error("{0}")]
+    Store(StoreError),
     /// It was stopped, but that could not be stored.
     #[error("the process is stopped, but that could not be stored, and it starts again with the server: {0}")]
     NotKept(StoreError),
@@ -48,6 +51,15 @@ pub enum Error {
     /// FFmpeg cannot be asked.
     #[error("{0}")]
     Tool(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Exists => Self::Exists,
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl Error {

@@ -7,24 +7,22 @@ use super::{Inner, locked};
 use crate::process::command::{self, Command};
 use crate::process::definition::Definition;
 use crate::process::failures::{self, Failures};
-use crate::process::wiring::Legs;
 use crate::process::{Ended, Launch, Launcher, Progress, arguments};
 
 /// Knows what one process is.
 pub(super) struct Definer {
     processes: Weak<Inner>,
     definition: Arc<Definition>,
-    legs: Legs,
     /// The streams that it feeds, and the outputs that do.
     fed: Vec<(String, u64)>,
     failures: Arc<Mutex<Failures>>,
 }
 
 impl Definer {
-    pub(super) fn new(processes: &Arc<Inner>, definition: Arc<Definition>, legs: Legs) -> Self {
+    pub(super) fn new(processes: &Arc<Inner>, definition: Arc<Definition>) -> Self {
         let fed = failures::fed(&definition);
         let failures = Arc::new(Mutex::new(Failures::new(fed.len())));
-        Self { processes: Arc::downgrade(processes), definition, legs, fed, failures }
+        Self { processes: Arc::downgrade(processes), definition, fed, failures }
     }
 
     /// How often what it sends to streams has failed.
@@ -59,9 +57,6 @@ impl Launcher for Definer {
             let legs = failures::legs(progress, *output);
             locked(&self.failures).count(stream, &legs, how);
             locked(&processes.failures).count(stream, &legs, how);
-        }
-        if !self.legs.is_empty() {
-            processes.wiring.ended(&self.definition.id, &self.legs, how);
         }
     }
 }

@@ -40,7 +40,7 @@ impl Scene {
 #[test]
 fn what_is_announced_is_asked_for_with_what_the_client_calls_itself() {
     let scene = Scene::announced();
-    let [Question::Announce(Announcement { stream, sections, user_agent })] = &scene.asked[..] else {
+    let [Question::Announce(Announcement { stream, sections, process: None, user_agent })] = &scene.asked[..] else {
         panic!("{:?}", scene.asked)
     };
     let codecs: Vec<_> = sections.iter().map(|section| (section.codec, section.pt)).collect();
@@ -178,4 +178,24 @@ fn a_stream_that_is_published_is_a_state_that_may_change() {
     scene.refusal = Some(StatusCode::ServiceUnavailable.into());
     assert_eq!(scene.status("RECORD rtsp://h/live/open", S1), 503);
     assert_eq!(scene.status("RECORD rtsp://h/live/open", S1), 454, "its place is gone");
+}
+
+#[test]
+fn a_child_announces_as_its_process() {
+    let mut scene = Scene::new();
+    assert!(scene.announce("rtsp://h/live/open?process=feeds").starts_with("200 "));
+    let [Question::Announce(Announcement { process, .. })] = &scene.asked[..] else { panic!("{:?}", scene.asked) };
+    assert_eq!(process.as_deref(), Some("p"));
+    let reply = scene.send("SETUP rtsp://h/live/open?process=feeds/streamid=0", TCP);
+    assert!(reply.starts_with("200 "), "{reply}");
+    assert!(Scene::new().announce("rtsp://h/live/open?process=reads").starts_with("403 "));
+}
+
+#[test]
+fn a_stream_that_is_kept_for_a_process_is_refused_with_a_reason() {
+    let mut scene = Scene::new();
+    scene.refusal = Some(Refusal::held());
+    let reply = scene.announce("rtsp://h/live/open");
+    assert!(reply.starts_with("455 The stream is kept for a process of this server"), "{reply}");
+    assert!(!reply.contains("Retry-After"), "{reply}");
 }

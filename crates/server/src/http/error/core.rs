@@ -23,7 +23,7 @@ pub(super) fn status(error: &ProcessError) -> StatusCode {
             StatusCode::INSUFFICIENT_STORAGE
         }
         ProcessError::Store(_) | ProcessError::NotKept(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        ProcessError::NoStore(_) | ProcessError::Tool(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ProcessError::Closed | ProcessError::NoStore(_) | ProcessError::Tool(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -65,6 +65,7 @@ fn message(error: &ProcessError) -> &'static str {
         ProcessError::Store(error) | ProcessError::NotKept(error) if error.is_for_want_of_room() => "No space left",
         ProcessError::Store(_) | ProcessError::NotKept(_) => "Not stored",
         ProcessError::NoStore(_) => "Processes cannot be changed",
+        ProcessError::Closed => "The server is stopping",
         ProcessError::Tool(_) => "FFmpeg cannot be used",
     }
 }

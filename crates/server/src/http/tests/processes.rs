@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use whipstitch_ffmpeg::process::{
-    Access, Definition, Ended, Leg, Legs, Order, Processes, Settings as ProcessSettings, Transport, Wiring,
+    Access, Definition, Leg, Legs, Order, Processes, Settings as ProcessSettings, Transport, Wiring,
 };
 
 use super::*;
@@ -27,8 +27,6 @@ impl Wiring for NoStreams {
     }
 
     fn ordered(&self, _: &str, _: &Legs, _: Order) {}
-
-    fn ended(&self, _: &str, _: &Legs, _: &Ended) {}
 }
 
 struct Scene {
@@ -400,4 +398,38 @@ async fn a_data_folder_that_cannot_be_written_is_said() {
     let answer = site.ask("POST", "/api/v3/process", &[TOKEN, JSON], NULL).await;
     assert_eq!(answer.status, 503);
     assert!(answer.problem()["details"][0].as_str().unwrap().contains("--data /dev/null/x"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_comes_slowly_while_the_server_stops_changes_nothing() {
+    let scene = Scene::new().await;
+    scene.json("POST", "/process", NULL).await;
+    let other = NULL.replace("\"test\"", "\"other\"");
+    let mut clients = Vec::new();
+    for (method, target, body) in [
+        ("POST", "/process", &*other),
+        ("PUT", "/process/test", r#"{"reference": "late"}"#),
+        ("PUT", "/process/test/command", r#"{"command": "start"}"#),
+        ("PUT", "/process/test/metadata/k", "1"),
+    ] {
+        let mut client = scene.site.connect().await;
+        let length = format!("content-length: {}", body.len());
+        let fields = [TOKEN, JSON, "expect: 100-continue", &length];
+        client.send(&scene.site.request(method, &format!("/api/v3{target}"), &fields, "")).await;
+        // It was let in, and its body is waited for.
+        assert_eq!(client.answer(method).await.status, 100, "{method} {target}");
+        clients.push((client, method, target, body));
+    }
+    scene.processes.close();
+    for (mut client, method, target, body) in clients {
+        client.send(body).await;
+        let answer = client.answer(method).await;
+        assert_eq!((answer.status, answer.field("retry-after").is_some()), (503, true), "{method} {target}");
+        assert_eq!(answer.problem()["message"], "The server is stopping", "{method} {target}");
+    }
+    assert_eq!(scene.processes.list(&Default::default()).unwrap().len(), 1);
+    let one = scene.json("GET", "/process/test", "").await;
+    assert_eq!((&one["config"]["reference"], &one["state"]["order"]), (&json!(""), &json!("stop")));
+    assert!(one["metadata"].is_null());
+    scene.processes.finish().await;
 }

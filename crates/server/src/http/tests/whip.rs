@@ -83,6 +83,7 @@ async fn what_the_media_plane_refuses_has_its_status() {
         (Refusal::Syntax("line 3".to_owned()), 400, None),
         (Refusal::Unusable("no ICE".to_owned()), 422, None),
         (Refusal::Conflict { retry_after }, 409, Some("2")),
+        (Refusal::Held, 409, None),
         (Refusal::NotLive { retry_after: Duration::ZERO }, 409, Some("1")),
         (Refusal::Busy { retry_after: Duration::from_secs(3) }, 503, Some("3")),
     ] {
@@ -92,6 +93,10 @@ async fn what_the_media_plane_refuses_has_its_status() {
         assert_eq!((answer.status, answer.field("retry-after")), (status, after), "{refusal:?}");
         answer.check();
         let problem = answer.problem();
+        if refusal == Refusal::Held {
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("process of this server feeds this stream"), "{detail}");
+        }
         if let Refusal::Syntax(text) | Refusal::Unusable(text) = refusal {
             assert_eq!(problem["detail"], text);
         }

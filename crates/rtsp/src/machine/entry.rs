@@ -1,0 +1,73 @@
+//! Who may do what a request asks for, by what it shows: as everybody does in `Authorization`, or as the child of a process.
+
+use std::net::IpAddr;
+
+use rtsp_types::StatusCode;
+use rtsp_types::headers;
+use whipstitch_stream::running::Asks;
+
+use super::{Machine, Step, refuse_saying};
+use crate::access::{Right, Verdict};
+use crate::auth::{self, Credential};
+use crate::reply::{self, Reply};
+use crate::target::{self, Target};
+use crate::wire::Request;
+
+impl Machine {
+    /// What the request is about, if its sender may do that with it: nothing is looked at before that is known.
+    pub(super) fn target(&mut self, request: &Request, right: Right) -> Result<Target, Step> {
+        let nameless = || refuse_saying(request, StatusCode::NotFound, reply::NO_NAME);
+        let mut target = request.uri().and_then(target::parse).ok_or_else(nameless)?;
+        let shown = request.uri().and_then(target::process).map(str::to_owned).or_else(|| self.child.clone());
+        if let Some(shown) = shown {
+            let verdict = self.facts.access.judge_child(right, &target.stream, self.facts.peer.ip(), &shown);
+            let Verdict::Child(process) = verdict else { return Err(self.refused(request, verdict, false)) };
+            (self.child, target.child) = (Some(shown), Some(process));
+            return if self.facts.access.serves(&target.stream) { Ok(target) } else { Err(nameless()) };
+        }
+        if self.facts.only_children {
+            return Err(refuse_saying(request, StatusCode::ServiceUnavailable, reply::FULL));
+        }
+        let credential = Credential::parse(request.header(&headers::AUTHORIZATION));
+        let peer = self.facts.peer.ip();
+        let (nonce, here) = (&*self.facts.nonce, is_here(peer));
+        // A digest made for another stream proves nothing for this one.
+        let fits = !matches!(&credential, Credential::Digest(digest)
+            if target::parse(digest.uri).is_none_or(|other| other.stream != target.stream));
+        let proof = credential.proof(request.method().into(), nonce, here).filter(|_| fits);
+        match self.facts.access.judge(right, &target.stream, peer, proof.as_ref()) {
+            Verdict::Allowed if self.facts.access.serves(&target.stream) => Ok(target),
+            Verdict::Allowed => Err(nameless()),
+            verdict => Err(self.refused(request, verdict, credential.is_stale(nonce))),
+        }
+    }
+
+    /// The answer to who may not. `stale`: what was shown was made for another connection's nonce.
+    fn refused(&self, request: &Request, verdict: Verdict, stale: bool) -> Step {
+        match verdict {
+            Verdict::TooOften(wait) => {
+                // RTSP has no 429 (RFC 2326 7.1.1); 12.31: whole seconds.
+                let reply = Reply::new(StatusCode::ServiceUnavailable, Some(&request.cseq));
+                let seconds = wait.as_secs_f64().ceil().max(1.0);
+                Step::Reply(reply.header(headers::RETRY_AFTER, seconds.to_string()).empty())
+            }
+            Verdict::Unknown => {
+                let challenges = auth::challenges(&self.facts.nonce, stale, is_here(self.facts.peer.ip()));
+                let reply = Reply::new(StatusCode::Unauthorized, Some(&request.cseq)).reason(reply::NO_TOKEN);
+                Step::Reply(reply.lines(headers::WWW_AUTHENTICATE, &challenges).empty())
+            }
+            Verdict::Forbidden | Verdict::Allowed | Verdict::Child(_) => {
+                refuse_saying(request, StatusCode::Forbidden, reply::NOT_ALLOWED)
+            }
+        }
+    }
+}
+
+fn is_here(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+/// As whom a client asks.
+pub(super) fn asks(child: Option<&str>) -> Asks {
+    if child.is_some() { Asks::Child } else { Asks::Anybody }
+}
