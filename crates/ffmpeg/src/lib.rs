@@ -7,6 +7,7 @@ mod inlet;
 mod inputs;
 mod leg;
 mod legs;
+pub mod owner;
 mod ports;
 pub mod process;
 mod sockets;

@@ -1,6 +1,6 @@
 //! Who may do what is decided elsewhere; this is how it is asked.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub trait Access: Send + Sync + 'static {
 
     /// Whether who shows `credential` for that of a child may do this: it is what it says, however open the server is, or
     /// may nothing. Never [`Verdict::Allowed`].
-    fn judge_child(&self, right: Right, stream: &StreamKey, peer: IpAddr, credential: &str) -> Verdict;
+    fn judge_child(&self, right: Right, stream: &StreamKey, peer: SocketAddr, credential: &str) -> Verdict;
 
     /// Whether a stream may have this name here.
     fn serves(&self, stream: &StreamKey) -> bool;

@@ -28,7 +28,7 @@ impl Access for Rules {
         }
     }
 
-    fn judge_child(&self, _: Right, _: &StreamKey, _: IpAddr, credential: &str) -> Verdict {
+    fn judge_child(&self, _: Right, _: &StreamKey, _: std::net::SocketAddr, credential: &str) -> Verdict {
         if credential == "child" { Verdict::Child("p".into()) } else { Verdict::Unknown }
     }
 

@@ -4,7 +4,7 @@
 //! do anything but load a page. With none, watching is open, publishing and reading are for this machine, and what changes something needs the
 //! admin token from the data directory. `docs/operate.md` says the same to users.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -115,7 +115,7 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     /// The other end of the TCP connection.
-    pub peer: IpAddr,
+    pub peer: SocketAddr,
     /// The host and port the client thinks it talks to; `None` when the request leaves that open.
     pub authority: Option<&'a Authority>,
     /// All header fields.
@@ -148,7 +148,7 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, right: Right, stream: Option<&StreamKey>, caller: &Caller<'_>, now: SystemTime) -> Verdict {
         if let Some(shown) = caller.child(right) {
-            return self.decide_for_child(right, stream, caller.is_on_this_machine(), &shown);
+            return self.decide_for_child(right, stream, caller.is_on_this_machine().then_some(caller.peer), &shown);
         }
         let open = self.is_open(right, caller);
         let decision = |decision| Verdict { decision, subject: None };
@@ -206,10 +206,17 @@ impl Policy {
     }
 
     /// Decides on who says that it is the child of a process of ours, whatever is open to others: it is that, or may
-    /// nothing. `local`: it is on this machine.
+    /// nothing. `here`: from where, if that is
+    /// this machine.
     #[must_use]
-    pub fn decide_for_child(&self, right: Right, stream: Option<&StreamKey>, local: bool, shown: &str) -> Verdict {
-        match self.issued.find(right, stream, local, shown) {
+    pub fn decide_for_child(
+        &self,
+        right: Right,
+        stream: Option<&StreamKey>,
+        here: Option<SocketAddr>,
+        shown: &str,
+    ) -> Verdict {
+        match self.issued.find(right, stream, here, shown) {
             Some((id, true)) => Verdict { decision: Decision::Allowed, subject: Some(Subject::Process(id)) },
             Some((id, false)) => Verdict { decision: Decision::Insufficient, subject: Some(Subject::Process(id)) },
             None => Verdict { decision: Decision::Wrong, subject: None },
@@ -262,7 +269,7 @@ impl Caller<'_> {
 
     /// Whether the client runs on this machine, as far as can be told: a proxy that does not name itself looks so too.
     pub(crate) fn is_on_this_machine(&self) -> bool {
-        self.peer.to_canonical().is_loopback() && !self.is_forwarded()
+        self.peer.ip().to_canonical().is_loopback() && !self.is_forwarded()
     }
 
     /// Whether a proxy says it passed this on.

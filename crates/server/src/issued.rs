@@ -3,9 +3,12 @@
 //! everybody may come, too: what is shown there is one of these, or good for nothing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use tokio::sync::watch;
+use tracing::warn;
+use whipstitch_ffmpeg::owner;
 use whipstitch_stream::StreamKey;
 
 use crate::access::Right;
@@ -22,6 +25,8 @@ pub struct Issued(Arc<Mutex<State>>);
 struct State {
     grants: HashMap<u64, Grant>,
     next: u64,
+    /// Where children find us; empty until that is known.
+    ports: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -84,23 +89,49 @@ impl Issued {
         }
     }
 
-    /// Whose credential this is, and whether it is good for this. From elsewhere than this machine none is known.
+    /// Whose credential this is, and whether it is good for this. From elsewhere than this machine none is known; `here` is
+    /// from where on it. Nor is any from somebody else here than a child of ours, once it is known where we listen: every
+    /// user of the machine can read it in the arguments of the child.
     pub(crate) fn find(
         &self,
         right: Right,
         stream: Option<&StreamKey>,
-        local: bool,
+        here: Option<SocketAddr>,
         text: &str,
     ) -> Option<(Arc<str>, bool)> {
-        let state = self.lock();
-        let grant = state.shown(text).filter(|_| local)?;
-        Some((grant.process.clone(), grant.right == right && Some(&grant.stream) == stream))
+        let client = here?;
+        let (found, ports) = {
+            let state = self.lock();
+            let grant = state.shown(text)?;
+            ((grant.process.clone(), grant.right == right && Some(&grant.stream) == stream), state.ports.clone())
+        };
+        is_ours(client, &ports).then_some(found)
+    }
+
+    /// Children connect to these ports. From now on it is looked whose a connection is.
+    pub(crate) fn listens_at(&self, ports: impl IntoIterator<Item = u16>) {
+        self.lock().ports = ports.into_iter().collect();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether who has connected to one of our ports from there is a child of ours, or our own user.
+fn is_ours(client: SocketAddr, ports: &[u16]) -> bool {
+    static UNTOLD: Once = Once::new();
+    ports.is_empty()
+        || ports.iter().any(|port| {
+            owner::is_ours(client, *port).unwrap_or_else(|error| {
+                // As it is where processes are hidden from each other altogether.
+                UNTOLD.call_once(|| {
+                    warn!(error, "the system does not tell whose connections are: credentials of processes are good for every user here");
+                });
+                true
+            })
+        })
 }
 
 #[cfg(test)]
@@ -113,8 +144,9 @@ mod tests {
         let [cam, other] = ["cam", "other"].map(|name| StreamKey::parse(name).unwrap());
         let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
         let text = credential.reveal().to_owned();
-        let find = |right, stream, local, text: &str| {
-            issued.find(right, Some(stream), local, text).map(|(process, good)| {
+        let find = |right, stream, local: bool, text: &str| {
+            let here = local.then_some(SocketAddr::from(([127, 0, 0, 1], 40_000)));
+            issued.find(right, Some(stream), here, text).map(|(process, good)| {
                 assert_eq!(&*process, "encoder");
                 good
             })
@@ -130,6 +162,23 @@ mod tests {
         drop(credential);
         assert_eq!(find(Right::Play, &cam, true, &text), None);
         assert_eq!(find(Right::Play, &cam, true, second.reveal()), Some(true));
+    }
+
+    #[test]
+    fn a_credential_is_good_on_connections_of_ours_only() {
+        let (issued, cam) = (Issued::default(), StreamKey::parse("cam").unwrap());
+        let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let client = stream.local_addr().unwrap();
+        issued.listens_at([1, listener.local_addr().unwrap().port()]);
+        let is_good = || issued.find(Right::Play, Some(&cam), Some(client), credential.reveal()).is_some();
+        assert!(is_good());
+        issued.listens_at([1]);
+        assert!(!is_good(), "there is no such connection to us");
+        issued.listens_at([listener.local_addr().unwrap().port()]);
+        drop(stream);
+        assert!(!is_good(), "nobody's any more");
     }
 
     #[tokio::test]

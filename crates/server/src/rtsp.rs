@@ -1,6 +1,6 @@
 //! RTSP's part of the joints: its questions of access are answered by the rules that HTTP has.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -62,10 +62,10 @@ impl Access for Guard {
         self.told(right, stream, peer, &verdict)
     }
 
-    fn judge_child(&self, right: Right, stream: &StreamKey, peer: IpAddr, credential: &str) -> Verdict {
-        let (right, local) = (of(right), peer.to_canonical().is_loopback());
-        let verdict = self.policy.decide_for_child(right, Some(stream), local, credential);
-        self.told(right, stream, peer, &verdict)
+    fn judge_child(&self, right: Right, stream: &StreamKey, peer: SocketAddr, credential: &str) -> Verdict {
+        let (right, here) = (of(right), Some(peer).filter(|peer| peer.ip().to_canonical().is_loopback()));
+        let verdict = self.policy.decide_for_child(right, Some(stream), here, credential);
+        self.told(right, stream, peer.ip(), &verdict)
     }
 
     fn serves(&self, stream: &StreamKey) -> bool {

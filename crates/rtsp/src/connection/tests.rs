@@ -26,7 +26,7 @@ impl Access for Everybody {
     fn judge(&self, _: Right, _: &StreamKey, _: IpAddr, _: Option<&Proof<'_>>) -> Verdict {
         Verdict::Allowed
     }
-    fn judge_child(&self, _: Right, _: &StreamKey, _: IpAddr, credential: &str) -> Verdict {
+    fn judge_child(&self, _: Right, _: &StreamKey, _: std::net::SocketAddr, credential: &str) -> Verdict {
         if credential == "child" { Verdict::Child("p".into()) } else { Verdict::Unknown }
     }
     fn serves(&self, _: &StreamKey) -> bool {

@@ -20,7 +20,7 @@ impl Machine {
         let mut target = request.uri().and_then(target::parse).ok_or_else(nameless)?;
         let shown = request.uri().and_then(target::process).map(str::to_owned).or_else(|| self.child.clone());
         if let Some(shown) = shown {
-            let verdict = self.facts.access.judge_child(right, &target.stream, self.facts.peer.ip(), &shown);
+            let verdict = self.facts.access.judge_child(right, &target.stream, self.facts.peer, &shown);
             let Verdict::Child(process) = verdict else { return Err(self.refused(request, verdict, false)) };
             (self.child, target.child) = (Some(shown), Some(process));
             return if self.facts.access.serves(&target.stream) { Ok(target) } else { Err(nameless()) };

@@ -18,7 +18,7 @@ impl Access for Rules {
         }
     }
 
-    fn judge_child(&self, right: Right, stream: &StreamKey, _: IpAddr, credential: &str) -> Verdict {
+    fn judge_child(&self, right: Right, stream: &StreamKey, _: std::net::SocketAddr, credential: &str) -> Verdict {
         match (credential, right, stream.as_str()) {
             ("reads", Right::Play, "open") | ("feeds", Right::Publish, "open") => Verdict::Child("p".into()),
             ("reads" | "feeds", ..) => Verdict::Forbidden,

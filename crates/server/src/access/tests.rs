@@ -80,7 +80,12 @@ fn decisions(policy: &Policy, way: &Way, extra: &[(&str, &str)], query: Option<&
         headers.append(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
     }
     let authority = way.host.map(|host| host.parse::<Authority>().unwrap());
-    let caller = Caller { peer: way.peer.parse().unwrap(), authority: authority.as_ref(), headers: &headers, query };
+    let caller = Caller {
+        peer: SocketAddr::new(way.peer.parse().unwrap(), 40_000),
+        authority: authority.as_ref(),
+        headers: &headers,
+        query,
+    };
     RIGHTS.map(|right| policy.decide(right, None, &caller, SystemTime::UNIX_EPOCH).decision)
 }
 
@@ -196,7 +201,12 @@ fn what_is_shown_for_a_childs_is_that_or_nothing_however_open_the_server_is() {
         let decide = |right, peer: &str, query: &str| {
             let authority = "localhost:8555".parse::<Authority>().unwrap();
             let peer = peer.parse().unwrap();
-            let caller = Caller { peer, authority: Some(&authority), headers: &headers, query: Some(query) };
+            let caller = Caller {
+                peer: SocketAddr::new(peer, 40_000),
+                authority: Some(&authority),
+                headers: &headers,
+                query: Some(query),
+            };
             policy.decide(right, Some(&cam), &caller, SystemTime::UNIX_EPOCH)
         };
         let shown = format!("video_pt=102&process={secret}");

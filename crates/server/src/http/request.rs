@@ -1,7 +1,7 @@
 //! A request as the routes want it: who asks, for which stream and session, with which body.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use axum::RequestExt as _;
@@ -37,7 +37,7 @@ impl Named {
 #[derive(Debug)]
 pub(crate) struct Request {
     parts: Parts,
-    peer: IpAddr,
+    peer: SocketAddr,
     client: IpAddr,
     authority: Option<Authority>,
     /// The placeholders of the route, percent-decoded once.
@@ -55,8 +55,8 @@ impl<S: Send + Sync> FromRequest<S> for Request {
         let (parts, body) = request.into_parts();
         // Only the listener makes requests, and it says whose they are.
         let connection = parts.extensions.get::<Connection>().ok_or(Error::Internal)?;
-        let peer = connection.peer.ip().to_canonical();
-        let client = parts.extensions.get::<Client>().map_or(peer, |client| client.0);
+        let peer = SocketAddr::new(connection.peer.ip().to_canonical(), connection.peer.port());
+        let client = parts.extensions.get::<Client>().map_or(peer.ip(), |client| client.0);
         let authority = authority(&parts)?;
         Ok(Self { parts, peer, client, authority, names, body })
     }

@@ -1,12 +1,13 @@
 //! Streams into and out of a process, in the ways that are not the usual one.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use whipstitch_interop::{Gateway, Process};
 
-use super::kit::{PATIENCE, TOKEN, child, children, define, gets_on, is_running, signal, until};
+use super::kit::{PATIENCE, TOKEN, child, children, command, define, gets_on, is_running, signal, until};
 use crate::clients::client;
 use crate::sending::ffmpeg;
 
@@ -117,4 +118,37 @@ async fn a_publisher_starts_a_process_that_says_so_and_is_refused_by_one_that_do
     let _publisher = publisher(&gateway, "ready");
     until(&gateway, "ready", "progress", gets_on).await;
     assert_eq!(children(&gateway).len(), 1);
+}
+
+/// What our own user is answered, and what another of this machine.
+fn by_two_users(url: &str) -> (String, String) {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", "-I", url]);
+    let ours = curl.output().expect("curl");
+    let theirs = curl.uid(65_534).output().expect("this needs root");
+    let status = |answer: std::process::Output| String::from_utf8_lossy(&answer.stdout).into_owned();
+    (status(ours), status(theirs))
+}
+
+#[tokio::test]
+async fn what_the_arguments_of_a_child_show_is_good_for_no_other_user() {
+    let gateway = Gateway::serve(&["--token", TOKEN]);
+    let whip_ingest = json!({ "enabled": true, "transport": "rtp" });
+    let nowhere = json!([{ "id": "nowhere", "address": "-", "options": ["-f", "null"] }]);
+    define(&gateway, json!({ "id": "shown", "input": [], "output": nowhere, "whip_ingest": whip_ingest })).await;
+    until(&gateway, "shown", "a child", is_running).await;
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", child(&gateway, 0).await)).expect("it runs");
+    let arguments = String::from_utf8_lossy(&arguments).into_owned();
+    let url = arguments.split('\0').find(|word| word.contains("/sdp?")).expect("where it reads").to_owned();
+    assert!(url.contains("process="), "{url}");
+    let (ours, theirs) = by_two_users(&url);
+    assert!(ours != "401" && ours != "000" && theirs == "401", "{ours} for our own user, {theirs} for another");
+
+    // What the log says of its stream (S2-R5, S2-R7).
+    command(&gateway, "shown", "stop").await;
+    let log = gateway.process().said();
+    for words in ["WebRTC WHIP ingest registered for process", "WebRTC WHIP ingest torn down for process"] {
+        let told: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+        assert!(matches!(told[..], [line] if line.contains("id=\"shown\"")), "{words}: {told:#?}");
+    }
 }
