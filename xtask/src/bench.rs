@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what a viewer costs (docs/performance.md explains every figure).
 
+mod proxy;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ const JOINS: [(&str, &str); 6] = [
 const PUBLISHERS: &str = "10";
 
 /// Parts of a run, by the names they are asked for.
-const PARTS: [&str; 6] = ["burst", "paced", "joins", "publishers", "readers", "curve"];
+const PARTS: [&str; 7] = ["burst", "paced", "joins", "publishers", "readers", "proxy", "curve"];
 
 pub(crate) struct Options {
     viewers: u64,
@@ -122,6 +124,9 @@ pub(crate) fn run(options: Options) -> Outcome {
     }
     if options.wants("readers") {
         readers(&build, &options, &mut found)?;
+    }
+    if options.wants("proxy") {
+        found.rows.push(proxy::measure(&build, options.seconds)?);
     }
     found.finish()
 }

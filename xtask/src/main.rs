@@ -30,7 +30,7 @@ cargo xtask <command>
   bench [--viewers N] [--full N] [--seconds N] [--joins-per-second N] [--keyframe-seconds N] [PART]...
                            release server and N viewers: CPU per packet against this machine's floor, loss, transit,
                            joins, memory per viewer; N full viewers check every packet, the others count. Parts: burst and
-                           paced (how the publisher sends), joins, publishers; curve (10 to 1000 viewers)
+                           paced (how the publisher sends), joins, publishers, readers, proxy; curve (10 to 1000 viewers)
   fuzz  [--seconds N] [TARGET]...
                            every fuzz target (or those named) for N seconds each; needs cargo-fuzz
   soak  [--minutes N] [--viewers N] [--seed N]

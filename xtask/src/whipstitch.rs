@@ -16,7 +16,8 @@ pub(crate) struct Build(PathBuf);
 impl Build {
     /// Builds everything measured, optimised.
     pub(crate) fn release() -> Outcome<Build> {
-        let packages = ["build", "--release", "--locked", "-p", "whipstitch", "-p", "whipstitch-client"];
+        let packages =
+            ["build", "--release", "--locked", "-p", "whipstitch", "-p", "whipstitch-client", "-p", "whipstitch-proxy"];
         let status = cargo(&packages).args(["--bins", "--examples"]).status().map_err(|e| e.to_string())?;
         if status.success() { Ok(Build(target().join("release"))) } else { Err("the release build failed".into()) }
     }
@@ -54,6 +55,13 @@ impl Build {
     pub(crate) fn floor(&self) -> Outcome<Figures> {
         let process = Process::start("floor", &self.command("examples/floor"));
         figures("floor", &process, Duration::from_secs(60))
+    }
+
+    /// What the proxy's relay costs beside a plain one, from this many seconds of each load.
+    pub(crate) fn relay(&self, seconds: u64) -> Outcome<Figures> {
+        let mut command = self.command("examples/relay");
+        let process = Process::start("relay", command.arg(seconds.to_string()));
+        figures("relay", &process, Duration::from_secs(6 * seconds + 60))
     }
 
     fn client(&self, name: &str, gateway: &Gateway, stream: &str) -> Command {
