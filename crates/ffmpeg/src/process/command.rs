@@ -12,9 +12,24 @@ use super::definition::{Definition, End, Mistake};
 use super::templates::{self, Names, Stream, WHEP, WHIP};
 use super::wiring::{Leg, Transport, Wiring};
 
-/// What browsers can play, for outputs whose options name no codec for video: they know no B-frames in H.264.
-const VIDEO: &[&str] =
-    &["-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-bf", "0", "-pix_fmt", "yuv420p", "-g", "60"];
+/// What browsers can play, for outputs whose options name no codec for video: they know no B-frames in H.264. FFmpeg makes no
+/// keyframe when it is asked for one, so that there is one every two seconds, however few pictures those hold.
+const VIDEO: &[&str] = &[
+    "-c:v",
+    "libx264",
+    "-preset",
+    "veryfast",
+    "-tune",
+    "zerolatency",
+    "-bf",
+    "0",
+    "-pix_fmt",
+    "yuv420p",
+    "-g",
+    "60",
+    "-force_key_frames",
+    "expr:gte(t,n_forced*2)",
+];
 /// The same for audio.
 const AUDIO: &[&str] = &["-c:a", "libopus", "-b:a", "96k", "-ar", "48000", "-ac", "2"];
 

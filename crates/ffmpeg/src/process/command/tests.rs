@@ -67,7 +67,7 @@ async fn the_published_stream_is_the_first_input_and_the_viewers_the_last_output
     assert_eq!(
         args(json),
         "-rtsp_transport tcp -i Rtsp://p:secret@h/p -an -rtsp_transport tcp -i Rtsp://p:secret@h/cam -f null - \
-         -c:v libx264 -preset veryfast -tune zerolatency -bf 0 -pix_fmt yuv420p -g 60 \
+         -c:v libx264 -preset veryfast -tune zerolatency -bf 0 -pix_fmt yuv420p -g 60 -force_key_frames expr:gte(t,n_forced*2) \
          -c:a libopus -b:a 96k -ar 48000 -ac 2 -map 0:v:0? -map 1:a:0? -f rtsp -timeout a:b Rtp://h/p-out"
     );
     let mapped = json.replace(r#"{"transport": "rtp"}"#, r#"{"transport": "rtp", "options": ["-map", "1"]}"#);
