@@ -12,6 +12,8 @@ pub use self::relay::relay;
 #[cfg(test)]
 pub(crate) use self::relay::{check, session};
 use crate::envelope;
+use crate::origins::{Heartbeat, OriginRecord, srs};
+use crate::record;
 use crate::sdp::{Description, SdpError};
 
 /// Reads an answer, a fragment and an envelope, and puts the proxy's candidates in. Says whether anything was.
@@ -61,9 +63,38 @@ fn holds_only(text: &str, ours: &[SocketAddr]) {
     }
 }
 
+/// Registrations as strangers may send them: heartbeats and SRS's. What is taken can be stored and read again.
+///
+/// # Panics
+/// If one is judged wrongly.
+pub fn register(data: &[u8]) {
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let heartbeat = Heartbeat::parse(data, peer).map(|heartbeat| heartbeat.record);
+    for record in [heartbeat, srs::parse(data, peer)].into_iter().flatten() {
+        assert_eq!(OriginRecord::from_json(&record.to_json()).as_ref(), Ok(&record));
+    }
+}
+
+/// Values as they may stand in the registry: records of sessions and of origins. What is read is written the same.
+///
+/// # Panics
+/// If one is judged wrongly.
+pub fn redis_record(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(session) = record::Session::from_json(text) {
+        assert_eq!(record::Session::from_json(&session.to_json()).as_ref(), Ok(&session));
+        assert!(session.pairs().count() <= 2);
+    }
+    if let Ok(record) = OriginRecord::from_json(text) {
+        assert_eq!(OriginRecord::from_json(&record.to_json()).as_ref(), Ok(&record));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origins::Load;
+    use crate::registry::exercise::{origin, session};
 
     const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
 m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 10.0.0.2\r\na=rtcp:9 IN IP4 10.0.0.2\r\na=mid:0\r\na=ice-ufrag:abcd\r\n\
@@ -87,5 +118,35 @@ a=end-of-candidates\r\n";
             }
         }
         assert!(passed > 1000, "{passed}");
+    }
+
+    /// Every cut and some changed bytes of each seed.
+    fn changed(seeds: &[String], exercise: fn(&[u8])) {
+        for seed in seeds {
+            exercise(seed.as_bytes());
+            for at in 0..seed.len() {
+                exercise(&seed.as_bytes()[..at]);
+                for byte in [b'"', b'{', b'[', b',', b'-', b'0', b'9', b' ', 0, 0xff] {
+                    let mut bytes = seed.as_bytes().to_vec();
+                    bytes[at] = byte;
+                    exercise(&bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_registration_breaks_it() {
+        let heartbeat = r#"{"id":"a","http":"http://0.0.0.0:8555","rtc":"[::]:8189","kind":"whipstitch","load":{"cpu":0.5,
+            "egress_bps":1000,"sessions":3,"streams":1},"streams":["cam"],"draining":false,"interval_seconds":2}"#;
+        let srs = r#"{"ip":"10.0.0.3","server":"v","pid":7,"api":["tcp://[::]:1985"],"rtc":["udp://0.0.0.0:8000"]}"#;
+        changed(&[heartbeat.to_owned(), srs.to_owned()], register);
+    }
+
+    #[test]
+    fn no_value_of_the_registry_breaks_it() {
+        let mut record = origin("a");
+        record.load = Load { cpu: 0.1, ..record.load };
+        changed(&[session("one", "cam", &record.origin.id).to_json(), record.to_json()], redis_record);
     }
 }

@@ -1,63 +1,12 @@
 //! What signalling asks of whoever knows the origins and the sessions.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
-
-use url::Url;
 
 use crate::ice::Generation;
 use crate::record::{OriginId, Role, Session, SessionId};
-
-/// What an origin speaks, and so which URLs it is asked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// This program.
-    Whipstitch,
-    /// SRS, with its own URLs.
-    Srs,
-    /// Any other server of WHIP and WHEP.
-    Whip,
-}
-
-/// One server behind the proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// Its name among all.
-    pub id: OriginId,
-    /// Where its HTTP is.
-    pub url: Url,
-    /// What it speaks.
-    pub kind: Kind,
-    /// Where it takes media, if it said so; else its answers say it.
-    pub rtc: Option<SocketAddr>,
-}
-
-/// The origin for a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked {
-    /// Who is to be asked.
-    pub origin: Origin,
-    /// Whether the stream became its own just now, for this request.
-    pub claimed_now: bool,
-}
-
-/// Why nobody can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoOrigin {
-    /// No origin lives that may take it.
-    None,
-    /// Who has the stream cannot be found out now.
-    RegistryAway,
-}
-
-/// The registry does not answer, and nothing is known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Away;
-
-/// As many sessions as there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+use crate::registry::Away;
+use crate::state::{Full, NoOrigin, Picked, State};
 
 /// Who knows.
 pub trait Directory: Send + Sync + 'static {
@@ -80,4 +29,34 @@ pub trait Directory: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
     /// It has been ended by request.
     fn closed(&self, id: &SessionId) -> impl Future<Output = ()> + Send;
+}
+
+impl Directory for State {
+    async fn pick(&self, stream: &str, role: Role) -> Result<Picked, NoOrigin> {
+        self.pick(stream, role).await
+    }
+
+    fn failed(&self, origin: &OriginId) {
+        self.failed(origin);
+    }
+
+    async fn answered(&self, stream: &str, picked: &Picked, ok: bool) {
+        self.answered(stream, picked, ok).await;
+    }
+
+    async fn opened(&self, session: Arc<Session>) -> Result<(), Full> {
+        self.opened(session).await
+    }
+
+    async fn session(&self, id: &SessionId) -> Result<Option<Arc<Session>>, Away> {
+        self.session(id).await
+    }
+
+    async fn restarted(&self, id: &SessionId, generation: Generation, etag: Option<String>) {
+        self.restarted(id, generation, etag).await;
+    }
+
+    async fn closed(&self, id: &SessionId) {
+        self.closed(id).await;
+    }
 }

@@ -24,8 +24,11 @@ use http::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::headers::{self, Client};
+pub use crate::origins::{Kind, Origin};
+pub use crate::registry::Away;
+pub use crate::state::{Full, NoOrigin, Picked};
 use crate::urls::{self, Manners, Target};
-pub use directory::{Away, Directory, Full, Kind, NoOrigin, Origin, Picked};
+pub use directory::Directory;
 use forward::{Forward, Incoming, Trouble};
 pub use refused::Refused;
 

@@ -209,7 +209,7 @@ impl Directory for Known {
     async fn pick(&self, _: &str, _: Role) -> Result<Picked, NoOrigin> {
         let origin = self.origins.lock().expect("no test panics with it").first().cloned();
         match (self.no_origin, origin) {
-            (None, Some(origin)) => Ok(Picked { origin, claimed_now: true }),
+            (None, Some(origin)) => Ok(Picked { origin, claimed_now: true, token: None, lost: None }),
             (no_origin, _) => Err(no_origin.unwrap_or(NoOrigin::None)),
         }
     }
