@@ -33,6 +33,7 @@ use crate::http::connection::Bounds;
 use crate::http::cors::Origins;
 use crate::http::{self, Settings, State};
 use crate::issued::Issued;
+use crate::join::Joined;
 use crate::plain::Plain;
 use crate::proxies::Trusted;
 use crate::rtsp::Guard;
@@ -111,6 +112,7 @@ pub struct Server {
     rtsp: Option<Rtsp>,
     inputs: Vec<Configured>,
     processes: Processes,
+    joined: Option<Joined>,
     state: State,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -160,9 +162,23 @@ impl Server {
             stopped,
             Bounds::of_this_process(GRACE),
         ));
+        let joined = Joined::start(&config, &gateway, http);
         let served = rtsp.as_ref().map(Rtsp::local_addr);
         info!(%http, ?rtc, rtsp = ?served, "started");
-        Ok(Self { config, http, rtc, admin, gateway, rtsp, inputs: configured, processes, state, stop, serving })
+        Ok(Self {
+            config,
+            http,
+            rtc,
+            admin,
+            gateway,
+            rtsp,
+            inputs: configured,
+            processes,
+            joined,
+            state,
+            stop,
+            serving,
+        })
     }
 
     /// Where HTTP listens.
@@ -191,6 +207,7 @@ impl Server {
     pub async fn stop(self) {
         self.state.drain();
         self.processes.close();
+        self.joined.iter().for_each(Joined::drain);
         self.rtsp.iter().for_each(Rtsp::drain);
         drop(self.inputs);
         info!("stopping");
@@ -204,6 +221,9 @@ impl Server {
         }
         if !matches!(media, Ok(Ok(()))) {
             warn!("media did not stop in order");
+        }
+        if let Some(joined) = self.joined {
+            joined.end().await;
         }
         self.stop.send_replace(true);
         // Its sessions have ended with media; what they were told is written now.

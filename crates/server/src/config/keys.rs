@@ -4,8 +4,8 @@
 
 use super::Config;
 use super::values::{
-    address, address_or_off, choice, count, directory, folders, ice_servers, names, networks, number, one, origins,
-    patterns, ports, protocols, public_ips, seconds, single, switch, workers,
+    address, address_or_off, choice, count, directory, folders, ice_servers, joined, names, networks, number, one,
+    origins, patterns, ports, protocols, public_ips, seconds, single, switch, workers,
 };
 use crate::access::SessionAuth;
 use crate::credentials::Token;
@@ -243,6 +243,20 @@ pub(crate) static KEYS: &[Key] = &[
         takes: Takes::List("NET"),
         help: "IP or network of a proxy whose X-Forwarded-For counts; repeatable",
         set: |config, values| networks(values).map(|networks| config.trusted_proxies = networks),
+    },
+    Key {
+        name: "join",
+        takes: Takes::List("URL"),
+        help: "admin listener of a proxy that this server is an origin of; repeatable",
+        set: |config, values| joined(values).map(|proxies| config.join = proxies),
+    },
+    Key {
+        name: "secret",
+        takes: Takes::Text("S"),
+        help: "the secret of those proxies",
+        set: |config, values| {
+            one(values).and_then(Token::parse).map(|secret| config.secret = Some(secret)).map_err(single)
+        },
     },
     Key {
         name: "max_streams",

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
+use reqwest::Url;
 use whipstitch_ffmpeg::process::{self, Definition};
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory::Conflict;
@@ -107,6 +108,10 @@ pub struct Config {
     pub cors_origin: Vec<String>,
     /// Proxies that may say whom a request comes from.
     pub trusted_proxies: Vec<IpNet>,
+    /// Admin listeners of proxies that this server is an origin of.
+    pub join: Vec<Url>,
+    /// What those need.
+    pub secret: Option<Token>,
     /// How much of everything there may be.
     pub limits: Limits,
     /// Filter of the log, in the words of `tracing_subscriber::EnvFilter`; from the environment only.
@@ -145,6 +150,8 @@ impl Default for Config {
             lenient_precondition: false,
             cors_origin: Vec::new(),
             trusted_proxies: Vec::new(),
+            join: Vec::new(),
+            secret: None,
             limits: Limits::default(),
             log: "info".to_owned(),
         }

@@ -104,6 +104,8 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         lenient_precondition: true,
         cors_origin: vec!["https://example.net".to_owned(), "http://localhost:3000".to_owned()],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()],
+        join: ["http://10.0.0.1:12025", "http://proxy-b:12025"].map(|url| url.parse().unwrap()).to_vec(),
+        secret: Some(Token::parse("shared").unwrap()),
         limits: Limits {
             streams: 1,
             publishers: 2,
@@ -163,6 +165,9 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "--cors-origin=http://localhost:3000",
         "--trusted-proxies=10.0.0.0/8",
         "--trusted-proxies=127.0.0.1",
+        "--join=http://10.0.0.1:12025",
+        "--join=http://proxy-b:12025/",
+        "--secret=shared",
     ];
     let numbers: Vec<String> = LIMITS.iter().map(|(name, n)| format!("--{}={n}", name.replace('_', "-"))).collect();
     let args: Vec<&str> = args.into_iter().chain(numbers.iter().map(String::as_str)).collect();
@@ -194,6 +199,8 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_LENIENT_PRECONDITION", "on"),
         ("WHIPSTITCH_CORS_ORIGIN", "https://example.net,http://localhost:3000"),
         ("WHIPSTITCH_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.1"),
+        ("WHIPSTITCH_JOIN", "http://10.0.0.1:12025, http://proxy-b:12025"),
+        ("WHIPSTITCH_SECRET", "shared"),
     ];
     let numbers: Vec<(String, String)> =
         LIMITS.iter().map(|(name, n)| (format!("WHIPSTITCH_{}", name.to_uppercase()), n.to_string())).collect();
@@ -227,6 +234,8 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         lenient_precondition = true
         cors_origin = ['https://example.net', 'http://localhost:3000']
         trusted_proxies = ['10.0.0.0/8', '127.0.0.1']
+        join = ['http://10.0.0.1:12025', 'http://proxy-b:12025']
+        secret = 'shared'
     ";
     let numbers: Vec<String> = LIMITS.iter().map(|(name, n)| format!("{name} = {n}\n")).collect();
     let file = &format!("{file}\n{}", numbers.concat());
@@ -421,10 +430,19 @@ fn the_example_file_lists_every_key_with_its_default() {
         let name = line.split_once(" = ").expect("key = value").0;
         named.push(name);
         let config = resolved(&[], &home, line).unwrap_or_else(|mistakes| panic!("{line}: {mistakes:?}"));
-        let without_default =
-            ["token", "public_ip", "host_name", "ice_server", "stream_names", "cors_origin", "trusted_proxies"]
-                .contains(&name)
-                || name.starts_with("process_");
+        let without_default = [
+            "token",
+            "public_ip",
+            "host_name",
+            "ice_server",
+            "stream_names",
+            "cors_origin",
+            "trusted_proxies",
+            "join",
+            "secret",
+        ]
+        .contains(&name)
+            || name.starts_with("process_");
         assert_eq!(config == defaults, !without_default, "{line}");
     }
     assert_eq!(named, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());

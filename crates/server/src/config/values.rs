@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use axum::http::uri::Authority;
 use ipnet::IpNet;
+use reqwest::Url;
 use whipstitch_ffmpeg::Ports;
 use whipstitch_plane::MAX_WORKERS;
+use whipstitch_proxy::origins::Origin;
 
 use crate::access::literal;
 use crate::ice_servers::IceServer;
@@ -19,6 +21,8 @@ use crate::proxies;
 const MOST_PUBLIC_IPS: usize = 8;
 /// Every answer carries all of them, and browsers slow down with more than a handful.
 const MOST_ICE_SERVERS: usize = 8;
+/// Each hears from this server every two seconds; those that share a registry need not all.
+const MOST_PROXIES: usize = 16;
 /// More than any machine has.
 const MOST_PLACES: u32 = 1_000_000;
 
@@ -185,6 +189,17 @@ pub(super) fn patterns(values: &[String]) -> Result<Vec<Pattern>, Vec<String>> {
 
 pub(super) fn networks(values: &[String]) -> Result<Vec<IpNet>, Vec<String>> {
     each(values, proxies::parse)
+}
+
+/// Admin listeners of proxies.
+pub(super) fn joined(values: &[String]) -> Result<Vec<Url>, Vec<String>> {
+    if values.len() > MOST_PROXIES {
+        return Err(vec![format!("at most {MOST_PROXIES} proxies can be joined")]);
+    }
+    each(values, |text| {
+        Origin::url(text)
+            .map_err(|_| format!("{text:?} is no URL of a proxy's admin listener such as http://10.0.0.1:12025"))
+    })
 }
 
 /// Origins as browsers write them; `*` alone is all of them, as none is.

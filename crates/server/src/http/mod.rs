@@ -10,15 +10,15 @@ pub(crate) mod cors;
 mod docs;
 mod error;
 mod framing;
-mod metrics;
+pub(crate) mod metrics;
 mod mounts;
 mod offer;
 mod openapi;
 mod ops;
-mod pages;
+pub(crate) mod pages;
 mod plain;
 mod processes;
-mod request;
+pub(crate) mod request;
 mod rtp;
 mod sdp;
 mod sessions;
@@ -116,7 +116,7 @@ struct Client(IpAddr);
 
 /// A kind of body, and the header field (lower case) that tells clients of it.
 #[derive(Debug)]
-struct Takes {
+pub(crate) struct Takes {
     field: &'static str,
     media_type: &'static str,
 }

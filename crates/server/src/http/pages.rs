@@ -102,6 +102,29 @@ pub(super) async fn asset(request: Request) -> Result<Response, Error> {
     Ok((headers, file.data).into_response())
 }
 
+/// A page of a listener that has no other rules for it.
+pub(crate) fn standalone(name: &str) -> Response {
+    let Some(file) = Files::get(name) else { return StatusCode::NOT_FOUND.into_response() };
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    ];
+    (fields, file.data).into_response()
+}
+
+/// What such a page loads.
+pub(crate) fn standalone_asset(name: &str) -> Response {
+    let Some(file) = Files::get(name).filter(|_| !name.ends_with(".html")) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let media_type = mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream");
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (fields, file.data).into_response()
+}
+
 /// What makes a browser ask each time; true when it has the file of this ETag.
 pub(super) fn revalidate(request: &Request, etag: &str, headers: &mut HeaderMap) -> Result<bool, Error> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

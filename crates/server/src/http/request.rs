@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Path};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Uri};
 use whipstitch_stream::{SessionId, StreamKey};
 
 use super::body;
@@ -57,17 +57,17 @@ impl<S: Send + Sync> FromRequest<S> for Request {
         let connection = parts.extensions.get::<Connection>().ok_or(Error::Internal)?;
         let peer = SocketAddr::new(connection.peer.ip().to_canonical(), connection.peer.port());
         let client = parts.extensions.get::<Client>().map_or(peer.ip(), |client| client.0);
-        let authority = authority(&parts)?;
+        let authority = authority(&parts.uri, &parts.headers)?;
         Ok(Self { parts, peer, client, authority, names, body })
     }
 }
 
 /// The host the client means. RFC 9112 3.2.2: one in the request line wins over the field.
-fn authority(parts: &Parts) -> Result<Option<Authority>, Error> {
-    if let Some(authority) = parts.uri.authority() {
+pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Error> {
+    if let Some(authority) = uri.authority() {
         return Ok(Some(authority.clone()));
     }
-    match parts.headers.get(header::HOST) {
+    match headers.get(header::HOST) {
         Some(host) if !host.is_empty() => match Authority::try_from(host.as_bytes()) {
             Ok(authority) => Ok(Some(authority)),
             Err(_) => Err(Error::Head("the Host is malformed")),

@@ -5,15 +5,15 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram as Shown, LabelPair, M
 use crate::media::{BOUNDS, Histogram};
 
 /// Labels and their values.
-pub(super) type Labels<'a> = Vec<(&'a str, &'a str)>;
+pub(crate) type Labels<'a> = Vec<(&'a str, &'a str)>;
 
 /// A list of them.
 #[derive(Default)]
-pub(super) struct Families(Vec<MetricFamily>);
+pub(crate) struct Families(Vec<MetricFamily>);
 
 impl Families {
     /// What only ever grows.
-    pub(super) fn counter<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, f64)>) {
+    pub(crate) fn counter<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, f64)>) {
         let samples = samples.into_iter().map(|(labels, value)| {
             let (mut metric, mut counter) = (labelled(&labels), Counter::default());
             counter.set_value(value);
@@ -24,7 +24,7 @@ impl Families {
     }
 
     /// What is so now.
-    pub(super) fn gauge<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, f64)>) {
+    pub(crate) fn gauge<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels<'a>, f64)>) {
         let samples = samples.into_iter().map(|(labels, value)| {
             let (mut metric, mut gauge) = (labelled(&labels), Gauge::default());
             gauge.set_value(value);
@@ -35,7 +35,7 @@ impl Families {
     }
 
     /// How long things took.
-    pub(super) fn histogram<'a>(
+    pub(crate) fn histogram<'a>(
         &mut self,
         name: &str,
         help: &str,
@@ -59,7 +59,7 @@ impl Families {
         self.add(name, help, MetricType::HISTOGRAM, samples.collect());
     }
 
-    pub(super) fn into_inner(self) -> Vec<MetricFamily> {
+    pub(crate) fn into_inner(self) -> Vec<MetricFamily> {
         self.0
     }
 

@@ -4,7 +4,7 @@
 //! A worker that does not answer in time is shown as down, and its part of every sum is what it told last, so that no
 //! counter ever goes back.
 
-mod families;
+pub(crate) mod families;
 mod media;
 
 use std::collections::{BTreeMap, HashSet};
@@ -134,42 +134,43 @@ impl Metrics {
         let mut families: Vec<MetricFamily> = vectors.into_iter().flat_map(Collector::collect).collect();
         let mut more = Families::default();
         self.last.lock().unwrap_or_else(PoisonError::into_inner).tell(measured, &mut more);
-        self.tell_of_process(process, &mut more);
+        tell_of(process, self.started, &mut more);
         children.tell(&mut more);
         families.extend(more.into_inner());
         families.retain(|family| !family.get_metric().is_empty());
         TextEncoder::new().encode_to_string(&families).map_err(|_| Error::Internal)
     }
+}
 
-    fn tell_of_process(&self, process: &Process, families: &mut Families) {
-        families.gauge(
-            "whipstitch_build_info",
-            "The version; always 1.",
-            [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)],
-        );
-        let started = self.started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        families.gauge(
-            "whipstitch_process_start_time_seconds",
-            "When the server started, as Unix time.",
-            [(vec![], started)],
-        );
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let tasks = runtime.metrics().num_alive_tasks();
-            families.gauge(
-                "whipstitch_tasks",
-                "Tasks of the control plane that have not ended.",
-                [(vec![], tasks as f64)],
-            );
-        }
-        let Some(Used { usage, files }) = &process.0 else { return };
-        families.counter(
-            "whipstitch_process_cpu_seconds_total",
-            "CPU time used, user and system.",
-            [(vec![], usage.cpu.as_secs_f64())],
-        );
-        families.gauge("whipstitch_process_resident_memory_bytes", "Resident memory.", [(vec![], usage.memory as f64)]);
-        families.gauge("whipstitch_process_open_fds", "Open file descriptors.", [(vec![], *files as f64)]);
+/// What every command of this program says of its process. Reads files of the system: not for a thread that must not wait.
+pub(crate) fn tell_of_process(started: SystemTime, families: &mut Families) {
+    tell_of(&Process::read(), started, families);
+}
+
+fn tell_of(process: &Process, started: SystemTime, families: &mut Families) {
+    families.gauge(
+        "whipstitch_build_info",
+        "The version; always 1.",
+        [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+    );
+    let started = started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    families.gauge(
+        "whipstitch_process_start_time_seconds",
+        "When the server started, as Unix time.",
+        [(vec![], started)],
+    );
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let tasks = runtime.metrics().num_alive_tasks();
+        families.gauge("whipstitch_tasks", "Tasks of the control plane that have not ended.", [(vec![], tasks as f64)]);
     }
+    let Some(Used { usage, files }) = &process.0 else { return };
+    families.counter(
+        "whipstitch_process_cpu_seconds_total",
+        "CPU time used, user and system.",
+        [(vec![], usage.cpu.as_secs_f64())],
+    );
+    families.gauge("whipstitch_process_resident_memory_bytes", "Resident memory.", [(vec![], usage.memory as f64)]);
+    families.gauge("whipstitch_process_open_fds", "Open file descriptors.", [(vec![], *files as f64)]);
 }
 
 /// What the process uses, as far as the system tells.
