@@ -95,17 +95,24 @@ fn over_rtsp(host: &str, may_publish: bool, facts: &Facts<'_>) -> Vec<String> {
 
 /// Host and port in the URLs for other machines, where the listener can be reached from those.
 fn elsewhere(listener: SocketAddr, facts: &Facts<'_>) -> Option<String> {
+    seen_from_elsewhere(listener, facts.config.public_ip.iter().chain(facts.machine))
+}
+
+/// The same of any listener, by the first of these addresses that fits it.
+pub(crate) fn seen_from_elsewhere<'a>(
+    listener: SocketAddr,
+    mut addresses: impl Iterator<Item = &'a IpAddr>,
+) -> Option<String> {
     if !listener.ip().is_unspecified() {
         return None;
     }
-    let fits = |ip: &&IpAddr| listener.is_ipv6() || ip.is_ipv4();
-    let ip = facts.config.public_ip.iter().chain(facts.machine).find(fits)?;
+    let ip = addresses.find(|ip| listener.is_ipv6() || ip.is_ipv4())?;
     Some(SocketAddr::new(*ip, listener.port()).to_string())
 }
 
 /// Host and port that reach the listener from this machine. By name where that works: browsers give camera and
 /// microphone to `localhost`, and access rules know it.
-fn local(http: SocketAddr) -> String {
+pub(crate) fn local(http: SocketAddr) -> String {
     let ip = http.ip();
     if ip.is_unspecified() || ip == IpAddr::from([127, 0, 0, 1]) {
         format!("localhost:{}", http.port())

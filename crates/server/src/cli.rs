@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use lexopt::Arg;
 
-use crate::config::keys::{KEYS, Key, Takes};
-use crate::config::{Mistake, Setting};
+use crate::config::keys::{self, Name, Takes};
+use crate::config::{Config, Mistake, Setting, proxy};
 
 /// What the program was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Command {
     Serve,
     /// Run the gateway with a built-in publisher on stream `demo`.
     Demo,
+    /// Run the proxy before many gateways.
+    Proxy,
     /// Judge a configuration and say what is wrong with it.
     Check,
     /// Print [`help`].
@@ -23,7 +25,7 @@ pub enum Command {
     Version,
 }
 
-/// The flags of `serve`, `demo` and `check`, as written.
+/// The flags of a command, as written. Whether it has them all is said when they are resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
     /// `--config`.
@@ -38,7 +40,7 @@ impl Arguments {
     pub(crate) fn list(&self) -> Vec<Setting> {
         let mut merged: Vec<Setting> = Vec::new();
         for setting in &self.settings {
-            let earlier = merged.iter_mut().find(|other| std::ptr::eq(other.key, setting.key));
+            let earlier = merged.iter_mut().find(|other| other.key == setting.key);
             match (earlier, setting.key.takes) {
                 (Some(earlier), Takes::List(_)) => earlier.values.extend(setting.values.iter().cloned()),
                 _ => merged.push(setting.clone()),
@@ -94,7 +96,7 @@ where
     }
     match command {
         Some(command) => Ok((command, arguments)),
-        None => Err(Mistake::at("whipstitch", "a command is missing: serve, demo or check (see --help)")),
+        None => Err(Mistake::at("whipstitch", "a command is missing: serve, demo, proxy or check (see --help)")),
     }
 }
 
@@ -102,10 +104,11 @@ fn named(word: &str) -> Result<Command, Mistake> {
     match word {
         "serve" => Ok(Command::Serve),
         "demo" => Ok(Command::Demo),
+        "proxy" => Ok(Command::Proxy),
         "check" => Ok(Command::Check),
         "help" => Ok(Command::Help),
         "version" => Ok(Command::Version),
-        _ => Err(Mistake::at(word, "no such command: serve, demo or check (see --help)")),
+        _ => Err(Mistake::at(word, "no such command: serve, demo, proxy or check (see --help)")),
     }
 }
 
@@ -119,7 +122,7 @@ fn flag(name: &str, parser: &mut lexopt::Parser, arguments: &mut Arguments) -> b
         }
         return true;
     }
-    let Some(key) = KEYS.iter().find(|key| key.flag() == place) else {
+    let Some(key) = keys::all_names().into_iter().find(|key| key.flag() == place) else {
         // `--unknown=value` carries its value along.
         let _ = parser.optional_value();
         arguments.mistakes.push(Mistake::at(place, "no such flag"));
@@ -161,21 +164,25 @@ Whipstitch: WebRTC in over WHIP, WebRTC out over WHEP.
 Usage:
   whipstitch serve [FLAGS]            run the gateway
   whipstitch demo  [FLAGS]            run it with a moving test source on stream \"demo\"
+  whipstitch proxy [FLAGS]            run the proxy before many gateways
   whipstitch check --config F         say what is wrong with a configuration
-
-Flags:
 ",
     );
-    let mut row = |flag: &str, help: &str| {
+    for (title, keys) in
+        [("Flags of serve and demo", keys::rows_of::<Config>()), ("Flags of proxy", keys::rows_of::<proxy::Config>())]
+    {
+        let _ = write!(text, "\n{title}:\n");
         // Writing to a String cannot fail. A flag that is longer than its column has a line to itself.
-        let _ = match flag.len() {
-            0..22 => writeln!(text, "  {flag:<22}{help}"),
-            _ => writeln!(text, "  {flag}\n{:24}{help}", ""),
+        let mut row = |flag: &str, help: &str| {
+            let _ = match flag.len() {
+                0..22 => writeln!(text, "  {flag:<22}{help}"),
+                _ => writeln!(text, "  {flag}\n{:24}{help}", ""),
+            };
         };
-    };
-    row("--config F", "configuration file, TOML (see whipstitch.example.toml)");
-    for key in KEYS {
-        row(&with_value(key), key.help);
+        row("--config F", "configuration file, TOML (see whipstitch.example.toml)");
+        for (key, help) in keys {
+            row(&with_value(key), help);
+        }
     }
     text.push_str(
         "
@@ -187,7 +194,7 @@ Exit codes: 0 stopped in order, 1 failed while running, 2 wrong usage or configu
     text
 }
 
-fn with_value(key: &Key) -> String {
+fn with_value(key: Name) -> String {
     match key.takes {
         Takes::Switch => key.flag(),
         Takes::Number(value) | Takes::Text(value) | Takes::List(value) => format!("{} {value}", key.flag()),

@@ -26,5 +26,6 @@ pub mod proxy;
 pub mod rates;
 mod rtsp;
 pub mod run;
+mod tls;
 pub mod tokens;
 mod wires;

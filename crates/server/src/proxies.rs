@@ -40,6 +40,11 @@ impl Trusted {
         client
     }
 
+    /// Whether what the other end of a connection says of its own client counts.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        self.contains(peer.to_canonical())
+    }
+
     fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&ip))
     }

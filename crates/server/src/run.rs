@@ -86,7 +86,7 @@ pub enum StartError {
 }
 
 /// What is most likely behind it, and what would help.
-fn hint(kind: io::ErrorKind) -> &'static str {
+pub(crate) fn hint(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::AddrInUse => "; is another Whipstitch running? End it, or give another port here",
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address: 0.0.0.0 is all it has",
@@ -161,6 +161,7 @@ impl Server {
             http::app(state.clone()),
             stopped,
             Bounds::of_this_process(GRACE),
+            None,
         ));
         let joined = Joined::start(&config, &gateway, http);
         let served = rtsp.as_ref().map(Rtsp::local_addr);
@@ -256,7 +257,8 @@ fn stream(config: &Config) -> StreamConfig {
     StreamConfig { cache, rate: config.limits.publisher, grace: config.grace(), ttl: config.stream_ttl, ..default }
 }
 
-fn workers(configured: usize) -> usize {
+/// Threads for media: as many as are configured, else one per core.
+pub(crate) fn workers(configured: usize) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         workers => workers,

@@ -367,3 +367,58 @@ fn every_metric_is_documented_and_every_documented_one_is_there() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.end(), Some(0));
 }
+
+#[test]
+fn the_proxy_says_where_it_is_and_stops_in_order() {
+    let flags =
+        ["proxy", "--http=127.0.0.1:0", "--rtc=127.0.0.1:0", "--admin=127.0.0.1:0", "--origin=http://127.0.0.1:9"];
+    let mut child = whipstitch(&flags).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let log = Log::of(child.stderr.take().unwrap());
+    let mut said: Vec<String> = Vec::new();
+    while !said.last().is_some_and(|line| line.starts_with("note: what is known")) {
+        let mut line = String::new();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended after {said:?}");
+        said.push(line.trim_end().to_owned());
+    }
+    let address = |what: &str| -> SocketAddr {
+        let line = said.iter().find_map(|line| line.strip_prefix(what));
+        line.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{what} in {said:?}"))
+    };
+    let (http, admin) = (address("listening on http "), address("listening on admin http "));
+    assert_ne!(address("listening on rtc udp ").port(), 0);
+    for (address, target) in [(http, "/readyz"), (admin, "/healthz")] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{target}: {answer}");
+    }
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    log.wait_for("stopped");
+}
+
+#[test]
+fn check_judges_a_file_for_the_commands_it_is_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, code, mistakes) in [
+        ("[proxy]\norigin = ['http://10.0.0.2:8555']", 0, &[][..]),
+        ("origin = ['http://10.0.0.2:8555']", 0, &[]),
+        ("http = '127.0.0.1:1'\n[proxy]\nhttp = '127.0.0.1:2'", 0, &[]),
+        ("http = 'a'\n[proxy]\nhttp = 'b'", 2, &["f.toml:1: http: ", "f.toml:3: http: "]),
+        (
+            "[proxy]\ntls_certificate = '/nowhere/c'\ntls_key = '/nowhere/k'",
+            2,
+            &["tls_certificate, tls_key: /nowhere/c: "],
+        ),
+    ] {
+        let path = folder.path().join("f.toml");
+        std::fs::write(&path, text).unwrap();
+        let output = run(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        let said = lines(&output.stderr);
+        assert_eq!(said.len(), mistakes.len(), "{said:?}");
+        assert!(said.iter().zip(mistakes).all(|(line, expected)| line.contains(expected)), "{said:?}");
+    }
+}

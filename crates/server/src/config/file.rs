@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 use whipstitch_ffmpeg::process::Definition;
 
-use super::keys::{self, Takes};
+use super::keys::{self, Name, Takes};
 use super::rtp_inputs::RtpInput;
 use super::tables::Wrong;
-use super::{File, Mistake, Setting, processes, rtp_inputs, tokens};
+use super::{Config, File, Mistake, Setting, processes, proxy, rtp_inputs, tokens};
 use crate::tokens::Listed;
 
 /// The names that are no keys: their tables are no text that could stand in a flag.
@@ -41,39 +41,108 @@ impl Tables {
     }
 }
 
-/// What the file sets, and what is wrong with it: broken syntax, unknown keys and values of the wrong kind, all in the
-/// order of the file. What could still be read is judged as well, so that one run shows everything; of a line with
-/// broken syntax only that is said, because what its rest means is a guess. What tables say goes to `tables`.
+/// The table that holds the keys of `whipstitch proxy`, where a file has both.
+const PROXY: &str = "proxy";
+
+/// What the file sets for `serve`, and what is wrong with it: broken syntax, unknown keys and values of the wrong kind, all
+/// in the order of the file. What could still be read is judged as well, so that one run shows everything; of a line with
+/// broken syntax only that is said, because what its rest means is a guess. What tables say goes to `tables`; what stands
+/// below `[proxy]` is for `whipstitch proxy`.
 pub(super) fn read(file: File<'_>, tables: &mut Tables) -> Vec<Result<Setting, Mistake>> {
-    let (table, errors) = DeTable::parse_recoverable(file.text);
-    let mut broken: BTreeMap<usize, Mistake> = BTreeMap::new();
-    for error in errors {
-        let line = line(file, error.span().map_or(0, |span| span.start));
-        broken.entry(line).or_insert_with(|| Mistake::at(place(file, line), error.message()));
-    }
-    let mut found: Vec<(usize, Result<Setting, Mistake>)> = Vec::new();
-    for (name, value) in table.get_ref() {
-        if let Some(wrong) = tables.read(file, name.get_ref(), value) {
-            found.extend(wrong.into_iter().map(|(at, what)| {
-                let line = line(file, at);
-                (line, Err(Mistake::at(place(file, line), what)))
-            }));
-            continue;
-        }
-        let line = line(file, name.span().start);
-        if !broken.contains_key(&line) {
-            found.push((line, setting(format!("{}: {}", place(file, line), name.get_ref()), name.get_ref(), value)));
+    let (mut lines, table) = Lines::parse(file);
+    let known = keys::names_of::<Config>();
+    for (name, value) in &table {
+        if is_of_the_proxy(name.get_ref(), value) {
+            if table.len() == 1 {
+                let what = "the file is for `whipstitch proxy`: all of it stands below [proxy]";
+                lines.add(name.span().start, |place| Err(Mistake::at(place, what)));
+            }
+        } else if let Some(wrong) = tables.read(file, name.get_ref(), value) {
+            wrong.into_iter().for_each(|(at, what)| lines.add(at, |place| Err(Mistake::at(place, what))));
+        } else {
+            lines.add_key(&known, name, value);
         }
     }
-    found.extend(broken.into_iter().map(|(line, mistake)| (line, Err(mistake))));
-    found.sort_by_key(|(line, _)| *line);
-    found.into_iter().map(|(_, found)| found).collect()
+    lines.end()
 }
 
-fn setting(place: String, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Setting, Mistake> {
-    let Some(key) = keys::named(name) else { return Err(Mistake::at(place, "no such key")) };
+/// The same for `proxy`: what stands below `[proxy]`, or all of the file when there is no such table.
+pub(super) fn read_proxy(file: File<'_>) -> Vec<Result<Setting, Mistake>> {
+    let (mut lines, table) = Lines::parse(file);
+    let known = keys::names_of::<proxy::Config>();
+    let own = table.iter().find(|(name, value)| is_of_the_proxy(name.get_ref(), value));
+    let keys = match own.map(|(_, value)| value.get_ref()) {
+        Some(DeValue::Table(own)) => own,
+        _ => &table,
+    };
+    for (name, value) in keys {
+        lines.add_key(&known, name, value);
+    }
+    lines.end()
+}
+
+/// Which commands a file is for: `(serve, proxy)`. It is the proxy's that has a table `[proxy]`, or a key that only the proxy
+/// has; it is `serve`'s, too, when anything else stands beside that table.
+pub fn commands(text: &str) -> (bool, bool) {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let table = table.get_ref();
+    if table.iter().any(|(name, value)| is_of_the_proxy(name.get_ref(), value)) {
+        return (table.len() > 1, true);
+    }
+    let has = |keys: &[Name], name: &str| keys.iter().any(|key| key.name == name);
+    let (serve, proxy) = (keys::names_of::<Config>(), keys::names_of::<proxy::Config>());
+    let is_proxy = table.keys().any(|name| has(&proxy, name.get_ref()) && !has(&serve, name.get_ref()));
+    (!is_proxy, is_proxy)
+}
+
+fn is_of_the_proxy(name: &str, value: &Spanned<DeValue<'_>>) -> bool {
+    name == PROXY && matches!(value.get_ref(), DeValue::Table(_))
+}
+
+/// What was found, by the line it stands on.
+struct Lines<'a> {
+    file: File<'a>,
+    broken: BTreeMap<usize, Mistake>,
+    found: Vec<(usize, Result<Setting, Mistake>)>,
+}
+
+impl<'a> Lines<'a> {
+    fn parse(file: File<'a>) -> (Self, DeTable<'a>) {
+        let (table, errors) = DeTable::parse_recoverable(file.text);
+        let mut broken: BTreeMap<usize, Mistake> = BTreeMap::new();
+        for error in errors {
+            let line = line(file, error.span().map_or(0, |span| span.start));
+            broken.entry(line).or_insert_with(|| Mistake::at(place(file, line), error.message()));
+        }
+        (Self { file, broken, found: Vec::new() }, table.into_inner())
+    }
+
+    /// Something that stands at a byte of the file, given its `path:line`.
+    fn add(&mut self, at: usize, what: impl FnOnce(String) -> Result<Setting, Mistake>) {
+        let line = line(self.file, at);
+        self.found.push((line, what(place(self.file, line))));
+    }
+
+    fn add_key(&mut self, known: &[Name], name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) {
+        let at = name.span().start;
+        if !self.broken.contains_key(&line(self.file, at)) {
+            let name: &str = name.get_ref();
+            self.add(at, |place| setting(known, format!("{place}: {name}"), name, value));
+        }
+    }
+
+    /// All of it in the order of the file.
+    fn end(mut self) -> Vec<Result<Setting, Mistake>> {
+        self.found.extend(self.broken.into_iter().map(|(line, mistake)| (line, Err(mistake))));
+        self.found.sort_by_key(|(line, _)| *line);
+        self.found.into_iter().map(|(_, found)| found).collect()
+    }
+}
+
+fn setting(known: &[Name], place: String, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Setting, Mistake> {
+    let Some(key) = known.iter().find(|key| key.name == name) else { return Err(Mistake::at(place, "no such key")) };
     match values(key.takes, value) {
-        Ok(values) => Ok(Setting { key, values, place }),
+        Ok(values) => Ok(Setting { key: *key, values, place }),
         Err(wanted) => Err(Mistake::at(place, wanted)),
     }
 }

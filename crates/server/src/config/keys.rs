@@ -1,4 +1,4 @@
-//! The keys: each stands here once and gives a flag, a variable and a line of TOML.
+//! The keys: each stands once, here or in [`proxy`](super::proxy), and gives a flag, a variable and a line of TOML.
 //!
 //! A new key is one row here and one line in `whipstitch.example.toml`; a test holds the two together.
 
@@ -25,19 +25,76 @@ pub(crate) enum Takes {
     List(&'static str),
 }
 
-/// One key of the configuration.
+/// One key of a configuration `C`.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct Key<C: 'static = Config> {
     /// Its name in TOML, `snake_case`; flag and variable follow from it.
     pub(crate) name: &'static str,
     pub(crate) takes: Takes,
     /// One line for `--help`.
     pub(crate) help: &'static str,
     /// Judges what was written and stores it, or says everything that is wrong with it.
-    pub(crate) set: fn(&mut Config, &[String]) -> Result<(), Vec<String>>,
+    pub(crate) set: fn(&mut C, &[String]) -> Result<(), Vec<String>>,
 }
 
-impl Key {
+/// A configuration that is made of keys.
+pub(crate) trait Keyed: Sized + 'static {
+    /// Every key, in the order the help and the example file show them.
+    fn keys() -> &'static [Key<Self>];
+}
+
+impl Keyed for Config {
+    fn keys() -> &'static [Key<Self>] {
+        KEYS
+    }
+}
+
+/// What of a key can be known before it is known whose configuration it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// See [`Key::name`].
+    pub(crate) name: &'static str,
+    pub(crate) takes: Takes,
+}
+
+/// The names of all keys of `C`.
+pub(crate) fn names_of<C: Keyed>() -> Vec<Name> {
+    C::keys().iter().map(Key::named).collect()
+}
+
+/// The same, each with its line for `--help`.
+pub(crate) fn rows_of<C: Keyed>() -> Vec<(Name, &'static str)> {
+    C::keys().iter().map(|key| (key.named(), key.help)).collect()
+}
+
+/// The names of all keys of any command. A name that several have takes the same in all of them; a test sees to it.
+pub(crate) fn all_names() -> Vec<Name> {
+    let mut all = names_of::<Config>();
+    all.extend(
+        names_of::<super::proxy::Config>().into_iter().filter(|name| KEYS.iter().all(|key| key.name != name.name)),
+    );
+    all
+}
+
+impl<C> Key<C> {
+    fn named(&self) -> Name {
+        Name { name: self.name, takes: self.takes }
+    }
+
+    /// See [`Name::flag`].
+    #[cfg(test)]
+    pub(crate) fn flag(&self) -> String {
+        self.named().flag()
+    }
+
+    /// See [`Name::variable`].
+    #[cfg(test)]
+    pub(crate) fn variable(&self) -> String {
+        self.named().variable()
+    }
+}
+
+impl Name {
     /// `public_ip` as a flag: `--public-ip`.
     pub(crate) fn flag(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
@@ -355,8 +412,3 @@ pub(crate) static KEYS: &[Key] = &[
         set: |config, values| number(values, 1, 1_000_000).map(|n| config.limits.session.burst = n).map_err(single),
     },
 ];
-
-/// The key of that name in TOML.
-pub(crate) fn named(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
-}

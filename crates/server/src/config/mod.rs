@@ -9,6 +9,7 @@ mod file;
 pub(crate) mod keys;
 mod limits;
 pub(crate) mod processes;
+pub mod proxy;
 mod rtp_inputs;
 mod tables;
 mod tokens;
@@ -35,7 +36,8 @@ use crate::ice_servers::IceServer;
 use crate::patterns::Pattern;
 use crate::plain::PlainRtp;
 use crate::tokens::Listed;
-use keys::{KEYS, Key};
+pub use file::commands;
+use keys::{Keyed, Name, Takes};
 pub use limits::Limits;
 pub use rtp_inputs::{RtpInput, Sdp};
 pub(crate) use values::is_host_name;
@@ -226,7 +228,7 @@ pub struct File<'a> {
 /// One value as somebody wrote it, not yet judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
-    pub(crate) key: &'static Key,
+    pub(crate) key: Name,
     pub(crate) values: Vec<String>,
     pub(crate) place: String,
 }
@@ -252,9 +254,24 @@ pub fn resolve(
     let mut tables = file::Tables::default();
     let from_file = file.map(|file| file::read(file, &mut tables)).unwrap_or_default();
     (config.tokens, config.rtp_inputs, config.processes) = (tables.tokens, tables.rtp_inputs, tables.processes);
-    let elsewhere = from_environment(environment).into_iter().chain(arguments.list());
-    let in_order_of_strength = from_file.into_iter().chain(elsewhere.map(Ok));
-    for setting in in_order_of_strength {
+    apply(&mut config, from_file, arguments, environment, &mut mistakes);
+    config.log = log(environment, &mut mistakes).unwrap_or(config.log);
+    mistakes.extend(unknown_variables(environment));
+    mistakes.extend(contradictions(&config));
+    mistakes.extend(processes::contradictions(&config));
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// Sets what the three sources say, the weakest first.
+fn apply<C: Keyed>(
+    config: &mut C,
+    from_file: Vec<Result<Setting, Mistake>>,
+    arguments: &Arguments,
+    environment: &Environment,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let elsewhere = from_environment::<C>(environment).into_iter().chain(arguments.list());
+    for setting in from_file.into_iter().chain(elsewhere.map(Ok)) {
         let Setting { key, values, place } = match setting {
             Ok(setting) => setting,
             Err(mistake) => {
@@ -262,28 +279,30 @@ pub fn resolve(
                 continue;
             }
         };
-        if let Err(all) = (key.set)(&mut config, &values) {
-            mistakes.extend(all.into_iter().map(|what| Mistake::at(&place, what)));
+        match C::keys().iter().find(|known| known.name == key.name) {
+            Some(known) => {
+                let all = (known.set)(config, &values).err().unwrap_or_default();
+                mistakes.extend(all.into_iter().map(|what| Mistake::at(&place, what)));
+            }
+            None => mistakes.push(Mistake::at(place, "is a flag of another command (see --help)")),
         }
     }
-    if let Some(filter) = variable(environment, LOG_VARIABLE) {
-        match crate::logging::filter(filter) {
-            Ok(_) => config.log = filter.to_owned(),
-            Err(error) => mistakes.push(Mistake::at(LOG_VARIABLE, error)),
+}
+
+/// What is to be logged, if the environment says so.
+fn log(environment: &Environment, mistakes: &mut Vec<Mistake>) -> Option<String> {
+    let filter = variable(environment, LOG_VARIABLE)?;
+    match crate::logging::filter(filter) {
+        Ok(_) => Some(filter.to_owned()),
+        Err(error) => {
+            mistakes.push(Mistake::at(LOG_VARIABLE, error));
+            None
         }
     }
-    mistakes.extend(unknown_variables(environment));
-    mistakes.extend(contradictions(&config));
-    mistakes.extend(processes::contradictions(&config));
-    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
 }
 
 /// What is right by itself and wrong together.
 fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
-    let meet = |one: SocketAddr, other: SocketAddr| {
-        let hosts = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-        hosts && one.port() == other.port() && one.port() != 0
-    };
     let (http, rtc) = (config.http, config.rtc);
     let media = meet(http, rtc)
         .then(|| Mistake::at("rtc", format!("HTTP has TCP port {} already; media needs another", http.port())));
@@ -306,6 +325,12 @@ fn contradictions(config: &Config) -> impl Iterator<Item = Mistake> {
     media.into_iter().chain(rtsp).chain(twice).chain(hidden)
 }
 
+/// Whether two listeners could not both have their address.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let hosts = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    hosts && one.port() == other.port() && one.port() != 0
+}
+
 /// Inputs that want the same ports, or that of media, or ports of a range that is off.
 fn inputs_that_meet(config: &Config) -> Vec<Mistake> {
     let (mut taken, mut mistakes) = (vec![config.rtc.port()], Vec::new());
@@ -325,10 +350,11 @@ fn inputs_that_meet(config: &Config) -> Vec<Mistake> {
 
 /// Variables that look like ours and set nothing: most likely misspelt.
 fn unknown_variables(environment: &Environment) -> impl Iterator<Item = Mistake> {
-    let unknown = environment.keys().filter(|name| {
+    let names = keys::all_names();
+    let unknown = environment.keys().filter(move |name| {
         let Some(rest) = name.strip_prefix("WHIPSTITCH_") else { return false };
         let known =
-            *name == LOG_VARIABLE || *name == CONFIG_VARIABLE || KEYS.iter().any(|key| key.variable() == **name);
+            *name == LOG_VARIABLE || *name == CONFIG_VARIABLE || names.iter().any(|key| key.variable() == **name);
         !known && !is_service_link(rest)
     });
     unknown.map(|name| Mistake::at(name, "no such variable"))
@@ -341,18 +367,18 @@ fn is_service_link(rest: &str) -> bool {
     words.contains(&"PORT") || words.windows(2).any(|pair| pair == ["SERVICE", "HOST"])
 }
 
-/// What the environment sets.
-fn from_environment(environment: &Environment) -> Vec<Setting> {
-    let set = |key: &'static Key| {
+/// What the environment sets. What it says of keys that another command has is for that.
+fn from_environment<C: Keyed>(environment: &Environment) -> Vec<Setting> {
+    let set = |key: Name| {
         let place = key.variable();
         let text = variable(environment, &place)?;
         let values = match key.takes {
-            keys::Takes::List(_) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+            Takes::List(_) => text.split(',').map(|item| item.trim().to_owned()).collect(),
             _ => vec![text.to_owned()],
         };
         Some(Setting { key, values, place })
     };
-    KEYS.iter().filter_map(set).collect()
+    keys::names_of::<C>().into_iter().filter_map(set).collect()
 }
 
 /// A variable that is set to something: an empty one is how a shell or a compose file says "unset".

@@ -1,3 +1,4 @@
+use super::keys::KEYS;
 use super::*;
 use crate::cli::{self, Command};
 use crate::rates;
@@ -6,6 +7,7 @@ use whipstitch_stream::stream::Rate;
 use whipstitch_webrtc::HalfOpen;
 
 mod processes;
+mod proxy;
 mod rtp_inputs;
 mod tokens;
 
@@ -485,6 +487,7 @@ fn commands_are_told_apart() {
         (&["serve"][..], Some(Command::Serve)),
         (&["demo", "--http", "127.0.0.1:0"], Some(Command::Demo)),
         (&["--workers", "1", "check"], Some(Command::Check)),
+        (&["--origin", "http://10.0.0.2:8555", "proxy"], Some(Command::Proxy)),
         (&["--help"], Some(Command::Help)),
         (&["serve", "--bad", "-h"], Some(Command::Help)),
         (&["-V"], Some(Command::Version)),

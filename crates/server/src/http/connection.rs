@@ -32,10 +32,13 @@ use self::seats::{Got, Seats};
 use super::App;
 use super::framing::Stage;
 use crate::logging::Brake;
+use crate::tls::Tls;
 
 /// Connections at once, where the machine has file descriptors for them. Each costs two buffers of a few KiB; browsers
 /// keep up to six to one host, and players none after their session began.
 const MOST_CONNECTIONS: usize = 4096;
+/// However little there is, so many are served.
+const FEWEST_CONNECTIONS: usize = 64;
 /// From the first byte of a request head to its last, and from the connection to its first byte.
 const HEAD: Duration = Duration::from_secs(10);
 /// Between two requests on one connection (what the predecessors of this server allowed, S0-R3).
@@ -56,6 +59,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Connection {
     /// The other end.
     pub(crate) peer: SocketAddr,
+    /// Whether it is encrypted.
+    pub(crate) encrypted: bool,
     stage: Arc<Mutex<Stage>>,
 }
 
@@ -63,7 +68,7 @@ impl Connection {
     /// One without a socket.
     #[cfg(test)]
     pub(crate) fn of(peer: SocketAddr) -> Self {
-        Self { peer, stage: Arc::new(Mutex::new(Stage::Idle)) }
+        Self { peer, encrypted: false, stage: Arc::new(Mutex::new(Stage::Idle)) }
     }
 
     /// Whether the request being served came with two contradicting lengths.
@@ -96,8 +101,16 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Takes as much of the file descriptors this process may have as HTTP needs, and leaves it half of them.
     pub(crate) fn of_this_process(grace: Duration) -> Self {
-        let connections = match raise_descriptors() {
-            Ok(descriptors) => usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(MOST_CONNECTIONS),
+        Self::beside(0, grace)
+    }
+
+    /// The same in a process that needs so many for something else.
+    pub(crate) fn beside(others: usize, grace: Duration) -> Self {
+        let connections = match raise_descriptors(others) {
+            Ok(descriptors) => {
+                let ours = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(others) / 2;
+                ours.clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
+            }
             Err(_) => MOST_CONNECTIONS,
         };
         Self { connections, patience: PATIENCE, grace }
@@ -105,14 +118,20 @@ impl Bounds {
 }
 
 /// Many systems start a process with 1024 descriptors and let it have more for the asking.
-fn raise_descriptors() -> nix::Result<u64> {
+fn raise_descriptors(others: usize) -> nix::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let wanted = hard.min(4 * MOST_CONNECTIONS as u64).max(soft);
+    let wanted = hard.min((4 * MOST_CONNECTIONS + others) as u64).max(soft);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map(|()| wanted).or(Ok(soft))
 }
 
-/// Serves `listener` until `stop` turns true.
-pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Receiver<bool>, bounds: Bounds) {
+/// Serves `listener` until `stop` turns true; over TLS, if that is given.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: App,
+    mut stop: watch::Receiver<bool>,
+    bounds: Bounds,
+    tls: Option<Tls>,
+) {
     let table = Arc::new(Mutex::new(Seats::new(bounds.connections, bounds.patience)));
     let (full, failing) = (Brake::default(), Brake::default());
     let mut connections = JoinSet::new();
@@ -132,7 +151,13 @@ pub(crate) async fn serve(listener: TcpListener, app: App, mut stop: watch::Rece
                     warn!(%peer, more, "HTTP connection {what}: {} are open", bounds.connections);
                 }
                 if let Some((place, displaced, _)) = seat {
-                    connections.spawn(one(stream, peer, app.clone(), stop.clone(), place, displaced));
+                    // Answers are small and complete; Nagle would hold the last segment back.
+                    let _ = stream.set_nodelay(true);
+                    let guest = Guest { peer, app: app.clone(), stop: stop.clone(), place, displaced };
+                    match tls.clone() {
+                        Some(tls) => connections.spawn(guest.encrypted(stream, tls)),
+                        None => connections.spawn(guest.serve(stream, false)),
+                    };
                 }
             }
             Err(error) => {
@@ -154,56 +179,76 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// One connection from its first byte to its last.
-async fn one(
-    stream: TcpStream,
+/// A connection that has got a seat.
+struct Guest {
     peer: SocketAddr,
     app: App,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     place: Place,
-    mut displaced: oneshot::Receiver<()>,
-) {
-    // Answers are small and complete; Nagle would hold the last segment back.
-    let _ = stream.set_nodelay(true);
-    let stage = Arc::new(Mutex::new(Stage::Idle));
-    let place = Arc::new(place);
-    let timed = Timed::new(stream, Arc::clone(&stage), Some(Arc::clone(&place)));
-    let connection = Connection { peer, stage: Arc::clone(&stage) };
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        let mut app = app.clone();
-        request.extensions_mut().insert(connection.clone());
-        let place = Arc::clone(&place);
-        let is_whole = request.body().is_end_stream() || connection.is_whole();
-        async move {
-            if !place.begin(is_whole) {
-                // Displaced this very moment, and dropped as soon as that is seen.
-                std::future::pending::<()>().await;
-            }
-            let Ok(response) = tower::Service::call(&mut app, request).await;
-            place.end();
-            Ok::<_, Infallible>(response)
+    displaced: oneshot::Receiver<()>,
+}
+
+impl Guest {
+    /// The handshake of TLS, for which there is as much time as for a head, and then as any other.
+    async fn encrypted(mut self, stream: TcpStream, tls: Tls) {
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(HEAD, tls.acceptor().accept(stream)) => shaken,
+            () = stopped(&mut self.stop) => return,
+            _ = &mut self.displaced => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream, true).await,
+            Ok(Err(error)) => debug!(peer = %self.peer, %error, "TLS handshake failed"),
+            Err(_) => debug!(peer = %self.peer, "TLS handshake did not come to an end"),
         }
-    });
-    let serving = http1::Builder::new()
-        // The timeouts are `Timed`'s.
-        .header_read_timeout(None)
-        .max_buf_size(LARGEST_HEAD)
-        .half_close(true)
-        .serve_connection(TokioIo::new(timed), service);
-    let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            serving.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = serving => ended,
-                _ = &mut displaced => return,
+    }
+
+    /// From its first byte to its last.
+    async fn serve<S>(self, stream: S, encrypted: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { peer, app, mut stop, place, mut displaced } = self;
+        let stage = Arc::new(Mutex::new(Stage::Idle));
+        let place = Arc::new(place);
+        let timed = Timed::new(stream, Arc::clone(&stage), Some(Arc::clone(&place)));
+        let connection = Connection { peer, encrypted, stage: Arc::clone(&stage) };
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let mut app = app.clone();
+            request.extensions_mut().insert(connection.clone());
+            let place = Arc::clone(&place);
+            let is_whole = request.body().is_end_stream() || connection.is_whole();
+            async move {
+                if !place.begin(is_whole) {
+                    // Displaced this very moment, and dropped as soon as that is seen.
+                    std::future::pending::<()>().await;
+                }
+                let Ok(response) = tower::Service::call(&mut app, request).await;
+                place.end();
+                Ok::<_, Infallible>(response)
             }
+        });
+        let serving = http1::Builder::new()
+            // The timeouts are `Timed`'s.
+            .header_read_timeout(None)
+            .max_buf_size(LARGEST_HEAD)
+            .half_close(true)
+            .serve_connection(TokioIo::new(timed), service);
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = stopped(&mut stop) => {
+                serving.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = serving => ended,
+                    _ = &mut displaced => return,
+                }
+            }
+            _ = &mut displaced => return,
+        };
+        if let Err(error) = ended {
+            debug!(%peer, %error, "HTTP connection broken off");
         }
-        _ = &mut displaced => return,
-    };
-    if let Err(error) = ended {
-        debug!(%peer, %error, "HTTP connection broken off");
     }
 }
 

@@ -37,14 +37,14 @@ impl Origins {
 
     /// Whether a request is refused for the page it comes from: it would change something, and the page is neither listed
     /// nor one of this server's own. What is no browser names no page.
-    pub(super) fn refuse(&self, method: &Method, headers: &HeaderMap, authority: Option<&Authority>) -> bool {
+    pub(crate) fn refuse(&self, method: &Method, headers: &HeaderMap, authority: Option<&Authority>) -> bool {
         let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
         let is_known = |origin: &HeaderValue| self.lists(origin) || is_own(origin, authority);
         changes && !self.listed.is_empty() && !headers.get_all(header::ORIGIN).iter().all(is_known)
     }
 
     /// What an answer to a page of this origin carries.
-    pub(super) fn tell(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    pub(crate) fn tell(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         headers.extend(FIELDS);
         if self.listed.is_empty() {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

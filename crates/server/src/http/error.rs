@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use whipstitch_ffmpeg::Refused as LegRefused;
 use whipstitch_ffmpeg::process;
+use whipstitch_proxy::signal::Refused as ProxyRefused;
 
 use super::Takes;
 use crate::access::Decision;
@@ -88,13 +89,15 @@ pub(crate) enum Error {
     Fragment(PatchRefusal),
     /// What was wanted of processes is not done.
     Process(process::Error),
+    /// What the proxy does not pass on, or could not.
+    Proxy(ProxyRefused),
     /// A broken invariant of ours; the log has the rest.
     Internal,
 }
 
 /// Why a request failed, for the log; goes with the response as an extension.
 #[derive(Clone, Debug)]
-pub(super) struct Reason(pub(super) String);
+pub(crate) struct Reason(pub(crate) String);
 
 /// What the metrics count of an error beside its status; goes with the response as an extension.
 #[derive(Clone, Debug, Default)]
@@ -165,6 +168,7 @@ impl Error {
             | Self::Offer(Refusal::Conflict { .. } | Refusal::Held | Refusal::NotLive { .. })
             | Self::Leg(LegRefused::NotLive) => StatusCode::CONFLICT,
             Self::Process(error) => core::status(error),
+            Self::Proxy(refused) => refused.status(),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -225,6 +229,7 @@ impl Error {
             Self::Fragment(PatchRefusal::PreconditionFailed) => "If-Match names no current ETag of the session",
             Self::Fragment(PatchRefusal::Syntax(what) | PatchRefusal::Unprocessable(what)) => return what.clone(),
             Self::Process(error) => return error.to_string(),
+            Self::Proxy(refused) => return refused.to_string(),
             Self::Internal => "an error of the server's own; its log says more",
         };
         text.to_owned()
@@ -232,7 +237,7 @@ impl Error {
 
     fn add_fields(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Method { allow } => {
+            Self::Method { allow } | Self::Proxy(ProxyRefused::Method { allow }) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allow));
             }
             Self::Fragment(PatchRefusal::NoIce) => {
@@ -278,6 +283,7 @@ impl Error {
                 Refusal::Conflict { retry_after } | Refusal::NotLive { retry_after } | Refusal::Busy { retry_after },
             )
             | Self::Fragment(PatchRefusal::Busy { retry_after }) => Some(*retry_after),
+            Self::Proxy(refused) => refused.retry_after(),
             _ => None,
         }
     }
@@ -339,6 +345,10 @@ impl Error {
                 "the body cannot be used".to_owned()
             }
             Self::Process(error) if error.is_of_the_client() => "the definition or command cannot be used".to_owned(),
+            Self::Proxy(refused) => match refused.origin() {
+                Some(origin) => format!("{detail} (origin {})", origin.as_str()),
+                None => detail,
+            },
             Self::Denied { token: Some(name), .. } => format!("{detail} (token {name:?})"),
             _ => detail,
         };

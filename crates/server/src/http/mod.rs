@@ -4,11 +4,11 @@
 //! Order of checks on every route (`protocol.md` 2): route, method, preflight, access, load, size, media type,
 //! preconditions, syntax, meaning, state.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod connection;
 pub(crate) mod cors;
 mod docs;
-mod error;
+pub(crate) mod error;
 mod framing;
 pub(crate) mod metrics;
 mod mounts;
@@ -26,7 +26,7 @@ mod shown;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod throttle;
+pub(crate) mod throttle;
 mod whep;
 mod whip;
 
@@ -366,7 +366,7 @@ impl State {
 }
 
 /// What is wrong with a request whatever it asks for.
-fn improper(request: &RawRequest, connection: Option<&Connection>) -> Option<Error> {
+pub(crate) fn improper(request: &RawRequest, connection: Option<&Connection>) -> Option<Error> {
     if connection.is_some_and(Connection::is_ambiguous) {
         return Some(Error::Head("Content-Length and Transfer-Encoding exclude each other"));
     }
@@ -379,7 +379,7 @@ fn improper(request: &RawRequest, connection: Option<&Connection>) -> Option<Err
     None
 }
 
-fn complete(headers: &mut HeaderMap) {
+pub(crate) fn complete(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A page's URL may carry a token; nobody else needs to read it.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -18,7 +18,7 @@ const MOST_SESSIONS: usize = 65_536;
 
 /// The buckets.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     addresses: Mutex<Rates<IpAddr>>,
     /// By a hash: a session URL is a secret, and need not stand here as well.
     sessions: Mutex<Rates<u64>>,
@@ -26,7 +26,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(requests: Rate, session: Rate) -> Self {
+    pub(crate) fn new(requests: Rate, session: Rate) -> Self {
         let now = now();
         Self {
             addresses: Mutex::new(Rates::new(requests, MOST_ADDRESSES, now)),
@@ -36,7 +36,7 @@ impl Throttle {
     }
 
     /// A request of this client.
-    pub(super) fn request(&self, client: IpAddr) -> Result<(), Error> {
+    pub(crate) fn request(&self, client: IpAddr) -> Result<(), Error> {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.take(limited_address(client), now()).map_err(|retry_after| Error::TooMany { retry_after })
     }

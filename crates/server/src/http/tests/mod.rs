@@ -216,7 +216,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(connection::serve(listener, app(state.clone()), stopped, BOUNDS));
+        tokio::spawn(connection::serve(listener, app(state.clone()), stopped, BOUNDS, None));
         Self { address, media, state, stop }
     }
 
