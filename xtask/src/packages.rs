@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 
 /// Package, and what it is for.
-const PACKAGES: [(&str, &str); 23] = [
+const PACKAGES: [(&str, &str); 24] = [
     ("build-essential", "the C compiler and make for the crypto libraries"),
     ("perl", "the build of the vendored OpenSSL"),
     ("pkg-config", "finds libsrtp"),
@@ -29,6 +29,7 @@ const PACKAGES: [(&str, &str); 23] = [
     ("gstreamer1.0-tools", "gst-launch-1.0, which reads RTSP"),
     ("gstreamer1.0-rtsp", "rtspclientsink, which sends it"),
     ("nftables", "blocks UDP in tests"),
+    ("redis-server", "what proxies share"),
     ("curl", "asks as another user of the machine"),
 ];
 

@@ -14,8 +14,8 @@ use crate::registry::{Away, Claimed, Token};
 /// Origins of one stream that are tried until the client is sent away: each was found gone only now.
 const TRIES: usize = 4;
 
-/// A list of origins that is younger than that need not be asked for again.
-const FRESH: Duration = Duration::from_millis(200);
+/// Without any origin they are asked for so often at most, however many requests come.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The origin of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,15 +59,19 @@ impl State {
         // Who had it before this proxy claimed it for anybody.
         let mut before = None;
         for _ in 0..TRIES {
-            let wanted = self.wanted_for(stream, lost.as_ref());
             let asked = Instant::now();
+            let mut wanted = self.wanted_for(stream, lost.as_ref());
+            if wanted.is_none() && lost.is_none() && self.list(asked.checked_sub(FRESH)).await.is_ok() {
+                // The first origin of all may have registered with another proxy a moment ago.
+                wanted = self.wanted_for(stream, None);
+            }
             let Claimed { holder, token } = match self.claimed(stream, wanted, lost.as_ref()).await {
                 Ok(Ok(claimed)) => claimed,
                 Ok(Err(no_origin)) => return Err(no_origin),
                 Err(Away) => return self.remembered(stream),
             };
             locked(&self.claims).learn(stream, &holder, asked);
-            match self.usable(&holder, role).await {
+            match self.usable(&holder, role, asked).await {
                 Ok(Some(origin)) => {
                     if let (Some(before), Some(_)) = (&before, &token) {
                         Counters::add(&self.counters.reclaimed);
@@ -128,10 +132,10 @@ impl State {
     }
 
     /// The origin, if a request may go there; looked at again if somebody failed to connect to it.
-    async fn usable(&self, id: &OriginId, role: Role) -> Result<Option<Origin>, Away> {
+    async fn usable(&self, id: &OriginId, role: Role, asked: Instant) -> Result<Option<Origin>, Away> {
         if locked(&self.origins).standing(id, now()).is_none() {
-            // Maybe it registered with another proxy a moment ago.
-            self.list(Some(FRESH)).await?;
+            // Maybe it registered with another proxy since this one heard of all.
+            self.list(Some(asked)).await?;
         }
         let failed = {
             let origins = locked(&self.origins);

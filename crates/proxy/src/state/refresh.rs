@@ -64,11 +64,11 @@ async fn probe_all(state: Arc<State>, due: Vec<(Origin, bool)>) {
 }
 
 impl State {
-    /// Asks for all origins, unless somebody did a moment ago.
-    pub(super) async fn list(&self, fresh: Option<Duration>) -> Result<(), Away> {
+    /// Asks for all origins, unless somebody did since then.
+    pub(super) async fn list(&self, since: Option<Instant>) -> Result<(), Away> {
         let mut listed = self.listing.lock().await;
-        if let (Some(fresh), Some(at)) = (fresh, *listed)
-            && at.elapsed() < fresh
+        if let (Some(since), Some(at)) = (since, *listed)
+            && at >= since
         {
             return Ok(());
         }

@@ -4,7 +4,11 @@
 local value = redis.pcall('GET', KEYS[1])
 local holder, mark
 if type(value) == 'string' and #value < 200 then
-  holder, mark = string.match(value, '^([%w._:%-%[%]]+) ?([%x!]*)$')
+  local gap
+  holder, gap, mark = string.match(value, '^([%w._:%-%[%]]+)( ?)([%x!]*)$')
+  if gap == '' and mark ~= '' then
+    holder, mark = nil, nil
+  end
 end
 local poisoned = (value and not holder) and 1 or 0
 if not holder or holder == ARGV[1] then

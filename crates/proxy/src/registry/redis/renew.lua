@@ -5,7 +5,11 @@ for i, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
   local holder, mark
   if type(value) == 'string' and #value < 200 then
-    holder, mark = string.match(value, '^([%w._:%-%[%]]+) ?([%x!]*)$')
+    local gap
+    holder, gap, mark = string.match(value, '^([%w._:%-%[%]]+)( ?)([%x!]*)$')
+    if gap == '' and mark ~= '' then
+      holder, mark = nil, nil
+    end
   end
   if value and not holder then
     poisoned = poisoned + 1
