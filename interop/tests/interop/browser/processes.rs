@@ -301,7 +301,9 @@ async fn the_page_makes_a_process_of_a_preset_shows_how_it_does_and_stops_it() {
             "[...document.querySelectorAll('li[data-id=tests] button')].find(b => b.innerText === 'Stop').click()",
         )
         .await;
-    let stopped = "return whipstitch.processes[0].state.order === 'stop' && ['finished', 'killed'].includes(whipstitch.processes[0].state.exec)";
+    let stopped = "
+        const { state } = whipstitch.processes.find(one => one.id === 'tests');
+        return state.order === 'stop' && ['finished', 'killed'].includes(state.exec);";
     browser.until("the end", SOON, stopped).await;
     assert_eq!(children(&gateway), Vec::<i32>::new());
     // The same id again is refused, in words.
