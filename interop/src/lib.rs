@@ -7,11 +7,13 @@
 mod gateway;
 mod network;
 mod process;
+mod proxy;
 mod python;
 mod relay;
 
 pub use gateway::{Gateway, program, target};
 pub use network::Network;
 pub use process::Process;
+pub use proxy::Proxy;
 pub use python::python;
 pub use relay::{Fates, Relay, Weather};

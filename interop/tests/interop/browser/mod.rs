@@ -12,6 +12,7 @@ mod pages;
 mod partial;
 mod plain;
 mod processes;
+mod proxied;
 mod publishing;
 mod reading;
 mod reconnecting;

@@ -11,12 +11,16 @@ pub(crate) const SESSIONS: &str = include_str!("session.js");
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Publisher and viewer take turns; each time media must arrive over the new generation.
 #[tokio::test]
 async fn media_goes_on_after_chromium_restarts_ice() {
     let gateway = Gateway::serve(&[]);
     let browser = Browser::chromium("restarting").await;
     browser.open(&gateway.url("/publish/restarting")).await;
+    publishes_watches_and_restarts(&browser).await;
+}
+
+/// Publisher and viewer at where the page is from take turns; each time media must arrive over the new generation.
+pub(crate) async fn publishes_watches_and_restarts(browser: &Browser) {
     browser.evaluate(SESSIONS).await;
     let begin = "
         const media = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240 } });
