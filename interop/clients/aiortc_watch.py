@@ -2,7 +2,9 @@
 
 import array
 import asyncio
+import itertools
 import signal
+import time
 
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from whip import Session, options
@@ -12,12 +14,17 @@ PICTURES = 60
 
 
 async def pictures(track: MediaStreamTrack) -> None:
-    """Says the size of the pictures after enough of them."""
-    for _ in range(PICTURES):
+    """Says the size of the pictures after enough of them, and of each ten how many there are and the longest pause."""
+    last = time.monotonic()
+    for count in itertools.count(1):
         picture = await track.recv()
-    print(f"video {picture.width}x{picture.height}")
-    while True:
-        await track.recv()
+        if count == PICTURES:
+            print(f"video {picture.width}x{picture.height}")
+        if count % 10 == 1:
+            longest = 0.0
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        if count % 10 == 0:
+            print(f"pictures {count} pause {longest * 1000:.0f}")
 
 
 async def sound(track: MediaStreamTrack) -> None:

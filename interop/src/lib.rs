@@ -5,15 +5,21 @@
 //! and with the program that did, however that ends.
 
 mod gateway;
+mod http;
+mod lan;
 mod network;
 mod process;
 mod proxy;
 mod python;
+mod redis;
 mod relay;
 
 pub use gateway::{Gateway, program, target};
+pub use http::Reply;
+pub use lan::{Host, Lan, Rules};
 pub use network::Network;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use python::python;
+pub use redis::Redis;
 pub use relay::{Fates, Relay, Weather};

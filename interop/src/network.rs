@@ -44,11 +44,32 @@ impl Network {
     /// Makes the network. Panics where the kernel lets us have none.
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Network {
+        Network::own(SETUP)
+    }
+
+    /// Makes a network and runs this script in it, which says `ready` and stays.
+    pub(crate) fn own(script: &str) -> Network {
         let mut command = Command::new("unshare");
-        command.args(namespaces()).args(["--", "sh", "-c", SETUP]);
-        let keeper = Process::start("network", &command);
+        command.args(namespaces()).args(["--", "sh", "-c", script]);
+        Network::kept(&command)
+    }
+
+    /// The same, as one that belongs to the same user as this one, so that they can be connected.
+    pub(crate) fn beside(&self, script: &str) -> Network {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "sh", "-c", script]);
+        Network::kept(&self.inside(&command))
+    }
+
+    fn kept(command: &Command) -> Network {
+        let keeper = Process::start("network", command);
         keeper.line(Duration::from_secs(20), "network", |line| (line == "ready").then_some(()));
         Network { keeper }
+    }
+
+    /// The process that keeps it.
+    pub(crate) fn id(&self) -> i32 {
+        self.keeper.id()
     }
 
     /// What runs `command` inside.
@@ -68,12 +89,25 @@ impl Network {
         self.nft(&lose(port, percent));
     }
 
-    fn nft(&self, rules: &str) {
+    pub(crate) fn nft(&self, rules: &str) -> String {
         let mut nft = Command::new("nft");
         nft.arg(rules);
-        let output = self.inside(&nft).output().expect("nsenter is in util-linux");
-        assert!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+        self.run(nft)
     }
+
+    /// Runs a command inside and returns what it says; panics when it fails.
+    pub(crate) fn run(&self, command: Command) -> String {
+        let output = self.inside(&command).output().expect("nsenter is in util-linux");
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// `ip` of iproute2.
+pub(crate) fn ip(args: &[&str]) -> Command {
+    let mut ip = Command::new("ip");
+    ip.args(args);
+    ip
 }
 
 /// An ordinary user may make networks as the root of a user namespace.

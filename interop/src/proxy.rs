@@ -1,10 +1,11 @@
 //! `whipstitch proxy` of the build under test, on ports of the kernel's choice.
 
 use std::net::SocketAddr;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::gateway::program;
+use crate::network::Network;
 use crate::process::Process;
 
 /// It binds and speaks at once; the rest is room for a machine that is busy building.
@@ -20,7 +21,15 @@ pub struct Proxy(Process);
 impl Proxy {
     /// Starts `whipstitch proxy` with these flags and waits until it says where it listens.
     pub fn start(flags: &[&str]) -> Proxy {
-        let mut command = program();
+        Proxy::of(program(), flags)
+    }
+
+    /// Starts one in a network of its own.
+    pub fn inside(network: &Network, flags: &[&str]) -> Proxy {
+        Proxy::of(network.inside(&program()), flags)
+    }
+
+    fn of(mut command: Command, flags: &[&str]) -> Proxy {
         command.args(["proxy", "--http", "127.0.0.1:0", "--rtc", "0.0.0.0:0", "--admin", "127.0.0.1:0"]).args(flags);
         let proxy = Proxy(Process::start("whipstitch proxy", &command));
         proxy.listener("admin http");

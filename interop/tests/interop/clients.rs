@@ -3,10 +3,11 @@
 //! Each is a short script in `clients/`, which says on its output what the tests wait for.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whipstitch_interop::{Gateway, Process, python};
+use whipstitch_interop::{Gateway, Host, Process, python};
 
 /// From starting a script to what it is to say, on a machine that runs other tests as well.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -16,8 +17,19 @@ const SIZE: &str = "320x240";
 
 /// Starts `clients/<script>.py` for a URL, with further options.
 pub(crate) fn client(script: &str, url: &str, options: &[&str]) -> Process {
+    Process::start(script, &command(script, url, options))
+}
+
+/// The same on a machine of a test's own.
+pub(crate) fn client_on(host: &Host, script: &str, url: &str, options: &[&str]) -> Process {
+    Process::start(script, &host.inside(&command(script, url, options)))
+}
+
+fn command(script: &str, url: &str, options: &[&str]) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script).with_extension("py");
-    Process::start(script, python().arg(path).arg(url).args(options))
+    let mut command = python();
+    command.arg(path).arg(url).args(options);
+    command
 }
 
 /// Waits until a client says what it decodes: pictures of this size, and sound that is more than silence, at this rate.

@@ -117,6 +117,17 @@ impl Browser {
         .await
     }
 
+    /// Starts Chromium in a network of its own; pages from `origin` may have the camera, as if they came over HTTPS.
+    pub(crate) async fn chromium_trusting(network: &Network, name: &str, origin: &str) -> Browser {
+        let (_folder, binary) = inside(network);
+        let trusting = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
+        Browser::chromium_with(name, |wanted| {
+            wanted.add_arg(&trusting).expect("a list of arguments");
+            wanted.set_binary(&binary).expect("an option");
+        })
+        .await
+    }
+
     async fn chromium_with(name: &str, adapt: impl FnOnce(&mut ChromeCapabilities)) -> Browser {
         let profile = profile();
         let process =

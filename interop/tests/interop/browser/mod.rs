@@ -5,6 +5,7 @@ mod demo;
 mod driver;
 mod equipment;
 mod film;
+mod hosts;
 mod impaired;
 mod joining;
 mod marionette;

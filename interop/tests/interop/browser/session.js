@@ -8,7 +8,7 @@ window.connect = async (path, pc) => {
     const answer = await response.text();
     if (response.status !== 201) throw new Error(`${response.status} ${answer}`);
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
-    return { pc, url: response.headers.get("Location"), answer };
+    return { pc, url: new URL(response.headers.get("Location"), response.url).href, answer };
 };
 
 // Publishes tracks, each with one codec alone.

@@ -1,0 +1,18 @@
+//! A site of many machines under live media: Chromium publishes and watches, aiortc watches, and one part of the site after
+//! the other moves, dies, comes back or is drained. Each step says what went on, and for how long there was nothing to see.
+
+mod dying;
+mod site;
+
+use site::Site;
+
+#[tokio::test]
+async fn media_goes_on_while_clients_move_proxies_and_origins_die_and_redis_is_away() {
+    let mut site = Site::build().await;
+    dying::begins(&mut site).await;
+    dying::clients_move(&site).await;
+    dying::a_proxy_dies(&mut site).await;
+    dying::redis_forgets_everything(&mut site).await;
+    dying::redis_is_away(&site).await;
+    dying::an_origin_dies(&mut site).await;
+}
