@@ -17,6 +17,7 @@ pub mod relay;
 pub mod sdp;
 pub mod signal;
 pub mod state;
+pub mod trust;
 pub mod urls;
 
 pub use ice::{Credentials, CredentialsError, Generation, Pair};

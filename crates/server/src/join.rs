@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use whipstitch_client::load::usage;
 use whipstitch_proxy::OriginId;
 use whipstitch_proxy::origins::{Load, MOST_STREAMS};
+use whipstitch_proxy::trust::Trust;
 use whipstitch_webrtc::Gateway;
 
 use crate::config::Config;
@@ -56,8 +57,9 @@ impl Joined {
             instance: random_hex::<8>(),
             sessions_capacity: u32::try_from(config.limits.viewers).unwrap_or(u32::MAX),
         };
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE);
-        let client = match client.build() {
+        // With no file of its own there is nothing to be wrong with.
+        let trust = Trust::of_this_machine(None).unwrap_or_else(|_| Trust::nobody());
+        let client = match trust.client().timeout(PATIENCE).build() {
             Ok(client) => client,
             Err(error) => {
                 warn!(%error, "cannot join a proxy");

@@ -2,11 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
+use tracing::warn;
+use whipstitch_net::brake::Brake;
 
 use super::record::{Kind, Origin};
+use crate::trust::{Trust, distrusted};
 
 /// For the whole answer. A server that needs longer to say that it lives does not serve anybody in time.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,20 +41,35 @@ pub trait Probe: Send + Sync {
 /// Asks over HTTP: `GET /readyz` of Whipstitch, `GET /api/v1/versions` of SRS, `GET /` of others; what answers with less
 /// than 500 lives. Redirections are not followed, nothing but the status and the first bytes is looked at.
 #[derive(Debug, Clone)]
-pub struct HttpProbe(Client);
+pub struct HttpProbe {
+    client: Client,
+    distrusted: Arc<Brake>,
+}
 
 impl HttpProbe {
-    /// One that needs nobody.
+    /// One that trusts those.
     ///
     /// # Errors
-    /// The HTTP client cannot be made: its TLS finds no random numbers, or the like.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).timeout(PATIENCE);
-        client.pool_max_idle_per_host(1).build().map(Self)
+    /// The HTTP client cannot be made: the system gives it no random numbers, or the like.
+    pub fn new(trust: &Trust) -> Result<Self, reqwest::Error> {
+        let client = trust.client().timeout(PATIENCE).pool_max_idle_per_host(1).build()?;
+        Ok(Self { client, distrusted: Arc::default() })
     }
 
     async fn ask(&self, origin: &Origin, path: &str) -> Option<(StatusCode, Vec<u8>)> {
-        let mut response = self.0.get(origin.url.join(path).ok()?).send().await.ok()?;
+        let mut response = match self.client.get(origin.url.join(path).ok()?).send().await {
+            Ok(response) => response,
+            Err(error) => {
+                // The operator alone can help it; all else is seen in how origins stand.
+                if let Some(what) = distrusted(&error)
+                    && let Some(more) = self.distrusted.pass(Instant::now())
+                {
+                    let origin = origin.id.as_str();
+                    warn!(origin, what, more, "the certificate of an origin is not trusted (see origin_ca)");
+                }
+                return None;
+            }
+        };
         let status = response.status();
         let mut body = Vec::new();
         while body.len() < MOST_BYTES

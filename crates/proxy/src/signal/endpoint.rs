@@ -159,7 +159,7 @@ impl<D: Directory> Signal<D> {
                 Err(trouble) => {
                     self.directory.answered(stream.as_str(), &picked, false).await;
                     let failed = picked.origin.id.clone();
-                    if trouble == Trouble::Connect {
+                    if trouble.is_before_all() {
                         self.directory.failed(&failed);
                         if std::mem::take(&mut again)
                             && let Ok(other) = self.pick(place, stream).await

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::sdp::MOST_BYTES;
+use crate::trust::{Trust, distrusted};
 
 /// From the request to its whole answer, another origin after a failed one included: OBS gives up after 8 s.
 pub(super) const TOTAL: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ pub(super) struct Incoming {
 pub(super) enum Trouble {
     /// There was no connection, so nothing was sent.
     Connect,
+    /// There was one, to somebody whose certificate is not trusted. Nothing was sent.
+    Distrusted,
     /// Time is up.
     Slow,
     /// The connection ended, or it was no HTTP.
@@ -53,12 +56,18 @@ pub(super) enum Trouble {
     TooLarge,
 }
 
+impl Trouble {
+    /// Whether the origin has heard nothing, so that another one may be asked.
+    pub(super) fn is_before_all(self) -> bool {
+        matches!(self, Self::Connect | Self::Distrusted)
+    }
+}
+
 impl Forward {
     /// # Errors
-    /// The client cannot be made: its TLS finds no roots of trust, or the like.
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder().no_proxy().redirect(redirect::Policy::none()).http1_only();
-        client.connect_timeout(CONNECT).pool_idle_timeout(IDLE).build().map(Self)
+    /// The client cannot be made: the system gives it no random numbers, or the like.
+    pub(super) fn new(trust: &Trust) -> Result<Self, reqwest::Error> {
+        trust.client().connect_timeout(CONNECT).pool_idle_timeout(IDLE).build().map(Self)
     }
 
     pub(super) async fn send(&self, outgoing: Outgoing, deadline: Instant) -> Result<Incoming, Trouble> {
@@ -94,7 +103,9 @@ impl Forward {
 }
 
 fn trouble(error: &reqwest::Error) -> Trouble {
-    if error.is_connect() {
+    if distrusted(error).is_some() {
+        Trouble::Distrusted
+    } else if error.is_connect() {
         Trouble::Connect
     } else if error.is_timeout() {
         Trouble::Slow

@@ -27,6 +27,7 @@ use crate::headers::{self, Client};
 pub use crate::origins::{Kind, Origin};
 pub use crate::registry::Away;
 pub use crate::state::{Full, NoOrigin, Picked};
+use crate::trust::Trust;
 use crate::urls::{self, Manners, Target};
 pub use directory::Directory;
 use forward::{Forward, Incoming, Trouble};
@@ -75,12 +76,12 @@ pub struct Signal<D> {
 }
 
 impl<D: Directory> Signal<D> {
-    /// One that asks this directory.
+    /// One that asks this directory, and speaks HTTPS to origins that are trusted so.
     ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub fn new(directory: Arc<D>, signalling: Signalling) -> Result<Self, reqwest::Error> {
-        Ok(Self { directory, forward: Forward::new()?, signalling, patience: forward::TOTAL })
+    pub fn new(directory: Arc<D>, signalling: Signalling, trust: &Trust) -> Result<Self, reqwest::Error> {
+        Ok(Self { directory, forward: Forward::new(trust)?, signalling, patience: forward::TOTAL })
     }
 
     /// Answers a request. Takes about 5 s at most. Dropped on the way, a session that an origin has begun for it ends.
@@ -144,6 +145,7 @@ fn refused(trouble: Trouble, origin: &crate::record::OriginId) -> Refused {
     let origin = origin.clone();
     match trouble {
         Trouble::Connect => Refused::Unreachable(origin),
+        Trouble::Distrusted => Refused::Distrusted(origin),
         Trouble::Slow => Refused::Slow(origin),
         Trouble::Broken => Refused::Broken(origin),
         Trouble::TooLarge => Refused::Unusable(origin),

@@ -53,6 +53,9 @@ pub enum Refused {
     /// The origin cannot be reached.
     #[error("the server for this stream cannot be reached")]
     Unreachable(OriginId),
+    /// Its certificate is not trusted.
+    #[error("the server for this stream has no certificate that the proxy trusts (see --origin-ca)")]
+    Distrusted(OriginId),
     /// The connection to it broke off.
     #[error("the server for this stream broke the connection off")]
     Broken(OriginId),
@@ -77,7 +80,7 @@ impl Refused {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoOrigin | Self::RegistryAway | Self::Full | Self::NoAddress => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable(_) | Self::Broken(_) | Self::Unusable(_) => StatusCode::BAD_GATEWAY,
+            Self::Unreachable(_) | Self::Distrusted(_) | Self::Broken(_) | Self::Unusable(_) => StatusCode::BAD_GATEWAY,
             Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -92,7 +95,9 @@ impl Refused {
     #[must_use]
     pub fn origin(&self) -> Option<&OriginId> {
         match self {
-            Self::Unreachable(id) | Self::Broken(id) | Self::Unusable(id) | Self::Slow(id) => Some(id),
+            Self::Unreachable(id) | Self::Distrusted(id) | Self::Broken(id) | Self::Unusable(id) | Self::Slow(id) => {
+                Some(id)
+            }
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 use whipstitch_proxy::registry::RedisUrl;
 use whipstitch_proxy::signal::Signalling;
+use whipstitch_proxy::trust::Trust;
 
 use super::keys::{Key, Keyed, Takes};
 use super::values::{
@@ -58,6 +59,8 @@ pub struct Config {
     pub host_name: Vec<String>,
     /// Origins that do not register, by the base URL of their HTTP.
     pub origins: Vec<url::Url>,
+    /// The file with roots of trust, beside those of this machine, for origins with HTTPS.
+    pub origin_ca: Option<std::path::PathBuf>,
     /// What origins show when they register.
     pub secret: Option<Token>,
     /// Threads for datagrams; 0 is one per core.
@@ -91,6 +94,7 @@ impl Default for Config {
             public_ip: Vec::new(),
             host_name: Vec::new(),
             origins: Vec::new(),
+            origin_ca: None,
             secret: None,
             workers: 0,
             signalling: Signalling::Proxy,
@@ -118,10 +122,24 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn load(&self) -> Result<(), Vec<Mistake>> {
-        match self.tls().map(tls::Tls::open) {
-            Some(Err(error)) => Err(vec![Mistake::at("tls_certificate, tls_key", error)]),
-            Some(Ok(_)) | None => Ok(()),
-        }
+        let tls = self.tls().and_then(|files| tls::Tls::open(files).err());
+        let tls = tls.map(|error| Mistake::at("tls_certificate, tls_key", error));
+        let trust = self.trust().err().map(|what| Mistake::at("origin_ca", what));
+        let mistakes: Vec<_> = tls.into_iter().chain(trust).collect();
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// Whom origins with HTTPS are trusted by. Reads files.
+    ///
+    /// # Errors
+    /// What is wrong with which.
+    pub(crate) fn trust(&self) -> Result<Trust, String> {
+        let Some(path) = &self.origin_ca else {
+            return Trust::of_this_machine(None).map_err(|error| error.to_string());
+        };
+        let wrong = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
+        let pem = std::fs::read(path).map_err(|error| wrong(&error))?;
+        Trust::of_this_machine(Some(&pem)).map_err(|error| wrong(&error))
     }
 }
 
@@ -202,6 +220,12 @@ static KEYS: &[Key<Config>] = &[
         takes: Takes::List("URL"),
         help: "gateway that does not register, such as http://10.0.0.2:8555; repeatable",
         set: |config, values| origin_urls(values).map(|urls| config.origins = urls),
+    },
+    Key {
+        name: "origin_ca",
+        takes: Takes::Text("FILE"),
+        help: "certificates, PEM, that origins with HTTPS may be signed by as well",
+        set: |config, values| file(values).map(|path| config.origin_ca = Some(path)).map_err(single),
     },
     Key {
         name: "secret",

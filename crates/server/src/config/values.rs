@@ -123,10 +123,9 @@ pub(super) fn file(values: &[String]) -> Result<PathBuf, String> {
     directory(values)
 }
 
-/// Base URLs of servers behind the proxy. TLS towards them is not spoken.
+/// Base URLs of servers behind the proxy.
 pub(super) fn origin_urls(values: &[String]) -> Result<Vec<url::Url>, Vec<String>> {
     each(values, |text| match Origin::url(text)? {
-        url if url.scheme() != "http" => Err(format!("{text:?}: HTTPS to origins is not supported")),
         url if url.path() != "/" => Err(format!("{text:?}: the URL of an origin has no path")),
         url => Ok(url),
     })

@@ -67,6 +67,9 @@ pub enum StartError {
     /// HTTPS has no certificate any more.
     #[error("tls_certificate, tls_key: {0}")]
     Tls(String),
+    /// The roots of trust of HTTPS to origins are no good any more.
+    #[error("origin_ca: {0}")]
+    Trust(String),
     /// No HTTP client can be made.
     #[error("HTTP towards origins: {0}")]
     Client(String),
@@ -102,7 +105,8 @@ impl Proxy {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let tls = config.tls().map(Tls::open).transpose()?;
         let client = |error: reqwest::Error| StartError::Client(error.to_string());
-        let probe = HttpProbe::new().map_err(client)?;
+        let trust = config.trust().map_err(StartError::Trust)?;
+        let probe = HttpProbe::new(&trust).map_err(client)?;
         let origins = config.origins.iter().filter_map(|url| Origin::given(url.clone(), Kind::Whip)).collect();
         let state = StateConfig { origins, most_sessions: config.max_sessions };
         let state = State::start(registry(&config)?, Arc::new(probe), state);
@@ -120,7 +124,7 @@ impl Proxy {
 
         let (http_listener, http) = listen("http", config.http).await?;
         let (admin_listener, admin) = listen("admin", config.admin).await?;
-        let signal = Signal::new(Arc::clone(&state), config.signalling).map_err(client)?;
+        let signal = Signal::new(Arc::clone(&state), config.signalling, &trust).map_err(client)?;
         let entry = Entry::new(signal, settings(&config, rtc.clone()));
         let (stop, stopped) = watch::channel(false);
         let bounds = Bounds::beside(config.max_sessions, GRACE);

@@ -11,7 +11,7 @@ use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 
 use super::*;
 use crate::rates::Rate;
-use crate::tls::tests::make;
+use crate::tls::{self, tests::make};
 
 const PWD: &str = "0123456789abcdefghijkl";
 
@@ -39,6 +39,23 @@ impl Origin {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let (app, heard) = Self::app();
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, heard }
+    }
+
+    /// The same over HTTPS, for as long as what is returned is kept.
+    async fn start_over_tls(files: tls::Files) -> (Self, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let (app, heard) = Self::app();
+        let (stop, stopped) = watch::channel(false);
+        let (app, tls) = (NormalizePath::trim_trailing_slash(app), Tls::open(files).unwrap());
+        tokio::spawn(connection::serve(listener, app, stopped, Bounds::of_this_process(GRACE), Some(tls)));
+        (Self { url, heard }, stop)
+    }
+
+    fn app() -> (Router, Arc<Mutex<Vec<Heard>>>) {
         let heard = Arc::<Mutex<Vec<Heard>>>::default();
         let log = Arc::clone(&heard);
         let app = Router::new().fallback(async move |request: RawRequest| -> Response {
@@ -59,8 +76,7 @@ impl Origin {
                 _ => axum::http::StatusCode::NO_CONTENT.into_response(),
             }
         });
-        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, heard }
+        (app, heard)
     }
 
     fn last(&self) -> Heard {
@@ -274,6 +290,60 @@ async fn https_is_spoken_with_the_certificate_that_is_in_the_files_now() {
         (ask_over_tls(address, &first).is_some(), ask_over_tls(address, &second).is_some())
     });
     assert_eq!(answers.await.unwrap(), (false, true), "connections from now on see the new one");
+}
+
+#[tokio::test]
+async fn an_origin_may_speak_https_with_a_certificate_of_the_operators_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, _) = make(folder.path());
+    let authority = Some(files.certificate.clone());
+    let (origin, _serving) = Origin::start_over_tls(files).await;
+    let trusting = Config { origin_ca: authority.clone(), ..config(&origin.url) };
+    let proxy = Proxy::start(trusting.clone()).await.unwrap();
+    let client = Client::of(&proxy);
+    let created = client.post("/whip/cam", &[]).await;
+    assert_eq!(created.status().as_u16(), 201);
+    let location = field(&created, "location");
+    assert!(location.starts_with("/whip/cam/"), "{location}");
+    let ended = client.ask(Method::DELETE, &location, &[], String::new()).await;
+    let (method, target, ..) = origin.last();
+    assert_eq!((ended.status().as_u16(), method, target.as_str()), (204, Method::DELETE, "/at-origin"));
+
+    // Registered, by its URL, it is the same.
+    let proxy = Proxy::start(Config { origins: Vec::new(), ..trusting.clone() }).await.unwrap();
+    let heartbeat = serde_json::json!({ "id": "a", "http": origin.url, "kind": "whip" });
+    let admin = format!("http://{}/api/v1/origins", proxy.admin);
+    let registered = client.http.post(admin).json(&heartbeat).send().await.unwrap();
+    assert!(registered.status().is_success(), "{registered:?}");
+    assert_eq!(Client::of(&proxy).post("/whep/cam", &[]).await.status().as_u16(), 201);
+
+    // Nobody vouches for it here, and no offer goes to it.
+    let asked = origin.heard.lock().unwrap().len();
+    let proxy = Proxy::start(Config { origin_ca: None, ..trusting.clone() }).await.unwrap();
+    let refused = Client::of(&proxy).post("/whip/cam", &[]).await;
+    assert_eq!(refused.status().as_u16(), 502);
+    let problem: serde_json::Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("no certificate that the proxy trusts"), "{detail}");
+    assert_eq!(origin.heard.lock().unwrap().len(), asked);
+
+    // A certificate of another host is none, whoever vouches for it.
+    let named = origin.url.replace("127.0.0.1", "localhost");
+    let other = Proxy::start(Config { origins: vec![named.parse().unwrap()], ..trusting }).await.unwrap();
+    assert_eq!(Client::of(&other).post("/whip/cam", &[]).await.status().as_u16(), 502);
+    assert_eq!(origin.heard.lock().unwrap().len(), asked);
+}
+
+#[tokio::test]
+async fn a_file_of_roots_that_holds_none_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, "no certificate").unwrap();
+    let config = Config { origin_ca: Some(path.clone()), ..config("http://127.0.0.1:1") };
+    let mistakes = config.load().unwrap_err();
+    let (said, place) = (mistakes[0].to_string(), format!("origin_ca: {}: ", path.display()));
+    assert!(mistakes.len() == 1 && said.starts_with(&place), "{said}");
+    assert!(matches!(Proxy::start(config).await, Err(StartError::Trust(_))));
 }
 
 #[tokio::test]

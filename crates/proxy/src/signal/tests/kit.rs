@@ -269,7 +269,7 @@ impl Stage {
 
     pub(super) fn with(known: Known) -> Self {
         let known = Arc::new(known);
-        let signal = Signal::new(Arc::clone(&known), Signalling::Proxy).expect("a client");
+        let signal = Signal::new(Arc::clone(&known), Signalling::Proxy, &Trust::nobody()).expect("a client");
         Self { signal: Arc::new(signal), known }
     }
 

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use super::kit::*;
 use crate::record::Role;
 use crate::signal::{Kind, Signal, Signalling};
+use crate::trust::Trust;
 
 #[tokio::test]
 async fn an_offer_reaches_the_origin_as_it_is_and_its_answer_the_client_with_our_candidates() {
@@ -144,7 +145,7 @@ async fn where_an_origin_takes_media_is_what_it_registered_else_what_it_answers(
 async fn a_redirect_goes_to_the_origin_and_only_for_offers() {
     let origin = Script::start(|_| created()).await;
     let known = Arc::new(Known::of(&[(&origin.url, Kind::Srs)]));
-    let signal = Signal::new(Arc::clone(&known), Signalling::Redirect).expect("a client");
+    let signal = Signal::new(Arc::clone(&known), Signalling::Redirect, &Trust::nobody()).expect("a client");
     let response = signal.answer(post("/whip/cam?token=t", OFFER)).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
     let expected = origin.url.join("/rtc/v1/whip/?app=live&stream=cam&token=t").expect("a URL");

@@ -17,14 +17,15 @@ fn resolved(args: &[&str], env: &[(&str, &str)], file: Option<&str>) -> Result<C
 }
 
 /// Every key with a value that is nobody's default.
-const VALUES: [(&str, &str); 17] = [
+const VALUES: [(&str, &str); 18] = [
     ("http", "'127.0.0.1:1'"),
     ("rtc", "'[::1]:2'"),
     ("admin", "'127.0.0.1:3'"),
     ("registry", "'redis://:hidden@10.0.0.3:6379/1'"),
     ("public_ip", "['203.0.113.7', '2001:db8::1']"),
     ("host_name", "['media.example.net']"),
-    ("origin", "['http://10.0.0.2:8555', 'http://[2001:db8::2]:1985']"),
+    ("origin", "['http://10.0.0.2:8555', 'https://[2001:db8::2]:1985']"),
+    ("origin_ca", "'/etc/ca.pem'"),
     ("secret", "'shared'"),
     ("workers", "3"),
     ("signalling", "'redirect'"),
@@ -45,7 +46,8 @@ fn expected() -> Config {
         registry: Registry::Redis("redis://:hidden@10.0.0.3:6379/1".to_owned()),
         public_ip: vec!["203.0.113.7".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         host_name: vec!["media.example.net".to_owned()],
-        origins: ["http://10.0.0.2:8555", "http://[2001:db8::2]:1985"].map(|url| url.parse().unwrap()).to_vec(),
+        origins: ["http://10.0.0.2:8555", "https://[2001:db8::2]:1985"].map(|url| url.parse().unwrap()).to_vec(),
+        origin_ca: Some("/etc/ca.pem".into()),
         secret: Some(Token::parse("shared").unwrap()),
         workers: 3,
         signalling: Signalling::Redirect,
@@ -179,6 +181,7 @@ fn the_example_file_lists_every_key_with_its_default() {
             "public_ip",
             "host_name",
             "origin",
+            "origin_ca",
             "secret",
             "cors_origin",
             "trusted_proxies",

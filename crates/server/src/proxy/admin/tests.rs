@@ -4,6 +4,7 @@ use tower::Service as _;
 use whipstitch_proxy::origins::probe::HttpProbe;
 use whipstitch_proxy::registry::{Memory, exercise};
 use whipstitch_proxy::state::StateConfig;
+use whipstitch_proxy::trust::Trust;
 
 use super::*;
 
@@ -24,7 +25,8 @@ struct Answer {
 impl Site {
     fn start(secret: Option<&str>) -> Self {
         let config = StateConfig { origins: Vec::new(), most_sessions: 10 };
-        let state = State::start(Arc::new(Memory::new(10)), Arc::new(HttpProbe::new().unwrap()), config);
+        let state =
+            State::start(Arc::new(Memory::new(10)), Arc::new(HttpProbe::new(&Trust::nobody()).unwrap()), config);
         let secret = secret.map(|secret| Token::parse(secret).unwrap());
         let routes = routes(Arc::clone(&state), secret, Arc::new(Vec::new));
         Self { state, routes }
