@@ -12,7 +12,7 @@ use nix::unistd::Pid as ProcessId;
 use tempfile::TempDir;
 use whipstitch_proxy::origins::{Heartbeat, Origin, Probe, Probed};
 use whipstitch_proxy::registry::exercise::{everything, origin, session};
-use whipstitch_proxy::registry::{Away, Redis, RedisUrl, Registry};
+use whipstitch_proxy::registry::{Away, Failure, Redis, RedisUrl, Registry};
 use whipstitch_proxy::state::{NoOrigin, Sessions, State, StateConfig};
 use whipstitch_proxy::{OriginId, Pair, Role, Session, SessionId};
 
@@ -108,6 +108,10 @@ impl Sessions for Plane {
     fn install(&self, session: Arc<Session>) -> bool {
         self.0.lock().unwrap().push(session.id.clone());
         true
+    }
+
+    fn has(&self, id: &SessionId) -> bool {
+        self.0.lock().unwrap().contains(id)
     }
 
     fn unknown(&self, _: &Pair) {}
@@ -234,16 +238,39 @@ async fn a_redis_that_is_held_up_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_becomes_a_replica_is_left() {
+    let server = Server::start();
+    let registry = server.registry();
+    assert!(registry.claim("cam", &id("a")).await.is_ok());
+    let ours = |clients: &str| clients.lines().find_map(|line| Some(line.split_once(" cmd=evalsha")?.0.to_owned()));
+    let client = ours(&server.cli(&["client", "list"])).expect("it is connected");
+    let (client, _) = client.split_once(" addr=").expect("its number");
+    // Its master is nobody: port 1 is not listened at.
+    server.cli(&["replicaof", "127.0.0.1", "1"]);
+    assert_eq!(registry.claim("new", &id("a")).await, Err(Failure::Away));
+    until("the connection is closed", async || !server.cli(&["client", "list"]).contains(client)).await;
+    // That another can be read is not enough.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(registry.claim_of("cam").await, Err(Failure::Away));
+    server.cli(&["replicaof", "no", "one"]);
+    until("it is used again", async || registry.claim("new", &id("a")).await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn what_no_proxy_wrote_is_passed_over_and_counted() {
     let server = Server::start();
     let registry = server.registry();
     let (a, kept) = (origin("a"), session("one", "cam", &id("a")));
     let (pair, key) = (kept.pairs().next().unwrap(), format!("whipstitch:session:{}", kept.id.as_str()));
     let pair_key = format!("whipstitch:pair:{}", pair.as_str());
-    for garbage in ["", "garbage!", "{\"v\":1}", "{\"v\":2}", "a b c", "\u{1}"] {
+    let long = "a".repeat(150);
+    for garbage in ["", "garbage!", "{\"v\":1}", "{\"v\":2}", "a b c", "\u{1}", &long] {
         let before = registry.poisoned();
         server.cli(&["set", "whipstitch:stream:cam", garbage]);
         assert_eq!(registry.claim("cam", &a.origin.id).await.unwrap().holder, a.origin.id, "{garbage:?}");
+        server.cli(&["set", "whipstitch:stream:cam", garbage]);
+        let renewed = registry.refresh_claims(&[("cam".to_owned(), id("a"))]).await;
+        assert_eq!(renewed, Ok(vec![id("a")]), "{garbage:?}");
         server.cli(&["set", &key, garbage]);
         assert_eq!(registry.by_id(&kept.id).await, Ok(None), "{garbage:?}");
         assert!(registry.store(&kept).await.unwrap());

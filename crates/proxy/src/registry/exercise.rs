@@ -153,7 +153,7 @@ async fn sessions_are_found_by_pair_and_url_until_they_end(registry: &dyn Regist
         assert_eq!(registry.by_pair(&pair).await, Ok(Some(session.clone())));
     }
 
-    registry.end(&session.id).await.unwrap();
+    registry.end(&[session.id.clone()]).await.unwrap();
     assert_eq!(registry.by_pair(&old).await, Ok(None));
     assert_eq!(registry.by_id(&session.id).await, Ok(None));
     assert_eq!(registry.refresh(&[now]).await, Ok(vec![Refreshed::Ended]));

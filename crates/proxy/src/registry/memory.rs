@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Answer, Away, CLAIM, Claimed, DRAIN, Listed, Listing, Refreshed, Registry, SESSION, STALE, Token};
+use super::{Answer, CLAIM, Claimed, DRAIN, Failure, Listed, Listing, Refreshed, Registry, SESSION, STALE, Token};
 use crate::ice::Pair;
 use crate::origins::{MOST_ORIGINS, OriginRecord};
 use crate::record::{OriginId, Session, SessionId};
 
 /// Streams that are claimed at once. About 20 MB.
 const MOST_CLAIMS: usize = 100_000;
+
+/// Sessions that have ended and are remembered at once. About 10 MB.
+const MOST_ENDED: usize = 100_000;
 
 /// What is tidied up at least between two sweeps of a table.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -45,13 +48,13 @@ impl<K: Eq + Hash, V> Expiring<K, V> {
         self.table.get(key).map(|(_, until)| *until)
     }
 
-    fn put(&mut self, key: K, value: V, until: Instant, now: Instant) -> Result<(), Away> {
+    fn put(&mut self, key: K, value: V, until: Instant, now: Instant) -> Result<(), Failure> {
         if now.saturating_duration_since(self.swept) >= SWEEP {
             self.table.retain(|_, (_, until)| *until > now);
             self.swept = now;
         }
         if self.table.len() >= self.most && !self.table.contains_key(&key) {
-            return Err(Away);
+            return Err(Failure::Refused);
         }
         self.table.insert(key, (value, until));
         Ok(())
@@ -69,23 +72,19 @@ enum Mark {
     Used,
 }
 
-#[derive(Debug, Clone)]
-enum Kept {
-    Session(Session),
-    Ended,
-}
-
 #[derive(Debug)]
 struct Tables {
     origins: BTreeMap<OriginId, (OriginRecord, Instant)>,
     drained: Expiring<OriginId, ()>,
     claims: Expiring<String, (OriginId, Mark)>,
-    sessions: Expiring<SessionId, Kept>,
+    sessions: Expiring<SessionId, Session>,
     pairs: Expiring<Pair, SessionId>,
+    /// Those that nobody brings back. They take no room of those that live; one that is not remembered here for want of room
+    /// could come back only if its own proxy said so.
+    ended: Expiring<SessionId, ()>,
 }
 
-/// Everything in tables that are bounded and expire. When one is full, what would be new in it is refused as if the
-/// registry were away.
+/// Everything in tables that are bounded and expire. When one is full, what would be new in it is refused.
 #[derive(Debug)]
 pub struct Memory(Mutex<Tables>);
 
@@ -99,6 +98,7 @@ impl Memory {
             claims: Expiring::new(MOST_CLAIMS),
             sessions: Expiring::new(most_sessions.saturating_mul(2)),
             pairs: Expiring::new(most_sessions.saturating_mul(4)),
+            ended: Expiring::new(MOST_ENDED),
         }))
     }
 
@@ -106,7 +106,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claimed(&self, stream: &str, from: Option<&OriginId>, wanted: &OriginId) -> Result<Claimed, Away> {
+    fn claimed(&self, stream: &str, from: Option<&OriginId>, wanted: &OriginId) -> Result<Claimed, Failure> {
         let (mut tables, now) = (self.tables(), Instant::now());
         let held = tables.claims.get(stream, now).cloned();
         match held.filter(|(holder, _)| from != Some(holder)) {
@@ -125,7 +125,7 @@ impl Memory {
         }
     }
 
-    fn renewed(&self, stream: &str, origin: &OriginId) -> Result<OriginId, Away> {
+    fn renewed(&self, stream: &str, origin: &OriginId) -> Result<OriginId, Failure> {
         let (mut tables, now) = (self.tables(), Instant::now());
         let is_stale = tables.claims.until(stream).is_none_or(|until| until <= now + (CLAIM - STALE));
         match tables.claims.get(stream, now) {
@@ -137,12 +137,12 @@ impl Memory {
         }
     }
 
-    fn stored(&self, session: &Session) -> Result<bool, Away> {
+    fn stored(&self, session: &Session) -> Result<bool, Failure> {
         let (mut tables, now) = (self.tables(), Instant::now());
-        if let Some(Kept::Ended) = tables.sessions.get(&session.id, now) {
+        if tables.ended.get(&session.id, now).is_some() {
             return Ok(false);
         }
-        tables.sessions.put(session.id.clone(), Kept::Session(session.clone()), now + SESSION, now)?;
+        tables.sessions.put(session.id.clone(), session.clone(), now + SESSION, now)?;
         for pair in session.pairs() {
             tables.pairs.put(pair, session.id.clone(), now + SESSION, now)?;
         }
@@ -151,11 +151,10 @@ impl Memory {
 
     fn refreshed(&self, session: &Session) -> Refreshed {
         let (mut tables, now) = (self.tables(), Instant::now());
-        let kept = match tables.sessions.get(&session.id, now) {
-            Some(Kept::Ended) => return Refreshed::Ended,
-            None => return Refreshed::Missing,
-            Some(kept) => kept.clone(),
-        };
+        if tables.ended.get(&session.id, now).is_some() {
+            return Refreshed::Ended;
+        }
+        let Some(kept) = tables.sessions.get(&session.id, now).cloned() else { return Refreshed::Missing };
         // What is there already has room.
         let _ = tables.sessions.put(session.id.clone(), kept, now + SESSION, now);
         let mut is_whole = true;
@@ -167,7 +166,7 @@ impl Memory {
     }
 }
 
-fn ready<'a, T: Send + 'a>(value: Result<T, Away>) -> Answer<'a, T> {
+fn ready<'a, T: Send + 'a>(value: Result<T, Failure>) -> Answer<'a, T> {
     Box::pin(std::future::ready(value))
 }
 
@@ -255,32 +254,31 @@ impl Registry for Memory {
     fn by_pair<'a>(&'a self, pair: &'a Pair) -> Answer<'a, Option<Session>> {
         let (tables, now) = (self.tables(), Instant::now());
         let session = tables.pairs.get(pair, now).and_then(|id| tables.sessions.get(id, now));
-        ready(Ok(session.and_then(Kept::session)))
+        ready(Ok(session.cloned()))
     }
 
     fn by_id<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Option<Session>> {
-        ready(Ok(self.tables().sessions.get(id, Instant::now()).and_then(Kept::session)))
+        ready(Ok(self.tables().sessions.get(id, Instant::now()).cloned()))
     }
 
     fn refresh<'a>(&'a self, sessions: &'a [Arc<Session>]) -> Answer<'a, Vec<Refreshed>> {
         ready(Ok(sessions.iter().map(|session| self.refreshed(session)).collect()))
     }
 
-    fn end<'a>(&'a self, id: &'a SessionId) -> Answer<'a, ()> {
+    fn end<'a>(&'a self, ids: &'a [SessionId]) -> Answer<'a, ()> {
         let (mut tables, now) = (self.tables(), Instant::now());
-        ready(tables.sessions.put(id.clone(), Kept::Ended, now + SESSION, now))
+        for id in ids {
+            if let Some((session, _)) = tables.sessions.table.remove(id) {
+                for pair in session.pairs() {
+                    tables.pairs.table.remove(&pair);
+                }
+            }
+            let _ = tables.ended.put(id.clone(), (), now + SESSION, now);
+        }
+        ready(Ok(()))
     }
 
     fn poisoned(&self) -> u64 {
         0
-    }
-}
-
-impl Kept {
-    fn session(&self) -> Option<Session> {
-        match self {
-            Self::Session(session) => Some(session.clone()),
-            Self::Ended => None,
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What several proxies share: which origins there are, which of them has a stream, and the records of sessions.
 //!
-//! [`Registry`] is the face; [`Memory`] serves one proxy, [`Redis`] several. Everything in it expires, every answer takes
-//! one round trip, nothing is ever searched. What is read is judged anew by whoever reads it: a value that no proxy wrote
+//! [`Registry`] is the face; [`Memory`] serves one proxy, [`Redis`] several. Everything in it expires, every call is one
+//! round trip (one more where Redis has lost its scripts, and to connect), nothing is ever searched. What is read is judged anew by whoever reads it: a value that no proxy wrote
 //! is counted and passed over as if it were not there.
 
 pub mod exercise;
@@ -44,13 +44,30 @@ pub const DRAIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Things that one call may be about: longer lists are cut by whoever asks.
 pub const MOST_AT_ONCE: usize = 100;
 
-/// The registry did not answer in time, or with an error of its own.
+/// What was asked for cannot be known or done now, as the registry does not answer, or refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the registry does not answer")]
 pub struct Away;
 
+/// Why a call led to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// The registry did not answer in time, or serves nobody now: what was asked for may have happened all the same.
+    #[error("the registry does not answer")]
+    Away,
+    /// It is there, and refuses this call: it has no room, or a value in the way. That says nothing of other calls.
+    #[error("the registry refuses")]
+    Refused,
+}
+
+impl From<Failure> for Away {
+    fn from(_: Failure) -> Self {
+        Self
+    }
+}
+
 /// What a call comes to.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Away>> + Send + 'a>>;
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
 /// An origin that registered, and how long ago.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,8 +168,8 @@ pub trait Registry: Send + Sync {
     /// Makes sessions last on. At most [`MOST_AT_ONCE`].
     fn refresh<'a>(&'a self, sessions: &'a [Arc<Session>]) -> Answer<'a, Vec<Refreshed>>;
 
-    /// A session has ended: it is not found any more, and nobody brings it back.
-    fn end<'a>(&'a self, id: &'a SessionId) -> Answer<'a, ()>;
+    /// Sessions have ended: they are not found any more, and nobody brings them back. At most [`MOST_AT_ONCE`].
+    fn end<'a>(&'a self, ids: &'a [SessionId]) -> Answer<'a, ()>;
 
     /// Values that no proxy wrote, so far.
     fn poisoned(&self) -> u64;

@@ -52,7 +52,7 @@ async fn a_full_memory_takes_no_more_until_something_expired() {
     for n in 0..2 {
         assert_eq!(registry.store(&session(&n.to_string(), "cam", &id)).await, Ok(true));
     }
-    assert_eq!(registry.store(&session("3", "cam", &id)).await, Err(Away));
+    assert_eq!(registry.store(&session("3", "cam", &id)).await, Err(Failure::Refused));
     tokio::time::advance(SESSION).await;
     assert_eq!(registry.store(&session("3", "cam", &id)).await, Ok(true));
     for n in 0..crate::origins::MOST_ORIGINS {
@@ -81,6 +81,6 @@ async fn a_server_that_is_not_there_is_away_and_costs_no_time() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let registry = Redis::new(RedisUrl::parse(&format!("redis://127.0.0.1:{port}")).unwrap());
     for _ in 0..1000 {
-        assert_eq!(registry.claim_of("cam").await, Err(Away));
+        assert_eq!(registry.claim_of("cam").await, Err(Failure::Away));
     }
 }

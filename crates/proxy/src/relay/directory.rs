@@ -161,6 +161,11 @@ impl Directory {
         self.read().pairs.get(username).cloned()
     }
 
+    /// Whether there is this session.
+    pub(super) fn has(&self, id: &SessionId) -> bool {
+        self.read().ids.contains_key(id)
+    }
+
     /// How many sessions there are.
     pub(super) fn len(&self) -> usize {
         self.read().ids.len()

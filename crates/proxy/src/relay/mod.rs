@@ -142,6 +142,12 @@ impl Relay {
         Ok(())
     }
 
+    /// Whether the session is here, its client or a record of it.
+    #[must_use]
+    pub fn has(&self, id: &SessionId) -> bool {
+        self.directory.has(id)
+    }
+
     /// The answer to [`Events::wanted`] when there is no such session: it is not asked for again for a while.
     pub fn unknown(&self, pair: &Pair) {
         self.directory.unknown(Instant::now(), pair);

@@ -95,12 +95,10 @@ impl Claims {
         self.table.values_mut().for_each(|holding| holding.is_due = true);
     }
 
-    /// All that are known, by name.
+    /// All that are known, in no order.
     pub(super) fn all(&self, now: Instant) -> Vec<(String, OriginId)> {
         let known = self.table.iter().filter(|(_, holding)| holding.until > now);
-        let mut all: Vec<_> = known.map(|(stream, holding)| (stream.clone(), holding.origin.clone())).collect();
-        all.sort();
-        all
+        known.map(|(stream, holding)| (stream.clone(), holding.origin.clone())).collect()
     }
 
     /// How many, those that expired a moment ago included.

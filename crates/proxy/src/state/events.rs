@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::{Counters, Ended, State, locked};
 use crate::ice::Pair;
 use crate::record::SessionId;
-use crate::registry::Away;
 
 /// Pairs that are looked up at the same time; others wait, as many as [`EVENTS`](super) holds.
 const LOOKUPS: usize = 64;
@@ -45,17 +44,25 @@ impl State {
         has_room
     }
 
+    /// The relay had it no more when it said so; a client that has come back since has it there again.
+    fn heard_of_end(&self, id: SessionId, ended: Ended) {
+        let relay = self.relay();
+        let mut kept = locked(&self.kept);
+        if ended == Ended::Closed {
+            kept.forget(&id);
+            kept.end_later(id);
+        } else {
+            kept.forget_unless(&id, || relay.is_some_and(|relay| relay.has(&id)));
+        }
+    }
+
     async fn look_up(&self, pair: &Pair) {
         match self.asked(self.registry.by_pair(pair).await) {
             Ok(Some(session)) => {
                 Counters::add(&self.counters.found);
                 let session = Arc::new(session);
-                // Kept first: what the relay says of it must find it.
-                let is_kept = locked(&self.kept).put(Arc::clone(&session), Instant::now());
-                if is_kept && self.install(&session) {
+                if self.take_in(&session) {
                     locked(&self.kept).written(&session);
-                } else if is_kept {
-                    locked(&self.kept).forget(&session.id);
                 }
             }
             Ok(None) => {
@@ -64,24 +71,21 @@ impl State {
                     relay.unknown(pair);
                 }
             }
-            Err(Away) => {}
+            Err(_) => {}
         }
     }
 }
 
-/// What to do about what the relay told, one after the other; until the state is dropped, and with it the other end.
+/// What to do about what the relay told; until the state is dropped, and with it the other end. Waits for nothing else: the
+/// registry is told by the task that writes.
 pub(super) async fn run(state: Weak<State>, mut told: mpsc::Receiver<Event>) {
     while let Some(event) = told.recv().await {
         let Some(state) = state.upgrade() else { return };
         match event {
-            Event::Used(ids) => state.used(&ids).await,
-            Event::Ended(id, ended) => {
-                locked(&state.kept).forget(&id);
-                if ended == Ended::Closed {
-                    state.end(&id).await;
-                }
-            }
+            Event::Used(ids) => locked(&state.kept).used(&ids, Instant::now()),
+            Event::Ended(id, ended) => state.heard_of_end(id, ended),
         }
+        state.wake.notify_one();
     }
 }
 

@@ -10,42 +10,44 @@ mod claims;
 mod events;
 mod kept;
 mod pick;
+mod reach;
 mod refresh;
 mod relayed;
 #[cfg(test)]
 mod tests;
+mod writing;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
+use whipstitch_net::brake::Brake;
 
 use crate::ice::{Generation, Pair};
 use crate::origins::{Heartbeat, Origin, OriginRecord, Origins, Probe, Seen, Standing};
 use crate::record::{OriginId, Session, SessionId};
-use crate::registry::{Away, Registry};
+use crate::registry::{Away, Failure, Registry};
 use claims::Claims;
 use events::Event;
 use kept::Kept;
 pub use pick::{NoOrigin, Picked};
+use reach::Reach;
 
 /// What the relay tells and has not been looked at. When it is full the relay hears so and asks again with the next
 /// retransmission of a client.
 const EVENTS: usize = 4096;
 
-/// After the registry was away nobody claims a stream that is new to it for so long: longer than other proxies may need to
-/// notice that it is back (a second between two tries) and to tell it what they know (a second between two turns).
-const SETTLING: Duration = Duration::from_secs(3);
-
 /// The datagram plane as the state sees it.
 pub trait Sessions: Send + Sync {
     /// A new session, or a new generation of one, or the answer to what was wanted. `false` if there is no room.
     fn install(&self, session: Arc<Session>) -> bool;
+    /// Whether it is there.
+    fn has(&self, id: &SessionId) -> bool;
     /// The answer to what was wanted: nobody knows it.
     fn unknown(&self, pair: &Pair);
     /// The session has ended: no datagram of it is passed on any more.
@@ -91,6 +93,8 @@ pub struct StateConfig {
 pub struct Counters {
     /// Calls to the registry that it did not answer.
     pub away: AtomicU64,
+    /// Calls that it answered with a refusal: no room, or something that it does not do.
+    pub refused: AtomicU64,
     /// Heartbeats that were taken.
     pub heartbeats: AtomicU64,
     /// Streams that an origin named while another has them.
@@ -131,9 +135,10 @@ pub struct State {
     origins: Mutex<Origins>,
     claims: Mutex<Claims>,
     kept: Mutex<Kept>,
-    is_away: AtomicBool,
-    /// When the registry came back last.
-    back: Mutex<Option<Instant>>,
+    reach: Reach,
+    refusals: Brake,
+    /// There is something to tell the registry.
+    wake: Arc<Notify>,
     /// One asks for all origins at a time; who waited for that has the answer.
     listing: tokio::sync::Mutex<Option<Instant>>,
     /// Not kept alive by this: it tells the state what it finds, and so holds it.
@@ -171,8 +176,9 @@ impl State {
             origins: Mutex::new(origins),
             claims: Mutex::default(),
             kept: Mutex::new(Kept::new(config.most_sessions)),
-            is_away: AtomicBool::new(false),
-            back: Mutex::default(),
+            reach: Reach::default(),
+            refusals: Brake::default(),
+            wake: Arc::default(),
             listing: tokio::sync::Mutex::new(None),
             relay: OnceLock::new(),
             lookups,
@@ -180,6 +186,7 @@ impl State {
             counters: Counters::default(),
         });
         tokio::spawn(refresh::run(Arc::downgrade(&state)));
+        tokio::spawn(writing::run(Arc::downgrade(&state), Arc::clone(&state.wake)));
         tokio::spawn(events::run(Arc::downgrade(&state), told));
         tokio::spawn(events::look_up(Arc::downgrade(&state), wanted));
         state
@@ -211,7 +218,7 @@ impl State {
     /// Whether the registry did not answer when it was asked last.
     #[must_use]
     pub fn is_away(&self) -> bool {
-        self.is_away.load(Ordering::Relaxed)
+        self.reach.is_away()
     }
 
     /// How many sessions are kept here.
@@ -241,10 +248,14 @@ impl State {
     /// The streams this proxy has to do with, by name.
     #[must_use]
     pub fn streams(&self) -> Vec<SeenStream> {
-        let sessions = locked(&self.kept).by_stream();
-        let held = locked(&self.claims).all(Instant::now());
+        let kept = self.records();
+        let mut sessions = HashMap::<&str, usize>::new();
+        kept.iter().for_each(|session| *sessions.entry(&session.stream).or_default() += 1);
+        let mut held = locked(&self.claims).all(Instant::now());
+        // Not under the lock that requests need.
+        held.sort();
         let seen = held.into_iter().map(|(stream, origin)| SeenStream {
-            sessions: sessions.get(&stream).copied().unwrap_or_default(),
+            sessions: sessions.get(stream.as_str()).copied().unwrap_or_default(),
             stream,
             origin,
         });
@@ -319,15 +330,28 @@ impl State {
     /// # Errors
     /// There is no room for it.
     pub async fn opened(&self, session: Arc<Session>) -> Result<(), Full> {
-        if !locked(&self.kept).put(Arc::clone(&session), Instant::now()) {
-            return Err(Full);
-        }
-        if !self.install(&session) {
-            locked(&self.kept).forget(&session.id);
+        if !self.take_in(&session) {
             return Err(Full);
         }
         self.write(&session).await;
         Ok(())
+    }
+
+    /// Keeps and installs it. `false` if there is no room for it.
+    fn take_in(&self, session: &Arc<Session>) -> bool {
+        // Kept first: what the relay says of it must find it.
+        if !locked(&self.kept).put(Arc::clone(session), Instant::now()) {
+            return false;
+        }
+        let is_in = self.relay().is_none_or(|relay| relay.install(Arc::clone(session)));
+        let mut kept = locked(&self.kept);
+        if !is_in {
+            kept.forget(&session.id);
+        } else if kept.get(&session.id).is_none() {
+            // An end that the relay told of before was heard in between.
+            return kept.put(Arc::clone(session), Instant::now());
+        }
+        is_in
     }
 
     /// The session of a URL.
@@ -361,13 +385,15 @@ impl State {
             relay.end(id);
         }
         locked(&self.kept).forget(id);
-        self.end(id).await;
+        self.end(std::slice::from_ref(id)).await;
     }
 
-    /// Tells the registry that a session has ended; later, if it is away.
-    async fn end(&self, id: &SessionId) {
-        if self.asked(self.registry.end(id).await).is_err() {
-            locked(&self.kept).end_later(id.clone());
+    /// Tells the registry that sessions have ended, at most [`MOST_AT_ONCE`](crate::registry::MOST_AT_ONCE); later, if it
+    /// is away.
+    async fn end(&self, ids: &[SessionId]) {
+        if self.is_away() || self.asked(self.registry.end(ids).await).is_err() {
+            let mut kept = locked(&self.kept);
+            ids.iter().for_each(|id| kept.end_later(id.clone()));
         }
     }
 
@@ -376,7 +402,8 @@ impl State {
         match self.asked(self.registry.store(session).await) {
             Ok(true) => locked(&self.kept).written(session),
             Ok(false) => self.ended_elsewhere(&session.id),
-            Err(Away) => {}
+            // It is still due.
+            Err(_) => {}
         }
     }
 
@@ -388,31 +415,25 @@ impl State {
         locked(&self.kept).forget(id);
     }
 
-    fn install(&self, session: &Arc<Session>) -> bool {
-        self.relay().is_none_or(|relay| relay.install(Arc::clone(session)))
-    }
-
-    /// Remembers whether the registry answered.
-    fn asked<T>(&self, answer: Result<T, Away>) -> Result<T, Away> {
-        let is_away = answer.is_err();
-        if is_away {
-            Counters::add(&self.counters.away);
-        }
-        if self.is_away.swap(is_away, Ordering::Relaxed) != is_away {
-            if is_away {
-                warn!("the registry is away: live sessions go on, new ones only where that is safe");
-            } else {
-                info!("the registry is back");
-                *locked(&self.back) = Some(Instant::now());
-                locked(&self.claims).all_due();
+    /// Remembers whether the registry answered. One that says no is there.
+    fn asked<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
+        match &answer {
+            Ok(_) => {
+                if self.reach.answered() {
+                    self.wake.notify_one();
+                }
+            }
+            Err(Failure::Away) => {
+                Counters::add(&self.counters.away);
+                self.reach.silent();
+            }
+            Err(Failure::Refused) => {
+                Counters::add(&self.counters.refused);
+                if let Some(more) = self.refusals.pass(now()) {
+                    warn!(more, "the registry refuses what it is asked for");
+                }
             }
         }
         answer
-    }
-
-    /// Whether the registry came back so short a time ago that other proxies may not have told it of their streams again,
-    /// should it have lost them.
-    fn is_settling(&self) -> bool {
-        locked(&self.back).is_some_and(|back| back.elapsed() < SETTLING)
     }
 }

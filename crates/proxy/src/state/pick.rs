@@ -9,7 +9,7 @@ use tracing::info;
 use super::{Counters, State, locked, now};
 use crate::origins::{Origin, Standing, best};
 use crate::record::{OriginId, Role};
-use crate::registry::{Away, Claimed, Token};
+use crate::registry::{Claimed, Failure, Token};
 
 /// Origins of one stream that are tried until the client is sent away: each was found gone only now.
 const TRIES: usize = 4;
@@ -68,7 +68,7 @@ impl State {
             let Claimed { holder, token } = match self.claimed(stream, wanted, lost.as_ref()).await {
                 Ok(Ok(claimed)) => claimed,
                 Ok(Err(no_origin)) => return Err(no_origin),
-                Err(Away) => return self.remembered(stream),
+                Err(_) => return self.remembered(stream),
             };
             locked(&self.claims).learn(stream, &holder, asked);
             match self.usable(&holder, role, asked).await {
@@ -90,7 +90,7 @@ impl State {
                     }
                     lost = Some(holder);
                 }
-                Err(Away) => return self.remembered(stream),
+                Err(_) => return self.remembered(stream),
             }
         }
         Err(NoOrigin::None)
@@ -115,8 +115,8 @@ impl State {
         stream: &str,
         wanted: Option<OriginId>,
         lost: Option<&OriginId>,
-    ) -> Result<Result<Claimed, NoOrigin>, Away> {
-        let may_claim = !self.is_settling() || locked(&self.claims).holder(stream, Instant::now()).is_some();
+    ) -> Result<Result<Claimed, NoOrigin>, Failure> {
+        let may_claim = !self.reach.is_settling() || locked(&self.claims).holder(stream, Instant::now()).is_some();
         let answer = match (&wanted, lost) {
             (Some(wanted), None) if may_claim => self.registry.claim(stream, wanted).await.map(Some),
             (Some(wanted), Some(lost)) => self.registry.reclaim(stream, lost, wanted).await.map(Some),
@@ -132,9 +132,9 @@ impl State {
     }
 
     /// The origin, if a request may go there; looked at again if somebody failed to connect to it.
-    async fn usable(&self, id: &OriginId, role: Role, asked: Instant) -> Result<Option<Origin>, Away> {
-        if locked(&self.origins).standing(id, now()).is_none() {
-            // Maybe it registered with another proxy since this one heard of all.
+    async fn usable(&self, id: &OriginId, role: Role, asked: Instant) -> Result<Option<Origin>, Failure> {
+        if matches!(locked(&self.origins).standing(id, now()), None | Some(Standing::Gone)) {
+            // Others may have heard of it since this proxy did: before a stream moves the registry is asked.
             self.list(Some(asked)).await?;
         }
         let failed = {

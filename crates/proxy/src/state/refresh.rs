@@ -1,17 +1,19 @@
-//! What happens each second, whoever asks: origins are listed, probed, and what could not be written is.
+//! What happens each second, whoever asks: origins are listed and probed. What the registry is told is told by another task, so
+//! that however much that is, nobody here seems dead for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::writing::each;
 use super::{Counters, State, locked, now};
 use crate::origins::{Origin, Probe, Standing};
-use crate::record::{OriginId, Session, SessionId};
-use crate::registry::{Away, MOST_AT_ONCE, Refreshed};
+use crate::record::OriginId;
+use crate::registry::{Failure, MOST_AT_ONCE};
 
 /// Between two lists of origins.
 const EACH: Duration = Duration::from_secs(1);
@@ -19,19 +21,15 @@ const EACH: Duration = Duration::from_secs(1);
 /// Origins that are probed at the same time.
 const PROBES_AT_ONCE: usize = 64;
 
-/// Sessions that are written or looked after in one turn: with 100 a call, a second's worth.
-const MOST_A_TURN: usize = 10_000;
-
 pub(super) async fn run(state: Weak<State>) {
     let mut ticks = interval(EACH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_odd = false;
-    let mut probing = JoinSet::new();
+    let (mut is_odd, mut probing, mut told) = (false, JoinSet::new(), Told::default());
     loop {
         ticks.tick().await;
         let Some(state) = state.upgrade() else { return };
-        let was_away = state.is_away();
         let listed = state.list(None).await;
+        told.tell(&state);
         is_odd = !is_odd;
         if is_odd && probing.is_empty() {
             let due = locked(&state.origins).to_probe(listed.is_err(), now());
@@ -39,33 +37,42 @@ pub(super) async fn run(state: Weak<State>) {
         }
         while probing.try_join_next().is_some() {}
         state.tidy();
-        if listed.is_ok() {
-            if was_away {
-                state.look_after_all().await;
-            }
-            state.write_rest().await;
+    }
+}
+
+/// What the log says of the registry: at most a line each second, however often it comes and goes.
+#[derive(Debug, Default)]
+struct Told {
+    is_away: bool,
+    returns: u64,
+}
+
+impl Told {
+    fn tell(&mut self, state: &State) {
+        let (is_away, returns) = (state.is_away(), state.reach.returns());
+        if is_away && !self.is_away {
+            warn!("the registry is away: live sessions go on, new ones only where that is safe");
+        } else if returns != self.returns {
+            info!(times = returns - self.returns, "the registry is back");
         }
+        (self.is_away, self.returns) = (is_away, returns);
     }
 }
 
 async fn probe_all(state: Arc<State>, due: Vec<(Origin, bool)>) {
-    let mut asked = JoinSet::new();
-    for (origin, detect) in due {
-        if asked.len() >= PROBES_AT_ONCE {
-            asked.join_next().await;
-        }
+    each(due, PROBES_AT_ONCE, |(origin, detect)| {
         let state = Arc::clone(&state);
-        asked.spawn(async move {
+        async move {
             let probed = Probe::probe(&*state.probe, &origin, detect).await;
             locked(&state.origins).probed(&origin.id, &probed, now());
-        });
-    }
-    while asked.join_next().await.is_some() {}
+        }
+    })
+    .await;
 }
 
 impl State {
     /// Asks for all origins, unless somebody did since then.
-    pub(super) async fn list(&self, since: Option<Instant>) -> Result<(), Away> {
+    pub(super) async fn list(&self, since: Option<Instant>) -> Result<(), Failure> {
         let mut listed = self.listing.lock().await;
         if let (Some(since), Some(at)) = (since, *listed)
             && at >= since
@@ -92,11 +99,13 @@ impl State {
 
     fn tidy(&self) {
         let time = Instant::now();
-        let counts = {
+        let sessions = {
             let mut kept = locked(&self.kept);
             kept.sweep(time);
-            kept.by_origin()
+            kept.all()
         };
+        let mut counts = HashMap::<_, u32>::new();
+        sessions.iter().for_each(|session| *counts.entry(&session.origin).or_default() += 1);
         let mut origins = locked(&self.origins);
         origins.sweep(time.into_std());
         origins.count(|id| counts.get(id).copied().unwrap_or_default());
@@ -107,79 +116,39 @@ impl State {
         claims.forget_of(&gone);
     }
 
-    /// The registry is back, and may have lost everything.
-    async fn look_after_all(&self) {
-        let all = locked(&self.kept).all();
-        self.look_after(all.into_iter().take(MOST_A_TURN).collect()).await;
-    }
-
-    /// Writes what could not be written, and tells what has ended.
-    async fn write_rest(&self) {
-        let ends = locked(&self.kept).take_ends();
-        for id in ends {
-            // What fails again is noted again.
-            self.end(&id).await;
-        }
-        let rest = locked(&self.kept).unwritten(MOST_A_TURN);
-        for session in rest {
-            self.write(&session).await;
-            if self.is_away() {
-                return;
-            }
-        }
-    }
-
-    /// The relay says that these are used.
-    pub(super) async fn used(&self, ids: &[SessionId]) {
-        let sessions = locked(&self.kept).used(ids, Instant::now());
-        self.look_after(sessions).await;
-    }
-
-    /// Makes records and claims of sessions last on, and writes again what is missing.
-    async fn look_after(&self, sessions: Vec<Arc<Session>>) {
-        for some in sessions.chunks(MOST_AT_ONCE) {
-            let Ok(what) = self.asked(self.registry.refresh(some).await) else { return };
-            for (session, what) in some.iter().zip(what) {
-                match what {
-                    Refreshed::Kept => {}
-                    Refreshed::Missing => self.write(session).await,
-                    Refreshed::Ended => self.ended_elsewhere(&session.id),
-                }
-            }
-        }
-        let streams: BTreeSet<(String, OriginId)> =
-            sessions.iter().map(|session| (session.stream.clone(), session.origin.clone())).collect();
-        self.renew(streams).await;
-    }
-
     /// An origin named streams that it has.
     pub(super) async fn named(&self, origin: &OriginId, streams: Vec<String>) {
         if self.is_away() {
             let (mut claims, now) = (locked(&self.claims), Instant::now());
             streams.iter().for_each(|stream| claims.confirmed(stream, origin, now));
         }
-        self.renew(streams.into_iter().map(|stream| (stream, origin.clone())).collect()).await;
+        let named = streams.into_iter().map(|stream| (stream, origin.clone())).collect();
+        for some in self.due(named).chunks(MOST_AT_ONCE) {
+            self.renew(some).await;
+            if self.is_away() {
+                return;
+            }
+        }
     }
 
-    /// Renews the claims that are due, of origins that are not gone.
-    async fn renew(&self, streams: BTreeSet<(String, OriginId)>) {
-        let due: Vec<_> = {
-            let (claims, origins, time) = (locked(&self.claims), locked(&self.origins), Instant::now());
-            let is_alive = |id: &OriginId| {
-                origins.standing(id, time.into_std()).is_some_and(|standing| standing != Standing::Gone)
-            };
-            streams.into_iter().filter(|(stream, id)| claims.is_due(stream, id, time) && is_alive(id)).collect()
-        };
-        for some in due.chunks(MOST_AT_ONCE) {
-            let asked = Instant::now();
-            let Ok(holders) = self.asked(self.registry.refresh_claims(some).await) else { return };
-            let mut claims = locked(&self.claims);
-            for ((stream, origin), holder) in some.iter().zip(holders) {
-                if holder != *origin {
-                    Counters::add(&self.counters.conflicts);
-                }
-                claims.renewed(stream, &holder, asked);
+    /// Those claims of origins that are not gone which the registry has to hear of again.
+    pub(super) fn due(&self, streams: BTreeSet<(String, OriginId)>) -> Vec<(String, OriginId)> {
+        let (claims, origins, time) = (locked(&self.claims), locked(&self.origins), Instant::now());
+        let is_alive =
+            |id: &OriginId| origins.standing(id, time.into_std()).is_some_and(|standing| standing != Standing::Gone);
+        streams.into_iter().filter(|(stream, id)| claims.is_due(stream, id, time) && is_alive(id)).collect()
+    }
+
+    /// Renews claims, at most [`MOST_AT_ONCE`].
+    pub(super) async fn renew(&self, some: &[(String, OriginId)]) {
+        let asked = Instant::now();
+        let Ok(holders) = self.asked(self.registry.refresh_claims(some).await) else { return };
+        let mut claims = locked(&self.claims);
+        for ((stream, origin), holder) in some.iter().zip(holders) {
+            if holder != *origin {
+                Counters::add(&self.counters.conflicts);
             }
+            claims.renewed(stream, &holder, asked);
         }
     }
 }

@@ -31,6 +31,10 @@ impl Sessions for Relay {
         self.install(session).is_ok()
     }
 
+    fn has(&self, id: &SessionId) -> bool {
+        self.has(id)
+    }
+
     fn unknown(&self, pair: &Pair) {
         self.unknown(pair);
     }

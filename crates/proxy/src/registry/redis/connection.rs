@@ -8,9 +8,9 @@ use aws_lc_rs::rand;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::registry::Away;
+use crate::registry::Failure;
 
 /// For a command, and for making a connection: a client waits for its answer meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -19,6 +19,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// up to here. Short, as all proxies of a site are without their registry until then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a server says to everything that it serves nobody now, or only lets itself be read.
+const NO_USE: [&str; 5] = ["READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "CLUSTERDOWN"];
+
+/// Is written when a connection is made, and read by nobody: a server that cannot be written to is no registry.
+const WRITABLE: &str = "whipstitch:writable";
 
 /// Where the server is, and how to log in there. Shows nothing of it: there is a password in it.
 #[derive(Clone)]
@@ -84,14 +90,14 @@ impl Connection {
         Self { url, state, connecting: tokio::sync::Mutex::new(()) }
     }
 
-    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Away> {
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
         let mut connection = self.connected().await?;
         let answer = timeout(PATIENCE, command.query_async(&mut connection)).await;
         self.judged(answer.unwrap_or_else(|_| Err(late())))
     }
 
     /// The text of a key. One that holds something else than a text was written by somebody else: `Err` within.
-    pub(super) async fn text(&self, key: String) -> Result<Result<Option<Vec<u8>>, ()>, Away> {
+    pub(super) async fn text(&self, key: String) -> Result<Result<Option<Vec<u8>>, ()>, Failure> {
         let mut connection = self.connected().await?;
         let mut get = redis::cmd("GET");
         let answer = timeout(PATIENCE, get.arg(key).query_async(&mut connection)).await;
@@ -101,43 +107,46 @@ impl Connection {
         }
     }
 
-    pub(super) async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Away> {
+    pub(super) async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Failure> {
         let mut connection = self.connected().await?;
         let answer = timeout(PATIENCE, script.invoke_async(&mut connection)).await;
         self.judged(answer.unwrap_or_else(|_| Err(late())))
     }
 
-    /// After an answer that never came nobody knows what stands in the connection, nor whether the next would come.
-    fn judged<T>(&self, answer: Result<T, RedisError>) -> Result<T, Away> {
+    /// After an answer that never came nobody knows what stands in the connection, nor whether the next would come. A server
+    /// that serves nobody now, or is a replica now, is left too: another may have its name.
+    fn judged<T>(&self, answer: Result<T, RedisError>) -> Result<T, Failure> {
         answer.map_err(|error| {
-            if error.is_timeout() || error.is_io_error() || error.is_unrecoverable_error() {
+            let is_no_use = error.code().is_some_and(|code| NO_USE.contains(&code));
+            if is_no_use || error.is_timeout() || error.is_io_error() || error.is_unrecoverable_error() {
                 self.broken(&error);
+                Failure::Away
             } else {
-                // The server says no: out of memory, a replica, loading. It is there, and of no use.
+                // Out of memory, or the like: it is there, and takes other calls.
                 debug!(registry = self.url.address(), code = error.code(), "the registry refuses");
+                Failure::Refused
             }
-            Away
         })
     }
 
     fn broken(&self, error: &RedisError) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Connected(_) = *state {
-            warn!(registry = self.url.address(), kind = ?error.kind(), "the registry is away");
+            debug!(registry = self.url.address(), kind = ?error.kind(), code = error.code(), "the connection broke");
             *state = State::Broken { again: Instant::now() + jittered(FIRST_PAUSE), pause: FIRST_PAUSE };
         }
     }
 
     /// The connection there is, without waiting.
-    fn there(&self) -> Result<Option<MultiplexedConnection>, Away> {
+    fn there(&self) -> Result<Option<MultiplexedConnection>, Failure> {
         match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Connected(connection) => Ok(Some(connection.clone())),
-            State::Broken { again, .. } if *again > Instant::now() => Err(Away),
+            State::Broken { again, .. } if *again > Instant::now() => Err(Failure::Away),
             State::Broken { .. } => Ok(None),
         }
     }
 
-    async fn connected(&self) -> Result<MultiplexedConnection, Away> {
+    async fn connected(&self) -> Result<MultiplexedConnection, Failure> {
         if let Some(connection) = self.there()? {
             return Ok(connection);
         }
@@ -160,17 +169,18 @@ impl Connection {
                 };
                 debug!(registry = self.url.address(), kind = ?error.kind(), "could not connect");
                 *state = State::Broken { again: Instant::now() + jittered(pause), pause };
-                Err(Away)
+                Err(Failure::Away)
             }
         }
     }
 
-    /// A server that is stopped has its connections made by the kernel: only an answer tells.
+    /// A server that is stopped has its connections made by the kernel: only an answer tells. And a replica answers, too.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
         let mut connection = self.url.0.get_multiplexed_async_connection_with_config(&config).await?;
-        let _: Value = redis::cmd("PING").query_async(&mut connection).await?;
+        let mut write = redis::cmd("SET");
+        let _: Value = write.arg(WRITABLE).arg("1").arg("PX").arg(1000).query_async(&mut connection).await?;
         Ok(connection)
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use redis::{FromRedisValue, Script, ScriptInvocation};
 
 use super::{
-    Answer, Away, CLAIM, Claimed, DRAIN, Listed, Listing, MOST_AT_ONCE, Refreshed, Registry, SESSION, STALE, Token,
+    Answer, CLAIM, Claimed, DRAIN, Failure, Listed, Listing, MOST_AT_ONCE, Refreshed, Registry, SESSION, STALE, Token,
 };
 use crate::ice::Pair;
 use crate::origins::{MOST_ORIGINS, OriginRecord};
@@ -61,12 +61,14 @@ type Texts = Vec<Vec<u8>>;
 struct Scripts {
     origins: Script,
     listed: Script,
+    remove: Script,
     claim: Script,
     release: Script,
     renew: Script,
     store: Script,
     pair: Script,
     refresh: Script,
+    end: Script,
 }
 
 /// A client of one server.
@@ -83,18 +85,20 @@ impl Redis {
         let scripts = Scripts {
             origins: Script::new(include_str!("origins.lua")),
             listed: Script::new(include_str!("listed.lua")),
-            claim: Script::new(include_str!("claim.lua")),
+            remove: Script::new(include_str!("remove.lua")),
+            claim: Script::new(concat!(include_str!("held.lua"), include_str!("claim.lua"))),
             release: Script::new(include_str!("release.lua")),
-            renew: Script::new(include_str!("renew.lua")),
+            renew: Script::new(concat!(include_str!("held.lua"), include_str!("renew.lua"))),
             store: Script::new(include_str!("store.lua")),
             pair: Script::new(include_str!("pair.lua")),
             refresh: Script::new(include_str!("refresh.lua")),
+            end: Script::new(include_str!("end.lua")),
         };
         Self { connection: Connection::new(url), scripts, poisoned: AtomicU64::new(0) }
     }
 
     /// Runs a script. What it returns is always of the same shape, whatever stands in the server.
-    async fn run<T: FromRedisValue + Send>(&self, script: &ScriptInvocation<'_>) -> Result<T, Away> {
+    async fn run<T: FromRedisValue + Send>(&self, script: &ScriptInvocation<'_>) -> Result<T, Failure> {
         self.connection.run(script).await
     }
 
@@ -122,7 +126,7 @@ impl Redis {
         self.judged(read(text))
     }
 
-    async fn list(&self) -> Result<Listing, Away> {
+    async fn list(&self) -> Result<Listing, Failure> {
         let mut script = self.scripts.origins.prepare_invoke();
         script.key(ORIGINS).key(DRAINED).arg(ORIGIN).arg(MOST_ORIGINS);
         let (poisoned, records, left, drained): (u64, Texts, Vec<i64>, Texts) = self.run(&script).await?;
@@ -141,13 +145,13 @@ impl Redis {
         Ok(Listing { origins, drained })
     }
 
-    async fn put(&self, script: &ScriptInvocation<'_>) -> Result<bool, Away> {
+    async fn put(&self, script: &ScriptInvocation<'_>) -> Result<bool, Failure> {
         let (poisoned, has_room): (u64, bool) = self.run(script).await?;
         self.poison(poisoned);
         Ok(has_room)
     }
 
-    async fn claimed(&self, name: &str, from: Option<&OriginId>, wanted: &OriginId) -> Result<Claimed, Away> {
+    async fn claimed(&self, name: &str, from: Option<&OriginId>, wanted: &OriginId) -> Result<Claimed, Failure> {
         let token = Token::random();
         let mut script = self.scripts.claim.prepare_invoke();
         script
@@ -158,12 +162,12 @@ impl Redis {
             .arg(ms(CLAIM));
         let (poisoned, holder, is_new): (u64, Vec<u8>, bool) = self.run(&script).await?;
         self.poison(poisoned);
-        // The script lets nothing else through than what is an id, but one that is too long.
-        let holder = self.id(&holder).ok_or(Away)?;
+        // The script lets nothing else through than what is an id.
+        let holder = self.id(&holder).ok_or(Failure::Refused)?;
         Ok(Claimed { holder, token: is_new.then_some(token) })
     }
 
-    async fn renewed(&self, claims: &[(String, OriginId)]) -> Result<Vec<OriginId>, Away> {
+    async fn renewed(&self, claims: &[(String, OriginId)]) -> Result<Vec<OriginId>, Failure> {
         debug_assert!(claims.len() <= MOST_AT_ONCE);
         let mut script = self.scripts.renew.prepare_invoke();
         script.arg(ms(CLAIM)).arg(ms(CLAIM - STALE));
@@ -176,7 +180,7 @@ impl Redis {
         Ok(holders.into_iter().zip(claims).map(read).collect())
     }
 
-    async fn refreshed(&self, sessions: &[Arc<Session>]) -> Result<Vec<Refreshed>, Away> {
+    async fn refreshed(&self, sessions: &[Arc<Session>]) -> Result<Vec<Refreshed>, Failure> {
         debug_assert!(sessions.len() <= MOST_AT_ONCE);
         let mut script = self.scripts.refresh.prepare_invoke();
         script.arg(ms(SESSION));
@@ -230,9 +234,9 @@ impl Registry for Redis {
 
     fn remove<'a>(&'a self, id: &'a OriginId) -> Answer<'a, ()> {
         Box::pin(async move {
-            self.connection.query::<()>(redis::cmd("DEL").arg(origin(id))).await?;
-            self.connection.query::<()>(redis::cmd("ZREM").arg(ORIGINS).arg(id.as_str())).await?;
-            self.connection.query(redis::cmd("ZREM").arg(DRAINED).arg(id.as_str())).await
+            let mut script = self.scripts.remove.prepare_invoke();
+            script.key(origin(id)).key(ORIGINS).key(DRAINED).arg(id.as_str());
+            self.run(&script).await
         })
     }
 
@@ -309,11 +313,15 @@ impl Registry for Redis {
         Box::pin(self.refreshed(sessions))
     }
 
-    fn end<'a>(&'a self, id: &'a SessionId) -> Answer<'a, ()> {
+    fn end<'a>(&'a self, ids: &'a [SessionId]) -> Answer<'a, ()> {
+        debug_assert!(ids.len() <= MOST_AT_ONCE);
         Box::pin(async move {
-            let mut set = redis::cmd("SET");
-            set.arg(session(id)).arg("ended").arg("PX").arg(ms(SESSION));
-            self.connection.query(&set).await
+            let mut script = self.scripts.end.prepare_invoke();
+            for id in ids {
+                script.key(session(id));
+            }
+            script.arg(ms(SESSION));
+            self.run(&script).await
         })
     }
 

@@ -2,18 +2,8 @@
 -- renewed for long. KEYS: streams. ARGV: ms claims last, ms that are left of a stale one, then the origin of each.
 local holders, poisoned = {}, 0
 for i, key in ipairs(KEYS) do
-  local value = redis.pcall('GET', key)
-  local holder, mark
-  if type(value) == 'string' and #value < 200 then
-    local gap
-    holder, gap, mark = string.match(value, '^([%w._:%-%[%]]+)( ?)([%x!]*)$')
-    if gap == '' and mark ~= '' then
-      holder, mark = nil, nil
-    end
-  end
-  if value and not holder then
-    poisoned = poisoned + 1
-  end
+  local holder, mark, bad = held(redis.pcall('GET', key))
+  poisoned = poisoned + bad
   if mark ~= '!' or holder == ARGV[i + 2] or redis.call('PTTL', key) <= tonumber(ARGV[2]) then
     holder = ARGV[i + 2]
     redis.call('SET', key, holder .. ' !', 'PX', ARGV[1])

@@ -2,6 +2,7 @@
 //! `scenarios`.
 
 mod scenarios;
+mod trouble;
 mod world;
 
 use std::time::Duration;
@@ -20,7 +21,11 @@ struct Site {
 }
 
 fn site(server: &Arc<Server>) -> Site {
-    let (link, probe, relay) = (Link::good(server), Arc::new(SimProbe::default()), Arc::new(SimRelay::default()));
+    on(Link::good(server))
+}
+
+fn on(link: Arc<Link>) -> Site {
+    let (probe, relay) = (Arc::new(SimProbe::default()), Arc::new(SimRelay::default()));
     let config = StateConfig { origins: Vec::new(), most_sessions: 100 };
     let state = State::start(Arc::clone(&link) as Arc<dyn Registry>, Arc::clone(&probe) as Arc<dyn Probe>, config);
     state.attach(&relay);
@@ -177,7 +182,7 @@ async fn what_was_opened_while_the_registry_was_away_or_lost_everything_is_writt
     server.set_down(true);
     let late = Arc::new(session("late", "cam", &id("a")));
     one.state.opened(Arc::clone(&late)).await.unwrap();
-    assert_eq!(one.relay.has(), [early.id.clone(), late.id.clone()].into());
+    assert_eq!(one.relay.all(), [early.id.clone(), late.id.clone()].into());
     assert_eq!(two.state.session(&late.id).await, Err(Away));
     server.wipe();
     server.set_down(false);
@@ -231,7 +236,7 @@ async fn any_proxy_takes_over_any_session_and_hears_of_its_restart_and_its_end()
     let nobodys = generation("nobody").pair();
     assert!(two.state.wanted(nobodys.clone()));
     pass(0.1).await;
-    assert_eq!(two.relay.has(), [session.id.clone()].into());
+    assert_eq!(two.relay.all(), [session.id.clone()].into());
     assert_eq!(two.relay.unknown(), [nobodys]);
 
     two.state.restarted(&session.id, generation("two"), Some("\"2\"".to_owned())).await;
@@ -243,10 +248,10 @@ async fn any_proxy_takes_over_any_session_and_hears_of_its_restart_and_its_end()
     assert_eq!(restarted.generations, [generation("two"), generation("three")], "two at most");
 
     two.state.closed(&session.id).await;
-    assert!(two.relay.has().is_empty() && one.relay.has().len() == 1);
+    assert!(two.relay.all().is_empty() && one.relay.all().len() == 1);
     one.state.in_use(vec![session.id.clone()]);
     pass(0.1).await;
-    assert!(one.relay.has().is_empty(), "it has ended elsewhere");
+    assert!(one.relay.all().is_empty(), "it has ended elsewhere");
     assert_eq!(one.state.session(&session.id).await, Ok(None));
 }
 
@@ -264,6 +269,7 @@ async fn use_makes_records_and_claims_last_and_a_client_that_left_does_not_end_i
         one.state.in_use(vec![session.id.clone()]);
     }
     assert_eq!(server.claim_of("cam"), Some(id("a")));
+    one.relay.end(&session.id);
     one.state.relay_ended(session.id.clone(), Ended::Idle);
     pass(0.1).await;
     assert_eq!(one.state.sessions(), 0);

@@ -52,8 +52,11 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        let weather =
-            Weather { lost: [0, 50, 10][rng.below(3) as usize], late_ms: [2, 100, 400][rng.below(3) as usize] };
+        let weather = Weather {
+            lost: [0, 50, 10][rng.below(3) as usize],
+            least_ms: 0,
+            late_ms: [2, 100, 400][rng.below(3) as usize],
+        };
         let (server, probe) = (Server::new(), Arc::new(SimProbe::default()));
         let truth = ORIGINS.into_iter().map(|id| (id, Truth::default())).collect();
         let mut world = Self {
@@ -233,7 +236,7 @@ impl World {
 
     /// Everything is good again; after a claim's time at most all agree.
     async fn heal(&mut self) {
-        self.weather = Weather { lost: 0, late_ms: 2 };
+        self.weather = Weather { lost: 0, least_ms: 0, late_ms: 2 };
         self.server.set_down(false);
         ORIGINS.into_iter().for_each(|name| self.revive(name));
         for (_, link) in &self.proxies {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::ice::Pair;
 use crate::origins::{Origin, OriginRecord, Probe, Probed};
 use crate::record::{OriginId, Session, SessionId};
-use crate::registry::{Answer, Away, Claimed, Listing, Memory, Refreshed, Registry, Token};
+use crate::registry::{Answer, Claimed, Failure, Listing, Memory, Refreshed, Registry, Token};
 use crate::state::{Sessions, locked};
 
 /// What a proxy waits for an answer of the registry.
@@ -73,7 +73,7 @@ impl Server {
 }
 
 /// The memory answers without waiting.
-fn at_once<T>(answer: Answer<'_, T>) -> Result<T, Away> {
+fn at_once<T>(answer: Answer<'_, T>) -> Result<T, Failure> {
     match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => unreachable!("memory does not wait"),
@@ -84,6 +84,8 @@ fn at_once<T>(answer: Answer<'_, T>) -> Result<T, Away> {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Weather {
     pub(super) lost: u64,
+    /// Each way takes so long at least, and so long at most.
+    pub(super) least_ms: u64,
     pub(super) late_ms: u64,
 }
 
@@ -118,26 +120,28 @@ impl Link {
     }
 
     /// There and back: a question may be lost, and an answer, and both may be late.
-    async fn through<T>(&self, call: impl FnOnce(&Memory) -> Result<T, Away>) -> Result<T, Away> {
+    async fn through<T>(&self, call: impl FnOnce(&Memory) -> Result<T, Failure>) -> Result<T, Failure> {
         let (question, there, answer, back) = {
             let (weather, mut rng) = (*locked(&self.weather), locked(&self.rng));
-            (rng.one_in(weather.lost), rng.ms(weather.late_ms), rng.one_in(weather.lost), rng.ms(weather.late_ms))
+            let mut way = || Duration::from_millis(weather.least_ms) + rng.ms(weather.late_ms - weather.least_ms);
+            let (there, back) = (way(), way());
+            (rng.one_in(weather.lost), there, rng.one_in(weather.lost), back)
         };
         tokio::time::sleep(there).await;
         if self.is_down() {
-            return Err(Away);
+            return Err(Failure::Away);
         }
         if question {
             tokio::time::sleep(PATIENCE.saturating_sub(there)).await;
-            return Err(Away);
+            return Err(Failure::Away);
         }
         let answered = call(&self.server.memory());
         if answer || there + back > PATIENCE {
             tokio::time::sleep(PATIENCE.saturating_sub(there)).await;
-            return Err(Away);
+            return Err(Failure::Away);
         }
         tokio::time::sleep(back).await;
-        if self.is_down() { Err(Away) } else { answered }
+        if self.is_down() { Err(Failure::Away) } else { answered }
     }
 }
 
@@ -173,7 +177,7 @@ through! {
     fn by_pair(pair: &'a Pair) -> Option<Session>;
     fn by_id(id: &'a SessionId) -> Option<Session>;
     fn refresh(sessions: &'a [Arc<Session>]) -> Vec<Refreshed>;
-    fn end(id: &'a SessionId) -> ();
+    fn end(ids: &'a [SessionId]) -> ();
 }
 
 /// Whoever is not dead answers.
@@ -215,7 +219,7 @@ pub(super) struct SimRelay {
 }
 
 impl SimRelay {
-    pub(super) fn has(&self) -> BTreeSet<SessionId> {
+    pub(super) fn all(&self) -> BTreeSet<SessionId> {
         locked(&self.sessions).clone()
     }
 
@@ -235,6 +239,10 @@ impl Sessions for SimRelay {
             locked(&self.sessions).insert(session.id.clone());
         }
         has_room
+    }
+
+    fn has(&self, id: &SessionId) -> bool {
+        locked(&self.sessions).contains(id)
     }
 
     fn unknown(&self, pair: &Pair) {

@@ -63,6 +63,11 @@ fn tell(state: &State, families: &mut Families) {
             read(&counters.away),
         ),
         (
+            "whipstitch_proxy_registry_refusals_total",
+            "Calls that the registry refused, for want of room or the like.",
+            read(&counters.refused),
+        ),
+        (
             "whipstitch_proxy_registry_poisoned_total",
             "Values in the registry that no proxy wrote, passed over.",
             state.poisoned() as f64,
