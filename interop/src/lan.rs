@@ -84,7 +84,7 @@ impl Host {
     }
 
     /// What it sends over UDP to `from` goes to the same port of `to` from now on, and what comes from there seems to come
-    /// from `from`, of which itself nothing arrives any more. Of one local port, or of all.
+    /// from `from`, of which itself nothing arrives any more. Of one local port, or of all. Those that come are counted.
     pub fn move_udp(&self, port: Option<u16>, from: SocketAddr, to: Ipv4Addr) -> Rules {
         let (source, destination) =
             port.map_or_else(Default::default, |port| (format!("udp sport {port}"), format!("udp dport {port}")));
@@ -96,7 +96,7 @@ add chain ip {table} leaving {{ type route hook output priority -300; }}
 add chain ip {table} arriving {{ type filter hook prerouting priority -300; }}
 add rule ip {table} leaving ip daddr {old} udp dport {at} {source} ip daddr set {to}
 add rule ip {table} arriving ip saddr {old} udp sport {at} {destination} drop
-add rule ip {table} arriving ip saddr {to} udp sport {at} {destination} ip saddr set {old}"
+add rule ip {table} arriving ip saddr {to} udp sport {at} {destination} counter ip saddr set {old}"
         ));
         Rules(table)
     }

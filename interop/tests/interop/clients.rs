@@ -25,10 +25,16 @@ pub(crate) fn client_on(host: &Host, script: &str, url: &str, options: &[&str]) 
     Process::start(script, &host.inside(&command(script, url, options)))
 }
 
-fn command(script: &str, url: &str, options: &[&str]) -> Command {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script).with_extension("py");
+fn command(name: &str, url: &str, options: &[&str]) -> Command {
+    let mut command = script(name);
+    command.arg(url).args(options);
+    command
+}
+
+/// `clients/<name>.py` without arguments.
+pub(crate) fn script(name: &str) -> Command {
     let mut command = python();
-    command.arg(path).arg(url).args(options);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name).with_extension("py"));
     command
 }
 

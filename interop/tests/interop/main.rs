@@ -7,6 +7,7 @@ mod clients;
 mod crowd;
 mod description;
 mod ffmpeg;
+mod hosts;
 mod load;
 mod processes;
 mod readers;

@@ -8,18 +8,18 @@ use whipstitch_interop::Redis;
 use super::site::{A, B, RTC, SOON, Site};
 
 /// About a second of pictures.
-const SECOND: u64 = 20;
+pub(super) const SECOND: u64 = 20;
 
 /// Chromium checks a good path each 2.5 s: until it does nobody knows where it is now. Then a picture to begin with has to
 /// come, on a machine that does other things.
-const CHROMIUM_MOVES: Duration = Duration::from_secs(6);
+pub(super) const CHROMIUM_MOVES: Duration = Duration::from_secs(6);
 
 /// aiortc checks each 4 to 6 s and never says which address it wants: an origin that heard from the one before within 3 s
 /// does not follow at once. The first check at another proxy only has it look for the session.
 const AIORTC_MOVES: Duration = Duration::from_secs(25);
 
 /// What one does not see.
-const UNNOTICED: Duration = Duration::from_millis(1500);
+pub(super) const UNNOTICED: Duration = Duration::from_millis(1500);
 
 /// What issue 7 allows from finding out to media at another origin; that a connection is refused is found out at once.
 const ELSEWHERE: Duration = Duration::from_secs(5);
@@ -59,8 +59,9 @@ pub(super) async fn clients_move(site: &Site) {
         let mark = site.mark(if session == "publisher" { ALL } else { MOVING }, false).await;
         let port = port(site, session).await;
         let (a, b) = (&site.proxies[A].host, &site.proxies[B].host);
-        site.clients[0].move_udp(Some(port), a.at(RTC), b.ip());
+        let moved = site.clients[0].move_udp(Some(port), a.at(RTC), b.ip());
         site.goes_on(&format!("{session} moves from A to B"), &mark, 2 * SECOND, CHROMIUM_MOVES).await;
+        assert_ne!(site.clients[0].counted(&moved), 0, "{session} hears from B");
     }
 }
 

@@ -8,6 +8,7 @@ use whipstitch_interop::{Gateway, Host, Lan, Process, Proxy, Redis};
 use super::super::driver::Browser;
 use super::super::session::SESSIONS;
 use crate::clients::client_on;
+use crate::hosts::{more_pictures, pictures};
 
 /// For what takes a few seconds on a machine that encodes and decodes at the same time.
 pub(super) const SOON: Duration = Duration::from_secs(40);
@@ -15,9 +16,11 @@ pub(super) const SOON: Duration = Duration::from_secs(40);
 /// Between two looks at what no event tells.
 const LOOK: Duration = Duration::from_millis(50);
 
-const SECRET: &str = "shared-by-all";
-const HTTP: u16 = 11985;
-const ADMIN: u16 = 12025;
+pub(super) const SECRET: &str = "shared-by-all";
+pub(super) const HTTP: u16 = 11985;
+pub(super) const ADMIN: u16 = 12025;
+/// Where origins do.
+pub(super) const ORIGIN_RTC: u16 = 8189;
 /// Where proxies take datagrams.
 pub(super) const RTC: u16 = 18000;
 
@@ -58,7 +61,7 @@ impl Site {
         let redis = Node { runs: Some(Redis::inside(&redis)), host: redis };
         let proxies = [11, 12].map(|number| {
             let host = lan.host(number);
-            Node { runs: Some(proxy(&host, &redis.host)), host }
+            Node { runs: Some(proxy(&host, &redis.host, &[])), host }
         });
         let joins = proxies.each_ref().map(|proxy| format!("http://{}", proxy.host.at(ADMIN)));
         let origins = [21, 22, 23].map(|number| {
@@ -113,7 +116,7 @@ impl Site {
 
     /// Starts a proxy again where one was.
     pub(super) fn revive_proxy(&mut self, which: usize) {
-        let proxy = proxy(&self.proxies[which].host, &self.redis.host);
+        let proxy = proxy(&self.proxies[which].host, &self.redis.host, &[]);
         self.proxies[which].runs = Some(proxy);
     }
 
@@ -135,18 +138,15 @@ impl Site {
     /// Notes where viewers are: those of the page, and aiortc if it is to go on as well.
     pub(super) async fn mark(&self, names: &'static [&'static str], with_aiortc: bool) -> Mark {
         let said = self.browser.evaluate(&format!("return mark({})", serde_json::json!(names))).await;
-        let pictures = said.as_array().expect("a list").iter().map(|count| count.as_u64().expect("a number"));
+        let counts = said.as_array().expect("a list").iter().map(|count| count.as_u64().expect("a number"));
         let aiortc = self.aiortc.as_ref().filter(|_| with_aiortc);
-        let last = |aiortc: &Process| {
-            aiortc.said().lines().filter_map(pictures_said).next_back().map_or(0, |(count, _)| count)
-        };
-        Mark { names, pictures: pictures.collect(), aiortc: aiortc.map(last), at: Instant::now() }
+        Mark { names, pictures: counts.collect(), aiortc: aiortc.map(pictures), at: Instant::now() }
     }
 
     /// Waits until each viewer has so many more pictures, says how long each was without a new one, and that none was for
     /// longer than it may.
-    pub(super) async fn goes_on(&self, what: &str, mark: &Mark, pictures: u64, longest: Duration) {
-        let counts: Vec<u64> = mark.pictures.iter().map(|count| count + pictures).collect();
+    pub(super) async fn goes_on(&self, what: &str, mark: &Mark, more: u64, longest: Duration) {
+        let counts: Vec<u64> = mark.pictures.iter().map(|count| count + more).collect();
         let pauses = format!("return pauses({}, {})", serde_json::json!(mark.names), serde_json::json!(counts));
         let pauses = self.browser.until(&format!("pictures ({what})"), SOON, &pauses).await;
         let mut all: Vec<(&str, u64)> = mark
@@ -156,12 +156,7 @@ impl Site {
             .map(|(name, ms)| (*name, ms.as_u64().expect("ms")))
             .collect();
         if let (Some(before), Some(aiortc)) = (mark.aiortc, &self.aiortc) {
-            let mut pause = 0;
-            aiortc.line(SOON, &format!("pictures ({what})"), |line| {
-                let (count, ms) = pictures_said(line).filter(|(count, _)| *count > before)?;
-                pause = pause.max(ms);
-                (count >= before + pictures).then_some(())
-            });
+            let pause = more_pictures(aiortc, &format!("pictures ({what})"), before, more);
             all.push(("aiortc", pause));
         }
         eprintln!("{what}: longest pauses in ms {all:?}, after {:?}", mark.at.elapsed());
@@ -170,23 +165,17 @@ impl Site {
     }
 }
 
-/// What aiortc says of every ten pictures: how many it has, and the longest pause in ms.
-fn pictures_said(line: &str) -> Option<(u64, u64)> {
-    let (count, pause) = line.strip_prefix("pictures ")?.split_once(" pause ")?;
-    Some((count.parse().ok()?, pause.parse().ok()?))
-}
-
-fn proxy(host: &Host, redis: &Host) -> Proxy {
+fn proxy(host: &Host, redis: &Host, more: &[&str]) -> Proxy {
     let [http, rtc, admin] = [HTTP, RTC, ADMIN].map(|port| host.at(port).to_string());
     let registry = Redis::url(redis);
     let flags = ["--http", &http, "--rtc", &rtc, "--admin", &admin, "--secret", SECRET, "--registry", &registry];
-    Proxy::inside(host.network(), &flags)
+    Proxy::inside(host.network(), &[&flags[..], more].concat())
 }
 
 /// Host name and port are what an origin is called by, and all these hosts have one name.
 fn origin(host: &Host, number: u8, joins: &[String; 2]) -> Gateway {
     let http = host.at(8000 + u16::from(number)).to_string();
-    let rtc = host.at(8189).to_string();
+    let rtc = host.at(ORIGIN_RTC).to_string();
     let mut flags = vec!["--http", &http, "--rtc", &rtc, "--open-publish", "--secret", SECRET];
     joins.iter().for_each(|join| flags.extend(["--join", join]));
     Gateway::inside(host.network(), &flags)
