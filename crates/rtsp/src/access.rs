@@ -1,6 +1,8 @@
 //! Who may do what is decided elsewhere; this is how it is asked.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +30,14 @@ pub enum Verdict {
     Unknown,
     /// A known one that does not carry this right.
     Forbidden,
+    /// A child's credential, which is good on connections of children only: [find out](Access::is_ours) whether this is one.
+    Whose,
     /// Too many that nobody knows came from there; after this time another is looked at.
     TooOften(Duration),
 }
+
+/// An answer that takes time, but does not keep the thread that waits for it.
+pub type Asked = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Decides. Depends on who asks and on the configuration, never on which streams exist.
 pub trait Access: Send + Sync + 'static {
@@ -38,8 +45,19 @@ pub trait Access: Send + Sync + 'static {
     fn judge(&self, right: Right, stream: &StreamKey, peer: IpAddr, proof: Option<&Proof<'_>>) -> Verdict;
 
     /// Whether who shows `credential` for that of a child may do this: it is what it says, however open the server is, or
-    /// may nothing. Never [`Verdict::Allowed`].
-    fn judge_child(&self, right: Right, stream: &StreamKey, peer: SocketAddr, credential: &str) -> Verdict;
+    /// may nothing. Never [`Verdict::Allowed`]. `ours`: what [`is_ours`](Self::is_ours) says of the connection, once it was
+    /// asked; then never [`Verdict::Whose`].
+    fn judge_child(
+        &self,
+        right: Right,
+        stream: &StreamKey,
+        peer: IpAddr,
+        ours: Option<bool>,
+        credential: &str,
+    ) -> Verdict;
+
+    /// Whether who has connected from `client` to our port is a child, or at least our own user.
+    fn is_ours(&self, client: SocketAddr, port: u16) -> Asked;
 
     /// Whether a stream may have this name here.
     fn serves(&self, stream: &StreamKey) -> bool;

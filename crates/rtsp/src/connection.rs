@@ -32,7 +32,7 @@ use crate::machine::{Answer, Effect, Facts, Machine, Step};
 use crate::queue::{Chunk, Outgoing, queue};
 use crate::server::Shared;
 use crate::udp::SILENCE;
-use crate::wire::{Decoder, Item};
+use crate::wire::{Decoder, Item, Request};
 
 /// What may wait to be written before no more is taken from anywhere: two of the largest reads of a socket.
 const WRITE_AHEAD: usize = 128 * 1024;
@@ -135,6 +135,8 @@ enum After {
     Nothing,
     /// Media of this session may begin: the response stands before it.
     Begin(String),
+    /// This is asked again.
+    Again(Box<Request>),
 }
 
 impl Connection {
@@ -221,14 +223,7 @@ impl Connection {
                         recording.take(channel, &packet);
                     }
                 }
-                Ok(Some(item)) => {
-                    if let Some(step) = self.machine.handle(item) {
-                        self.step(step);
-                    }
-                    if self.machine.is_a_child() {
-                        self.kept.iter_mut().for_each(KeptPlace::prove);
-                    }
-                }
+                Ok(Some(item)) => self.handle(item),
                 Err(violation) => {
                     self.out.reply(self.machine.violated(violation));
                     self.closing = true;
@@ -240,9 +235,26 @@ impl Connection {
         }
     }
 
+    fn handle(&mut self, item: Item) {
+        if let Some(step) = self.machine.handle(item) {
+            self.step(step);
+        }
+        if self.machine.is_a_child() {
+            self.kept.iter_mut().for_each(KeptPlace::prove);
+        }
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Reply(reply) => self.out.reply(reply),
+            Step::Last(reply) => {
+                self.out.reply(reply);
+                self.closing = true;
+            }
+            Step::Whose(request) => {
+                let asked = self.shared.access.is_ours(self.peer, self.local.port());
+                self.pending = Some((Box::pin(async { Answer::Whose(asked.await) }), After::Again(request)));
+            }
             Step::Do(effect, reply) => {
                 self.effect(effect);
                 self.out.reply(reply);
@@ -275,8 +287,17 @@ impl Connection {
     fn answered(&mut self, answer: Answer) {
         let Some((_, after)) = self.pending.take() else { return };
         let plays = matches!(answer, Answer::Playing(Ok(_)));
-        self.out.reply(self.machine.answered(answer));
-        let After::Begin(id) = after else { return };
+        let id = match (after, answer) {
+            (After::Again(request), Answer::Whose(ours)) => {
+                self.machine.tell(ours);
+                return self.handle(Item::Request(*request));
+            }
+            (after, answer) => {
+                self.out.reply(self.machine.answered(answer));
+                let After::Begin(id) = after else { return };
+                id
+            }
+        };
         match self.playing.get_mut(&id) {
             Some(playing) if plays => playing.begin(),
             // The client was told that it does not play; what it is to get once its worker comes to it would be a surprise.

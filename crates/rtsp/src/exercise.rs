@@ -1,6 +1,6 @@
 //! What the fuzz target and a test share: anything goes in, and what must hold is asserted.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use whipstitch_rtp::publisher::Config;
 use whipstitch_rtp::reorder::Limits;
 use whipstitch_stream::StreamKey;
 
-use crate::access::{Access, Right, Verdict};
+use crate::access::{Access, Asked, Right, Verdict};
 use crate::auth::Proof;
 use crate::machine::{Answer, Begins, Facts, First, Machine, Question, SetUp, Step};
 use crate::wire::{Decoder, Item, Violation};
@@ -28,8 +28,16 @@ impl Access for Rules {
         }
     }
 
-    fn judge_child(&self, _: Right, _: &StreamKey, _: std::net::SocketAddr, credential: &str) -> Verdict {
-        if credential == "child" { Verdict::Child("p".into()) } else { Verdict::Unknown }
+    fn judge_child(&self, _: Right, _: &StreamKey, _: IpAddr, ours: Option<bool>, credential: &str) -> Verdict {
+        match (credential, ours) {
+            ("child", None) => Verdict::Whose,
+            ("child", Some(true)) => Verdict::Child("p".into()),
+            _ => Verdict::Unknown,
+        }
+    }
+
+    fn is_ours(&self, _: SocketAddr, _: u16) -> Asked {
+        Box::pin(std::future::ready(true))
     }
 
     fn serves(&self, _: &StreamKey) -> bool {
@@ -71,7 +79,13 @@ fn told(reads: &[&[u8]]) -> Vec<u8> {
             match decoder.next() {
                 Ok(None) => break,
                 Ok(Some(Item::Frame(channel, packet))) => world.frame(channel, packet),
-                Ok(Some(item)) => told.extend(handled(&mut machine, item, &mut world)),
+                Ok(Some(item)) => {
+                    let (reply, is_last) = handled(&mut machine, item, &mut world);
+                    told.extend(reply);
+                    if is_last {
+                        return told;
+                    }
+                }
                 Err(violation) => {
                     let last = machine.violated(violation);
                     assert!(violation == Violation::Http || is_response(&last));
@@ -106,14 +120,20 @@ impl World {
     }
 }
 
-fn handled(machine: &mut Machine, item: Item, world: &mut World) -> Vec<u8> {
-    let reply = match machine.handle(item) {
-        None => return Vec::new(),
-        Some(Step::Reply(reply) | Step::Do(_, reply)) => reply,
-        Some(Step::Ask(question)) => machine.answered(answer(question, world)),
+/// The response, and whether it is the last.
+fn handled(machine: &mut Machine, item: Item, world: &mut World) -> (Vec<u8>, bool) {
+    let (reply, is_last) = match machine.handle(item) {
+        None => return (Vec::new(), false),
+        Some(Step::Whose(request)) => {
+            machine.tell(true);
+            return handled(machine, Item::Request(*request), world);
+        }
+        Some(Step::Last(reply)) => (reply, true),
+        Some(Step::Reply(reply) | Step::Do(_, reply)) => (reply, false),
+        Some(Step::Ask(question)) => (machine.answered(answer(question, world)), false),
     };
     assert!(is_response(&reply), "{}", String::from_utf8_lossy(&reply));
-    reply
+    (reply, is_last)
 }
 
 fn answer(question: Question, world: &mut World) -> Answer {

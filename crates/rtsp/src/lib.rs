@@ -25,6 +25,6 @@ mod transport;
 mod udp;
 mod wire;
 
-pub use access::{Access, Right, Verdict};
+pub use access::{Access, Asked, Right, Verdict};
 pub use auth::Proof;
 pub use server::{Bounds, Server};

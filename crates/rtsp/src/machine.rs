@@ -28,6 +28,10 @@ mod set_up;
 /// Sessions of one connection: FFmpeg has two when it changes from UDP to TCP.
 const MAX_SESSIONS: usize = 4;
 
+/// A client that is not allowed so many things in a row is closed. FFmpeg, GStreamer and VLC ask without a password first, and
+/// again when their digest was for another nonce, or to let their user type it once more; who tries others has to connect anew.
+const MOST_REFUSALS: usize = 5;
+
 /// Told to clients; they ping at half of it.
 pub(crate) const TIMEOUT_S: u64 = 60;
 
@@ -53,6 +57,10 @@ pub(crate) struct Machine {
     asked: Option<Asked>,
     /// The credential of a child that it has shown: whoever has is one from then on, as it need not say so with each request.
     child: Option<String>,
+    /// Whether the connection is a child's or our own user's, once that was asked.
+    ours: Option<bool>,
+    /// Requests in a row that their sender was not allowed.
+    refusals: usize,
 }
 
 /// A session, set up track by track.
@@ -100,8 +108,13 @@ enum Waiting {
 pub(crate) enum Step {
     /// Write this.
     Reply(Vec<u8>),
+    /// Write this, and nothing more: the connection is over.
+    Last(Vec<u8>),
     /// Do this, then write that.
     Do(Effect, Vec<u8>),
+    /// Find out [whose](crate::access::Access::is_ours) the connection is, [say so](Machine::tell), and handle this again;
+    /// nothing else comes before. Asked once of a connection.
+    Whose(Box<Request>),
     /// Answer this; nothing else comes before.
     Ask(Question),
 }
@@ -145,6 +158,8 @@ pub(crate) enum Answer {
     Announced(Result<String, Refusal>),
     /// What it sends is taken; or why not.
     Recording(Result<(), Refusal>),
+    /// Whether the connection is a child's or our own user's.
+    Whose(bool),
 }
 
 /// A track that was set up.
@@ -168,7 +183,12 @@ pub(crate) struct First {
 
 impl Machine {
     pub(crate) fn new(facts: Facts) -> Machine {
-        Machine { facts, sessions: Vec::new(), announced: None, asked: None, child: None }
+        Machine { facts, sessions: Vec::new(), announced: None, asked: None, child: None, ours: None, refusals: 0 }
+    }
+
+    /// Whether the connection is a child's or our own user's.
+    pub(crate) fn tell(&mut self, ours: bool) {
+        self.ours = Some(ours);
     }
 
     /// Whether the client has shown that it is the child of a process.

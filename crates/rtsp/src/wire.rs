@@ -33,7 +33,7 @@ pub(crate) enum Item {
 }
 
 /// A request.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Request {
     /// As it came, to be written back.
     pub(crate) cseq: String,

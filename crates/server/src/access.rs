@@ -122,6 +122,8 @@ pub struct Caller<'a> {
     pub headers: &'a HeaderMap,
     /// The query of the URL, still encoded.
     pub query: Option<&'a str>,
+    /// Whether the connection is a child's, or at least our own user's: asked where one shows the credential of a child.
+    pub ours: bool,
 }
 
 /// The credentials of this server and what is open without one.
@@ -148,7 +150,7 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, right: Right, stream: Option<&StreamKey>, caller: &Caller<'_>, now: SystemTime) -> Verdict {
         if let Some(shown) = caller.child(right) {
-            return self.decide_for_child(right, stream, caller.is_on_this_machine().then_some(caller.peer), &shown);
+            return self.decide_for_child(right, stream, caller.is_on_this_machine() && caller.ours, &shown);
         }
         let open = self.is_open(right, caller);
         let decision = |decision| Verdict { decision, subject: None };
@@ -206,17 +208,16 @@ impl Policy {
     }
 
     /// Decides on who says that it is the child of a process of ours, whatever is open to others: it is that, or may
-    /// nothing. `here`: from where, if that is
-    /// this machine.
+    /// nothing. `ours`: the connection is of this machine, and a child's or our own user's.
     #[must_use]
     pub fn decide_for_child(
         &self,
         right: Right,
         stream: Option<&StreamKey>,
-        here: Option<SocketAddr>,
+        ours: bool,
         shown: &str,
     ) -> Verdict {
-        match self.issued.find(right, stream, here, shown) {
+        match self.issued.find(right, stream, shown).filter(|_| ours) {
             Some((id, true)) => Verdict { decision: Decision::Allowed, subject: Some(Subject::Process(id)) },
             Some((id, false)) => Verdict { decision: Decision::Insufficient, subject: Some(Subject::Process(id)) },
             None => Verdict { decision: Decision::Wrong, subject: None },
@@ -309,10 +310,7 @@ impl Caller<'_> {
     /// What the child of a process shows: FFmpeg sends a password only to who asks for one, which a server that is open does
     /// not do. Shown twice it is nobody's.
     fn child(&self, right: Right) -> Option<String> {
-        let pairs = form_urlencoded::parse(self.query.filter(|_| right.allows_token_in_query())?.as_bytes());
-        let mut shown = pairs.filter(|(name, _)| name == "process").map(|(_, value)| value.into_owned());
-        let (first, second) = (shown.next()?, shown.next());
-        Some(if second.is_none() { first } else { String::new() })
+        child(self.query.filter(|_| right.allows_token_in_query())?)
     }
 
     fn credential_in_query(&self) -> Credential {
@@ -324,6 +322,14 @@ impl Caller<'_> {
             _ => Credential::Malformed,
         }
     }
+}
+
+/// What a query shows for the credential of a child; one that is nobody's if it does so twice.
+pub(crate) fn child(query: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let mut shown = pairs.filter(|(name, _)| name == "process").map(|(_, value)| value.into_owned());
+    let (first, second) = (shown.next()?, shown.next());
+    Some(if second.is_none() { first } else { String::new() })
 }
 
 /// RFC 6750 2.1, RFC 9110 11.1: the scheme in any letter case, one or more spaces, the token.

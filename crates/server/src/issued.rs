@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use tracing::warn;
-use whipstitch_ffmpeg::owner;
+use whipstitch_ffmpeg::owner::{Owners, Peer};
 use whipstitch_stream::StreamKey;
 
 use crate::access::Right;
@@ -19,14 +18,12 @@ const BYTES: usize = 32;
 
 /// Those that are good now. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Issued(Arc<Mutex<State>>);
+pub struct Issued(Arc<Mutex<State>>, Owners);
 
 #[derive(Debug, Default)]
 struct State {
     grants: HashMap<u64, Grant>,
     next: u64,
-    /// Where children find us; empty until that is known.
-    ports: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -89,28 +86,24 @@ impl Issued {
         }
     }
 
-    /// Whose credential this is, and whether it is good for this. From elsewhere than this machine none is known; `here` is
-    /// from where on it. Nor is any from somebody else here than a child of ours, once it is known where we listen: every
-    /// user of the machine can read it in the arguments of the child.
-    pub(crate) fn find(
-        &self,
-        right: Right,
-        stream: Option<&StreamKey>,
-        here: Option<SocketAddr>,
-        text: &str,
-    ) -> Option<(Arc<str>, bool)> {
-        let client = here?;
-        let (found, ports) = {
-            let state = self.lock();
-            let grant = state.shown(text)?;
-            ((grant.process.clone(), grant.right == right && Some(&grant.stream) == stream), state.ports.clone())
-        };
-        is_ours(client, &ports).then_some(found)
+    /// Whose credential this is, and whether it is good for this. Its owner is for the caller to know: every user of the
+    /// machine can read it in the arguments of the child, so it counts on connections that [are ours](Self::is_ours) only.
+    pub(crate) fn find(&self, right: Right, stream: Option<&StreamKey>, text: &str) -> Option<(Arc<str>, bool)> {
+        let state = self.lock();
+        let grant = state.shown(text)?;
+        Some((grant.process.clone(), grant.right == right && Some(&grant.stream) == stream))
     }
 
-    /// Children connect to these ports. From now on it is looked whose a connection is.
-    pub(crate) fn listens_at(&self, ports: impl IntoIterator<Item = u16>) {
-        self.lock().ports = ports.into_iter().collect();
+    /// Whether this is a credential that is good for something now.
+    pub(crate) fn knows(&self, text: &str) -> bool {
+        self.lock().shown(text).is_some()
+    }
+
+    /// Whether who has connected from `client` to this port of ours is a child, or at least our own user. It is asked of the
+    /// system, which takes its time: of those only who know a credential, once for each connection, and not on the threads
+    /// that serve others.
+    pub(crate) async fn is_ours(&self, client: SocketAddr, port: u16) -> bool {
+        client.ip().to_canonical().is_loopback() && self.1.is_ours(Peer::Connected(client, port)).await
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -119,66 +112,48 @@ impl Issued {
     }
 }
 
-/// Whether who has connected to one of our ports from there is a child of ours, or our own user.
-fn is_ours(client: SocketAddr, ports: &[u16]) -> bool {
-    static UNTOLD: Once = Once::new();
-    ports.is_empty()
-        || ports.iter().any(|port| {
-            owner::is_ours(client, *port).unwrap_or_else(|error| {
-                // As it is where processes are hidden from each other altogether.
-                UNTOLD.call_once(|| {
-                    warn!(error, "the system does not tell whose connections are: credentials of processes are good for every user here");
-                });
-                true
-            })
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_good_for_one_right_on_one_stream_from_here_while_it_lives() {
+    fn a_credential_is_good_for_one_right_on_one_stream_while_it_lives() {
         let issued = Issued::default();
         let [cam, other] = ["cam", "other"].map(|name| StreamKey::parse(name).unwrap());
         let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
         let text = credential.reveal().to_owned();
-        let find = |right, stream, local: bool, text: &str| {
-            let here = local.then_some(SocketAddr::from(([127, 0, 0, 1], 40_000)));
-            issued.find(right, Some(stream), here, text).map(|(process, good)| {
+        let find = |right, stream, text: &str| {
+            let found = issued.find(right, Some(stream), text);
+            assert_eq!(issued.knows(text), found.is_some());
+            found.map(|(process, good)| {
                 assert_eq!(&*process, "encoder");
                 good
             })
         };
-        assert_eq!(find(Right::Play, &cam, true, &text), Some(true));
-        assert_eq!(find(Right::Publish, &cam, true, &text), Some(false));
-        assert_eq!(find(Right::Play, &other, true, &text), Some(false));
-        assert_eq!(find(Right::Play, &cam, false, &text), None);
-        assert_eq!(find(Right::Play, &cam, true, "another"), None);
+        assert_eq!(find(Right::Play, &cam, &text), Some(true));
+        assert_eq!(find(Right::Publish, &cam, &text), Some(false));
+        assert_eq!(find(Right::Play, &other, &text), Some(false));
+        assert_eq!(find(Right::Play, &cam, "another"), None);
         assert!(!format!("{issued:?}{credential:?}").contains(&text));
         let second = issued.issue("encoder", Right::Play, &cam).unwrap();
         assert_ne!(second.reveal(), text);
         drop(credential);
-        assert_eq!(find(Right::Play, &cam, true, &text), None);
-        assert_eq!(find(Right::Play, &cam, true, second.reveal()), Some(true));
+        assert_eq!(find(Right::Play, &cam, &text), None);
+        assert_eq!(find(Right::Play, &cam, second.reveal()), Some(true));
     }
 
-    #[test]
-    fn a_credential_is_good_on_connections_of_ours_only() {
-        let (issued, cam) = (Issued::default(), StreamKey::parse("cam").unwrap());
-        let credential = issued.issue("encoder", Right::Play, &cam).unwrap();
+    #[tokio::test]
+    async fn connections_are_ours_that_our_user_has_over_loopback() {
+        let issued = Issued::default();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let client = stream.local_addr().unwrap();
-        issued.listens_at([1, listener.local_addr().unwrap().port()]);
-        let is_good = || issued.find(Right::Play, Some(&cam), Some(client), credential.reveal()).is_some();
-        assert!(is_good());
-        issued.listens_at([1]);
-        assert!(!is_good(), "there is no such connection to us");
-        issued.listens_at([listener.local_addr().unwrap().port()]);
+        assert!(issued.is_ours(client, port).await);
+        assert!(!issued.is_ours(client, 1).await, "there is no such connection to us");
         drop(stream);
-        assert!(!is_good(), "nobody's any more");
+        assert!(!issued.is_ours(client, port).await, "nobody's any more");
+        assert!(!issued.is_ours("192.0.2.1:40000".parse().unwrap(), port).await);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use whipstitch_ffmpeg::process::{Order, Processes};
-use whipstitch_rtsp::{Access, Proof, Right, Verdict};
+use whipstitch_rtsp::{Access, Asked, Proof, Right, Verdict};
 use whipstitch_stream::StreamKey;
 
 use crate::access::{self, Decision, Policy, Subject};
@@ -62,10 +62,29 @@ impl Access for Guard {
         self.told(right, stream, peer, &verdict)
     }
 
-    fn judge_child(&self, right: Right, stream: &StreamKey, peer: SocketAddr, credential: &str) -> Verdict {
-        let (right, here) = (of(right), Some(peer).filter(|peer| peer.ip().to_canonical().is_loopback()));
-        let verdict = self.policy.decide_for_child(right, Some(stream), here, credential);
-        self.told(right, stream, peer.ip(), &verdict)
+    fn judge_child(
+        &self,
+        right: Right,
+        stream: &StreamKey,
+        peer: IpAddr,
+        ours: Option<bool>,
+        credential: &str,
+    ) -> Verdict {
+        let right = of(right);
+        let here = peer.to_canonical().is_loopback();
+        // Who shows what is nobody's is counted as one who guesses, and nothing is asked of the system for it. Who knows a
+        // credential need not guess: that counts only once it is known that the connection is not the child's, as nobody
+        // who guesses may keep children out, which all come from the same address.
+        if ours.is_none() && here && self.policy.issued.knows(credential) {
+            return Verdict::Whose;
+        }
+        let verdict = self.policy.decide_for_child(right, Some(stream), here && ours == Some(true), credential);
+        self.told(right, stream, peer, &verdict)
+    }
+
+    fn is_ours(&self, client: SocketAddr, port: u16) -> Asked {
+        let issued = self.policy.issued.clone();
+        Box::pin(async move { issued.is_ours(client, port).await })
     }
 
     fn serves(&self, stream: &StreamKey) -> bool {
@@ -76,6 +95,7 @@ impl Access for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rates::Rate;
 
     fn guard(token: Option<&str>, open_publish: bool) -> Guard {
         let token = token.map(|text| Token::parse(text).unwrap());
@@ -98,6 +118,32 @@ mod tests {
         ] {
             assert_eq!(guard.judge(right, &stream, peer, None), expected, "{right:?} {peer}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_credential_of_a_child_is_good_on_connections_of_ours_alone_and_others_that_show_it_guess() {
+        let cam = StreamKey::parse("cam").unwrap();
+        let now = Instant::now();
+        let guesses = Arc::new(Guesses::new(Rate { per_second: 1, burst: 2 }, now));
+        let guard = Guard { guesses, ..guard(None, false) };
+        let credential = guard.policy.issued.issue("p", access::Right::Play, &cam).unwrap();
+        let (here, there) = ("127.0.0.1".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let judge = |peer, ours, shown: &str| guard.judge_child(Right::Play, &cam, peer, ours, shown);
+        let secret = credential.reveal();
+        assert_eq!(judge(here, None, secret), Verdict::Whose);
+        assert_eq!(judge(there, None, secret), Verdict::Unknown, "nothing is asked for it");
+        assert_eq!(judge(here, Some(false), secret), Verdict::Unknown);
+        assert_eq!(judge(here, None, "wrong"), Verdict::Unknown, "nothing is asked for it");
+        for shown in [secret, "wrong"] {
+            assert!(matches!(judge(here, Some(false), shown), Verdict::TooOften(_)));
+        }
+        assert_eq!(judge(here, None, secret), Verdict::Whose, "children come from the same address");
+        assert_eq!(judge(here, Some(true), secret), Verdict::Child("p".into()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (at, other) = (listener.local_addr().unwrap(), "127.0.0.1:1".parse().unwrap());
+        let stream = std::net::TcpStream::connect(at).unwrap();
+        assert!(guard.is_ours(stream.local_addr().unwrap(), at.port()).await);
+        assert!(!guard.is_ours(other, at.port()).await);
     }
 
     #[test]

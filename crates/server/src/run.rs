@@ -149,7 +149,6 @@ impl Server {
         let ports = config.rtp_ports.clone().and_then(|range| Ports::new(range).ok()).unwrap_or_else(Ports::none);
         let inputs = Inputs::new(gateway.plane().clone(), gateway.directory().clone(), ports);
         let configured = configured(&config, &inputs)?;
-        issued.listens_at([Some(http), rtsp.as_ref().map(Rtsp::local_addr)].into_iter().flatten().map(|at| at.port()));
         let wires = Wires::new(gateway.clone(), inputs.clone(), issued, rtsp.as_ref().map(Rtsp::local_addr), http);
         let processes = Processes::open(config::processes::settings(&config), Arc::new(wires)).await;
         let _ = known.set(processes.clone());

@@ -324,7 +324,7 @@ mod tests {
             let wires = wires(&policy, Some("0.0.0.0:8554"));
             let decide = |right, stream: &str, text: &str| {
                 let stream = StreamKey::parse(stream).unwrap();
-                policy.decide_for_child(right, Some(&stream), Some(([127, 0, 0, 1], 40_000).into()), text)
+                policy.decide_for_child(right, Some(&stream), true, text)
             };
             for (leg, right, wrong) in [
                 (wires.read("p", "cam", Transport::Rtsp).unwrap(), Right::Play, Right::Publish),

@@ -2,6 +2,7 @@
 
 mod children;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 
 use tokio::io::DuplexStream;
@@ -15,19 +16,43 @@ use whipstitch_stream::running::Asks;
 use whipstitch_stream::{Directory, SessionId, StreamKey, Track, Tracks, stream};
 
 use super::*;
-use crate::access::{Access, Right, Verdict};
+use crate::access::{Access, Asked, Right, Verdict};
 use crate::auth::Proof;
 use crate::machine::{Announcement, ChosenWay};
 use crate::server::{Bounds, Server};
 
-struct Everybody;
+/// Lets in everybody; children if it finds that connections are ours.
+struct Everybody {
+    ours: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Default for Everybody {
+    fn default() -> Self {
+        Everybody { ours: AtomicBool::new(true), asked: AtomicUsize::default() }
+    }
+}
 
 impl Access for Everybody {
     fn judge(&self, _: Right, _: &StreamKey, _: IpAddr, _: Option<&Proof<'_>>) -> Verdict {
         Verdict::Allowed
     }
-    fn judge_child(&self, _: Right, _: &StreamKey, _: std::net::SocketAddr, credential: &str) -> Verdict {
-        if credential == "child" { Verdict::Child("p".into()) } else { Verdict::Unknown }
+    fn judge_child(&self, _: Right, _: &StreamKey, _: IpAddr, ours: Option<bool>, credential: &str) -> Verdict {
+        match (credential, ours) {
+            ("child", None) => Verdict::Whose,
+            ("child", Some(true)) => Verdict::Child("p".into()),
+            _ => Verdict::Unknown,
+        }
+    }
+    fn is_ours(&self, client: SocketAddr, port: u16) -> Asked {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let ours = self.ours.load(Ordering::Relaxed);
+        Box::pin(async move {
+            // It takes its time.
+            tokio::task::yield_now().await;
+            assert!(client.ip().is_loopback() && port != 0);
+            ours
+        })
     }
     fn serves(&self, _: &StreamKey) -> bool {
         true
@@ -78,6 +103,7 @@ fn once(plane: &Plane, role: Role, does: impl FnOnce(&mut Context<'_>) + Send + 
 /// A server with one stream that is live and sends nothing.
 struct Scene {
     shared: Arc<Shared>,
+    access: Arc<Everybody>,
     stop: watch::Sender<bool>,
     _publisher: PublisherSlot,
 }
@@ -109,14 +135,16 @@ impl Scene {
         let video = Some(Track { codec: Codec::Vp8, format: String::new() });
         let tracks = Tracks { audio: None, video };
         assert!(publisher.go_live(tracks.clone(), now));
-        let (publishes, published) = std_mpsc::sync_channel(1);
-        once(&plane, Role::Publisher, move |cx| {
-            cx.act(Action::Publish(tracks));
-            publishes.send(()).unwrap();
-        });
-        published.recv_timeout(PATIENCE).unwrap();
-        let shared = Arc::new(Shared::new(plane, directory, Arc::new(Everybody)));
-        Scene { shared, stop: watch::channel(false).0, _publisher: publisher }
+        once(&plane, Role::Publisher, move |cx| cx.act(Action::Publish(tracks)));
+        // What the worker does takes real time, of which those that wait in virtual time have none.
+        let begun = std::time::Instant::now();
+        while plane.running().get(&cam()).is_none() {
+            assert!(begun.elapsed() < PATIENCE, "it is published");
+            std::thread::yield_now();
+        }
+        let access = Arc::<Everybody>::default();
+        let shared = Arc::new(Shared::new(plane, directory, Arc::clone(&access) as Arc<dyn Access>));
+        Scene { shared, access, stop: watch::channel(false).0, _publisher: publisher }
     }
 
     /// A client that is connected, with so much room for what it does not read.
@@ -298,7 +326,7 @@ async fn there_are_only_so_many_connections_and_fewer_of_one_address() {
     let scene = Scene::new();
     let (plane, directory) = (scene.shared.plane.clone(), scene.shared.directory.clone());
     let (any, bounds) = ("127.0.0.1:0".parse().unwrap(), Bounds { total: 3, per_address: 2, children: 0 });
-    let server = Server::start(any, plane, directory, Arc::new(Everybody), bounds).await.unwrap();
+    let server = Server::start(any, plane, directory, Arc::new(Everybody::default()), bounds).await.unwrap();
     let first = connect(&server, 1).await.expect("a place");
     let _second = connect(&server, 1).await.expect("another");
     assert!(connect(&server, 1).await.is_none(), "the address has two");

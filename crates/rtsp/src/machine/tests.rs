@@ -1,5 +1,5 @@
 use super::*;
-use crate::access::Verdict;
+use crate::access::{Asked, Verdict};
 use crate::auth::Proof;
 use crate::wire::Decoder;
 use std::net::IpAddr;
@@ -18,12 +18,25 @@ impl Access for Rules {
         }
     }
 
-    fn judge_child(&self, right: Right, stream: &StreamKey, _: std::net::SocketAddr, credential: &str) -> Verdict {
+    fn judge_child(
+        &self,
+        right: Right,
+        stream: &StreamKey,
+        _: IpAddr,
+        ours: Option<bool>,
+        credential: &str,
+    ) -> Verdict {
         match (credential, right, stream.as_str()) {
+            ("reads" | "feeds", ..) if ours.is_none() => Verdict::Whose,
+            ("reads" | "feeds", ..) if ours == Some(false) => Verdict::Unknown,
             ("reads", Right::Play, "open") | ("feeds", Right::Publish, "open") => Verdict::Child("p".into()),
             ("reads" | "feeds", ..) => Verdict::Forbidden,
             _ => Verdict::Unknown,
         }
+    }
+
+    fn is_ours(&self, _: std::net::SocketAddr, _: u16) -> Asked {
+        unreachable!("the machine asks nobody")
     }
 
     fn serves(&self, stream: &StreamKey) -> bool {
@@ -42,6 +55,11 @@ pub(super) struct Scene {
     /// Why it may not.
     pub(super) refusal: Option<Refusal>,
     sessions: u32,
+    /// Whether its connection is a child's or our own user's; and how often that was asked.
+    ours: bool,
+    whose: usize,
+    /// It was told the last it is told.
+    over: bool,
 }
 
 impl Scene {
@@ -59,6 +77,9 @@ impl Scene {
             asked: Vec::new(),
             refusal: None,
             sessions: 0,
+            ours: true,
+            whose: 0,
+            over: false,
         }
     }
 
@@ -69,13 +90,26 @@ impl Scene {
         let mut decoder = Decoder::default();
         decoder.push(format!("{line} RTSP/1.0\r\nCSeq: {}\r\n{fields}{blank}\r\n{body}", self.cseq).as_bytes());
         let item = decoder.next().unwrap().expect("a whole request");
-        self.machine.handle(item).expect("a request")
+        match self.machine.handle(item).expect("a request") {
+            Step::Whose(request) => {
+                self.whose += 1;
+                self.machine.tell(self.ours);
+                self.machine.handle(Item::Request(*request)).expect("a request")
+            }
+            step => step,
+        }
     }
 
     /// The response: everything behind `RTSP/1.0 `, its lines with `|` between.
     pub(super) fn send(&mut self, line: &str, fields: &str) -> String {
+        assert!(!self.over, "it is over");
         let reply = match self.step(line, fields) {
+            Step::Whose(_) => panic!("asked twice"),
             Step::Reply(reply) => reply,
+            Step::Last(reply) => {
+                self.over = true;
+                reply
+            }
             Step::Do(effect, reply) => {
                 self.effects.push(effect);
                 reply
@@ -379,4 +413,40 @@ fn a_place_that_is_kept_for_children_serves_nobody_else() {
     assert!(!scene.machine.is_a_child());
     assert_eq!(scene.status("DESCRIBE rtsp://h/live/open?process=reads", ""), 200);
     assert!(scene.machine.is_a_child());
+}
+
+#[test]
+fn who_is_refused_five_times_in_a_row_is_closed_and_who_asks_as_players_do_is_not() {
+    let (shut, wrong) = ("DESCRIBE rtsp://h/live/shut", "Authorization: Basic dTp3cm9uZw==\r\n");
+    let good = "Authorization: Basic dTpzZWNyZXQ=\r\n";
+    let mut scene = Scene::new();
+    // A challenge, a mistake, and what is right, each time anew.
+    for _ in 0..3 {
+        assert_eq!([scene.status(shut, ""), scene.status(shut, wrong), scene.status(shut, wrong)], [401; 3]);
+        assert_eq!(scene.status(shut, good), 200);
+    }
+    for _ in 0..4 {
+        assert!(!scene.send(shut, wrong).contains("Connection: close"));
+    }
+    assert!(!scene.over);
+    assert!(scene.send(shut, wrong).contains("Connection: close"));
+    assert!(scene.over);
+    let mut weak = Scene::new();
+    for _ in 0..5 {
+        assert_eq!(weak.status(shut, "Authorization: Basic dTp3ZWFr\r\n"), 403);
+    }
+    assert!(weak.over, "forbidden is refused, too");
+}
+
+#[test]
+fn whose_a_connection_is_is_asked_once() {
+    for (ours, status) in [(true, 200), (false, 401)] {
+        let mut scene = Scene { ours, ..Scene::new() };
+        assert_eq!(scene.status("DESCRIBE rtsp://h/live/open?process=none", ""), 401);
+        assert_eq!(scene.whose, 0, "of who shows nothing that is known");
+        for _ in 0..3 {
+            assert_eq!(scene.status("DESCRIBE rtsp://h/live/open?process=reads", ""), status);
+        }
+        assert_eq!(scene.whose, 1);
+    }
 }

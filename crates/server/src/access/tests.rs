@@ -85,6 +85,7 @@ fn decisions(policy: &Policy, way: &Way, extra: &[(&str, &str)], query: Option<&
         authority: authority.as_ref(),
         headers: &headers,
         query,
+        ours: false,
     };
     RIGHTS.map(|right| policy.decide(right, None, &caller, SystemTime::UNIX_EPOCH).decision)
 }
@@ -198,7 +199,7 @@ fn what_is_shown_for_a_childs_is_that_or_nothing_however_open_the_server_is() {
     for policy in [nothing_configured(), with_token(), Policy { open_publish: true, ..nothing_configured() }] {
         let credential = policy.issued.issue("p", Right::Play, &cam).unwrap();
         let secret = credential.reveal().to_owned();
-        let decide = |right, peer: &str, query: &str| {
+        let decide_from = |right, peer: &str, query: &str, ours| {
             let authority = "localhost:8555".parse::<Authority>().unwrap();
             let peer = peer.parse().unwrap();
             let caller = Caller {
@@ -206,14 +207,17 @@ fn what_is_shown_for_a_childs_is_that_or_nothing_however_open_the_server_is() {
                 authority: Some(&authority),
                 headers: &headers,
                 query: Some(query),
+                ours,
             };
             policy.decide(right, Some(&cam), &caller, SystemTime::UNIX_EPOCH)
         };
+        let decide = |right, peer: &str, query: &str| decide_from(right, peer, query, true);
         let shown = format!("video_pt=102&process={secret}");
         let good = decide(Right::Play, "127.0.0.1", &shown);
         assert_eq!((good.decision, good.subject), (Allowed, Some(Subject::Process("p".into()))));
         assert_eq!(decide(Right::Publish, "127.0.0.1", &shown).decision, Insufficient);
         assert_eq!(decide(Right::Play, "192.0.2.7", &shown).decision, Wrong, "not of this machine");
+        assert_eq!(decide_from(Right::Play, "127.0.0.1", &shown, false).decision, Wrong, "another user's");
         for wrong in ["process=x", "process=", "process=x&process=x", &format!("{shown}&process=x")] {
             assert_eq!(decide(Right::Play, "127.0.0.1", wrong).decision, Wrong, "{wrong}");
         }

@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OnceCell, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tracing::{debug, warn};
@@ -31,6 +31,7 @@ use tracing::{debug, warn};
 use self::seats::{Got, Seats};
 use super::App;
 use super::framing::Stage;
+use crate::issued::Issued;
 use crate::logging::Brake;
 use crate::tls::Tls;
 
@@ -61,6 +62,10 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// Whether it is encrypted.
     pub(crate) encrypted: bool,
+    /// Our port; none without a socket.
+    port: Option<u16>,
+    /// Whether it is a child's or our own user's, once that was asked.
+    ours: Arc<OnceCell<bool>>,
     stage: Arc<Mutex<Stage>>,
 }
 
@@ -68,7 +73,13 @@ impl Connection {
     /// One without a socket.
     #[cfg(test)]
     pub(crate) fn of(peer: SocketAddr) -> Self {
-        Self { peer, encrypted: false, stage: Arc::new(Mutex::new(Stage::Idle)) }
+        Self { peer, encrypted: false, port: None, ours: Arc::default(), stage: Arc::new(Mutex::new(Stage::Idle)) }
+    }
+
+    /// Whether it is a child's, or at least our own user's. Asked once.
+    pub(crate) async fn is_ours(&self, issued: &Issued) -> bool {
+        let Some(port) = self.port else { return false };
+        *self.ours.get_or_init(|| issued.is_ours(self.peer, port)).await
     }
 
     /// Whether the request being served came with two contradicting lengths.
@@ -153,7 +164,8 @@ pub(crate) async fn serve(
                 if let Some((place, displaced, _)) = seat {
                     // Answers are small and complete; Nagle would hold the last segment back.
                     let _ = stream.set_nodelay(true);
-                    let guest = Guest { peer, app: app.clone(), stop: stop.clone(), place, displaced };
+                    let port = stream.local_addr().ok().map(|local| local.port());
+                    let guest = Guest { peer, port, app: app.clone(), stop: stop.clone(), place, displaced };
                     match tls.clone() {
                         Some(tls) => connections.spawn(guest.encrypted(stream, tls)),
                         None => connections.spawn(guest.serve(stream, false)),
@@ -182,6 +194,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// A connection that has got a seat.
 struct Guest {
     peer: SocketAddr,
+    port: Option<u16>,
     app: App,
     stop: watch::Receiver<bool>,
     place: Place,
@@ -208,11 +221,11 @@ impl Guest {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { peer, app, mut stop, place, mut displaced } = self;
+        let Self { peer, port, app, mut stop, place, mut displaced } = self;
         let stage = Arc::new(Mutex::new(Stage::Idle));
         let place = Arc::new(place);
         let timed = Timed::new(stream, Arc::clone(&stage), Some(Arc::clone(&place)));
-        let connection = Connection { peer, encrypted, stage: Arc::clone(&stage) };
+        let connection = Connection { peer, encrypted, port, ours: Arc::default(), stage: Arc::clone(&stage) };
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             let mut app = app.clone();
             request.extensions_mut().insert(connection.clone());

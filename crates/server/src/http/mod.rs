@@ -48,7 +48,7 @@ use whipstitch_ffmpeg::Legs;
 use whipstitch_ffmpeg::process::{Fed, Processes};
 use whipstitch_stream::StreamKey;
 
-use crate::access::{Decision, Policy, Right, Subject};
+use crate::access::{self, Decision, Policy, Right, Subject};
 use crate::candidates::Announcer;
 use crate::guesses::Guesses;
 use crate::ice_servers::IceServer;
@@ -113,6 +113,10 @@ pub(crate) struct Settings {
 /// Whom a request comes from, for limits and the log; in the extensions of the request.
 #[derive(Clone, Copy, Debug)]
 struct Client(IpAddr);
+
+/// Whether the connection is a child's or our own user's; in the extensions of a request that shows the credential of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ours(bool);
 
 /// A kind of body, and the header field (lower case) that tells clients of it.
 #[derive(Debug)]
@@ -303,6 +307,8 @@ async fn around(FromState(state): FromState<State>, mut request: RawRequest, nex
     let (request, rest) = {
         let (mut parts, body) = request.into_parts();
         client.map(|client| parts.extensions.insert(client));
+        let ours = state.is_ours(&parts.uri, connection.as_ref()).await;
+        parts.extensions.insert(Ours(ours));
         let (body, rest) = body::Rest::of(body);
         (RawRequest::from_parts(parts, body), rest)
     };
@@ -335,6 +341,16 @@ async fn around(FromState(state): FromState<State>, mut request: RawRequest, nex
 impl State {
     fn client(&self, connection: &Connection, headers: &HeaderMap) -> Client {
         Client(self.0.settings.trusted.client(connection.peer.ip(), headers))
+    }
+
+    /// Whether who shows the credential of a child in this query may be one; not asked of who shows none that is good.
+    async fn is_ours(&self, uri: &axum::http::Uri, connection: Option<&Connection>) -> bool {
+        let issued = &self.0.policy.issued;
+        let shown = uri.query().and_then(access::child).filter(|shown| issued.knows(shown));
+        match (shown, connection) {
+            (Some(_), Some(connection)) => connection.is_ours(issued).await,
+            _ => false,
+        }
     }
 
     /// One line a second at most about what strangers get wrong.

@@ -16,7 +16,7 @@ use whipstitch_stream::{SessionId, StreamKey};
 use super::body;
 use super::connection::Connection;
 use super::error::Error;
-use super::{Client, Takes};
+use super::{Client, Ours, Takes};
 use crate::access::Caller;
 
 /// Longer than any browser's; the rest says nothing.
@@ -98,6 +98,7 @@ impl Request {
             authority: self.authority.as_ref(),
             headers: &self.parts.headers,
             query: self.parts.uri.query(),
+            ours: self.parts.extensions.get() == Some(&Ours(true)),
         }
     }
 

@@ -137,6 +137,7 @@ async fn answer<D: Directory>(FromState(entry): FromState<Entry<D>>, request: Ra
         authority: authority.as_ref(),
         headers: &parts.headers,
         query: parts.uri.query(),
+        ours: false,
     };
     let local = caller.is_on_this_machine();
     let called = client.host.as_deref().and_then(|host| host.parse::<Authority>().ok());

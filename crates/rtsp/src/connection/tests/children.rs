@@ -59,7 +59,7 @@ async fn strangers_do_not_use_up_the_places_of_children() {
     let scene = Scene::new();
     let (plane, directory) = (scene.shared.plane.clone(), scene.shared.directory.clone());
     let (any, bounds) = ("127.0.0.1:0".parse().unwrap(), Bounds { total: 1, per_address: 1, children: 1 });
-    let server = Server::start(any, plane, directory, Arc::new(Everybody), bounds).await.unwrap();
+    let server = Server::start(any, plane, directory, Arc::new(Everybody::default()), bounds).await.unwrap();
     let _stranger = connect(&server, 1).await.expect("the only place");
     let mut child = connect(&server, 1).await.expect("one that is kept");
     let request = b"ANNOUNCE rtsp://h/mine?process=child RTSP/1.0\r\nCSeq: 2\r\nContent-Length: 1\r\n\r\nx";
@@ -86,4 +86,30 @@ async fn the_stream_of_a_process_is_published_by_its_child_alone() {
         let reply = client.reply().await;
         assert!(reply.strip_prefix("RTSP/1.0 ").is_some_and(|reply| reply.starts_with(status)), "{query}: {reply}");
     }
+}
+
+#[tokio::test]
+async fn whose_a_connection_is_is_asked_once_and_who_is_refused_again_and_again_is_closed() {
+    let scene = Scene::new();
+    let child = |stream: &str| format!("DESCRIBE rtsp://h/{stream}?process=child RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    let mut client = scene.client(100_000);
+    client.stream.write_all(child("cam/x").repeat(20).as_bytes()).await.unwrap();
+    client.write("OPTIONS *", "").await;
+    while !client.reply().await.starts_with("RTSP/1.0 200") {}
+    assert_eq!(scene.access.asked.load(Ordering::Relaxed), 0, "nothing was asked of a stream");
+    client.stream.write_all(child("none").repeat(20).as_bytes()).await.unwrap();
+    for _ in 0..20 {
+        assert!(client.reply().await.starts_with("RTSP/1.0 404"));
+    }
+    assert_eq!(scene.access.asked.swap(0, Ordering::Relaxed), 1);
+
+    // Who knows the credential and is another user gets five answers, whatever else was sent with the first request.
+    scene.access.ours.store(false, Ordering::Relaxed);
+    let mut stranger = scene.client(100_000);
+    stranger.stream.write_all(child("none").repeat(100).as_bytes()).await.unwrap();
+    let mut told = String::new();
+    tokio::time::timeout(PATIENCE, stranger.stream.read_to_string(&mut told)).await.unwrap().unwrap();
+    assert_eq!(told.matches("RTSP/1.0 401").count(), 5, "{told}");
+    assert_eq!((told.matches("RTSP/1.0").count(), told.matches("Connection: close").count()), (5, 1), "{told}");
+    assert_eq!(scene.access.asked.load(Ordering::Relaxed), 1);
 }

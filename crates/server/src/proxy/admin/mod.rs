@@ -150,7 +150,7 @@ impl Admin {
                 false => said(Decision::Wrong),
             };
         }
-        let caller = Caller { peer, authority: host.as_ref(), headers, query: None };
+        let caller = Caller { peer, authority: host.as_ref(), headers, query: None, ours: false };
         self.0.policy.decide(Right::Observe, None, &caller, SystemTime::now())
     }
 
