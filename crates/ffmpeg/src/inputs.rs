@@ -3,6 +3,7 @@
 
 mod feed;
 mod open;
+mod senders;
 
 use std::io;
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use whipstitch_stream::{Directory, PerKind, SessionId, StreamKey, directory};
 
 use self::feed::{Source, run};
 use self::open::Open;
+use crate::owner::Owners;
 use crate::ports::{Ports, Whose};
 use crate::sockets::Sockets;
 
@@ -120,6 +122,8 @@ pub struct Inputs {
     directory: Directory,
     ports: Ports,
     open: Open,
+    /// Whose the senders are of what processes put out.
+    owners: Owners,
 }
 
 impl std::fmt::Debug for Inputs {
@@ -131,7 +135,7 @@ impl std::fmt::Debug for Inputs {
 impl Inputs {
     /// Publishers of the streams of this plane, at these ports.
     pub fn new(plane: Plane, directory: Directory, ports: Ports) -> Inputs {
-        Inputs { plane, directory, ports, open: Open::default() }
+        Inputs { plane, directory, ports, open: Open::default(), owners: Owners::default() }
     }
 
     /// The ports they have.
@@ -174,8 +178,8 @@ impl Inputs {
         self.configure_for(wanted, None)
     }
 
-    /// The same for what the child of this process sends. Where the stream is held for that process, whoever publishes it
-    /// gives way.
+    /// The same for what the child of this process sends: what comes from another user of this machine, who can read the
+    /// ports in its arguments, is refused. Where the stream is held for that process, whoever publishes it gives way.
     ///
     /// # Errors
     /// As of [`configure`](Self::configure).

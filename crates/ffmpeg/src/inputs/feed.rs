@@ -1,6 +1,8 @@
 //! The task that owns the sockets of an input: what comes is judged, and what is taken goes to the session's worker.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,8 +15,10 @@ use whipstitch_stream::directory::{Lost, PublisherSlot};
 use whipstitch_stream::{CloseReason, PerKind, SessionId};
 
 use super::open::Entered;
+use super::senders::{Judged, Senders, Waits};
 use super::{Client, Inputs, Refused, Wanted};
 use crate::inlet::{Datagram, Inlet, InletConfig, WAITING};
+use crate::owner::{Owners, Peer};
 use crate::sockets::{LARGEST, Port, Receiving, Sockets};
 
 /// How long a configured input waits for its next session: whoever ended the last one, or publishes instead, is not to be
@@ -135,14 +139,8 @@ async fn ended(fed: Option<&Fed>) {
 /// Feeds the session until it ends; without one from the beginning, feeds one after the other, for ever.
 pub(super) async fn run(mut receiving: Receiving, source: Source, mut fed: Option<Fed>, entered: Option<Entered>) {
     let again = fed.is_none();
-    let (mut intake, mut next, mut told) = (source.intake(), Instant::now(), false);
-    let mut came = Vec::new();
+    let (mut door, mut asking, mut next, mut told) = (Door::of(&source), None, Instant::now(), false);
     loop {
-        let mut refused = 0;
-        let each = |kind, port, from, bytes: &[u8]| match judge(&mut intake, kind, port, from, bytes) {
-            Some(datagram) => came.push(datagram),
-            None => refused += 1,
-        };
         tokio::select! {
             () = ended(fed.as_ref()) => {
                 if !again {
@@ -151,9 +149,16 @@ pub(super) async fn run(mut receiving: Receiving, source: Source, mut fed: Optio
                 (fed, next) = (None, Instant::now() + PAUSE);
                 entered.iter().for_each(|entered| entered.set_session(None));
             }
-            () = receiving.some(each) => {}
+            () = receiving.some(|kind, port, from, bytes| door.take(Instant::now(), kind, port, from, bytes)) => {}
+            answers = answered(&mut asking) => {
+                asking = None;
+                door.answered(Instant::now(), &answers);
+            }
         }
-        let sends = came.iter().any(|datagram: &Datagram| datagram.taken == Taken::Rtp);
+        if asking.is_none() {
+            asking = door.asks(&source.inputs.owners);
+        }
+        let sends = door.came.iter().any(|datagram: &Datagram| datagram.taken == Taken::Rtp);
         if fed.is_none() && sends && next <= Instant::now() {
             next = Instant::now() + PAUSE;
             match source.begin_if_free() {
@@ -167,25 +172,87 @@ pub(super) async fn run(mut receiving: Receiving, source: Source, mut fed: Optio
                 Err(_) => {}
             }
         }
+        let refused = std::mem::take(&mut door.refused);
         let Some(fed) = &fed else {
-            came.clear();
+            door.came.clear();
             continue;
         };
         fed.refused.fetch_add(refused, Ordering::Relaxed);
-        if !came.is_empty() {
-            came.drain(..).for_each(|datagram| fed.put(datagram));
+        if !door.came.is_empty() {
+            door.came.drain(..).for_each(|datagram| fed.put(datagram));
             fed.wake();
         }
     }
 }
 
-/// What becomes of a datagram; `None` if it is not taken.
-fn judge(intake: &mut Intake, kind: Kind, port: Port, from: SocketAddr, bytes: &[u8]) -> Option<Datagram> {
-    let at = Instant::now();
-    let taken = match port {
-        _ if bytes.len() > LARGEST => None,
-        Port::Rtp => intake.rtp(at, kind, from, bytes),
-        Port::Rtcp => intake.rtcp(at, from, bytes),
-    };
-    Some(Datagram { kind, taken: taken?, port, from, bytes: bytes.to_vec(), at })
+/// What the system says of addresses.
+type Asked = Pin<Box<dyn Future<Output = Vec<(SocketAddr, bool)>> + Send>>;
+
+async fn answered(asking: &mut Option<Asked>) -> Vec<(SocketAddr, bool)> {
+    match asking {
+        Some(asked) => asked.await,
+        None => std::future::pending().await,
+    }
 }
+
+/// Decides which datagrams are let in.
+struct Door {
+    intake: Intake,
+    /// Of the output of a process.
+    senders: Option<Senders>,
+    came: Vec<Datagram>,
+    refused: u64,
+}
+
+impl Door {
+    fn of(source: &Source) -> Door {
+        let senders = source.client.process.is_some().then(Senders::default);
+        Door { intake: source.intake(), senders, came: Vec::new(), refused: 0 }
+    }
+
+    fn take(&mut self, at: Instant, kind: Kind, port: Port, from: SocketAddr, bytes: &[u8]) {
+        let judged = self.senders.as_mut().map_or(Judged::Ours, |senders| senders.judge(at, from));
+        if bytes.len() > LARGEST || judged == Judged::Refused {
+            self.refused += 1;
+            return;
+        }
+        let waits = Waits { kind, port, from, bytes: bytes.to_vec(), at };
+        match &mut self.senders {
+            Some(senders) if judged == Judged::Unknown => self.refused += u64::from(!senders.wait(waits)),
+            _ => self.let_in(waits),
+        }
+    }
+
+    /// Takes what the session has a use for.
+    fn let_in(&mut self, Waits { kind, port, from, bytes, at }: Waits) {
+        let taken = match port {
+            Port::Rtp => self.intake.rtp(at, kind, from, &bytes),
+            Port::Rtcp => self.intake.rtcp(at, from, &bytes),
+        };
+        match taken {
+            Some(taken) => self.came.push(Datagram { kind, taken, port, from, bytes, at }),
+            None => self.refused += 1,
+        }
+    }
+
+    fn answered(&mut self, now: Instant, answers: &[(SocketAddr, bool)]) {
+        let Some(senders) = &mut self.senders else { return };
+        let (taken, refused) = senders.answered(now, answers);
+        self.refused += refused;
+        taken.into_iter().for_each(|waits| self.let_in(waits));
+    }
+
+    /// What the system says, if there is a question.
+    fn asks(&mut self, owners: &Owners) -> Option<Asked> {
+        let addresses = self.senders.as_mut()?.question()?;
+        let owners = owners.clone();
+        Some(Box::pin(async move {
+            let ours = owners.are_ours(addresses.iter().map(|from| Peer::Sends(*from)).collect()).await;
+            // Should there be no answer, nobody is let in.
+            addresses.into_iter().zip(ours.into_iter().chain(std::iter::repeat(false))).collect()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
