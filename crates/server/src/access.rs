@@ -210,13 +210,7 @@ impl Policy {
     /// Decides on who says that it is the child of a process of ours, whatever is open to others: it is that, or may
     /// nothing. `ours`: the connection is of this machine, and a child's or our own user's.
     #[must_use]
-    pub fn decide_for_child(
-        &self,
-        right: Right,
-        stream: Option<&StreamKey>,
-        ours: bool,
-        shown: &str,
-    ) -> Verdict {
+    pub fn decide_for_child(&self, right: Right, stream: Option<&StreamKey>, ours: bool, shown: &str) -> Verdict {
         match self.issued.find(right, stream, shown).filter(|_| ours) {
             Some((id, true)) => Verdict { decision: Decision::Allowed, subject: Some(Subject::Process(id)) },
             Some((id, false)) => Verdict { decision: Decision::Insufficient, subject: Some(Subject::Process(id)) },

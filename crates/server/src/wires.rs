@@ -33,13 +33,19 @@ pub(crate) struct Wires {
     /// Where children find us; `None`: not at all.
     rtsp: Option<SocketAddr>,
     http: SocketAddr,
-    /// Processes that are to run.
+    /// Processes that are ordered to run.
     ordered: Arc<Mutex<HashMap<String, Ordered>>>,
 }
 
-/// A process that is to run.
+/// A process that is ordered to run.
 struct Ordered {
-    ingest: Option<Ingest>,
+    legs: Legs,
+    /// What is kept for it; nothing once its last child has ended.
+    kept: Option<Kept>,
+}
+
+/// What is kept for a process of which a child is there, or is to come.
+struct Kept {
     /// What it feeds, as far as no other process that is to run does.
     holds: HashMap<StreamKey, Hold>,
     /// The publishers of all its streams.
@@ -72,7 +78,7 @@ impl Wires {
     /// The payload types that a process wants its own stream with.
     fn payload_types(&self, process: &str, stream: &StreamKey) -> Vec<(&'static str, u8)> {
         let all = self.lock();
-        let ingest = all.get(process).and_then(|ordered| ordered.ingest.as_ref());
+        let ingest = all.get(process).and_then(|ordered| ordered.legs.ingest.as_ref());
         let ingest = ingest.filter(|ingest| ingest.stream == stream.as_str());
         let wanted = |ingest: &Ingest| [("video_pt", ingest.video_pt), ("audio_pt", ingest.audio_pt)];
         ingest.map(wanted).into_iter().flatten().filter_map(|(name, pt)| Some((name, pt?))).collect()
@@ -88,13 +94,37 @@ impl Wires {
         let held = |Held(other)| format!("the stream \"{stream}\" is fed by the process {other:?}, which is to run");
         let hold = directory.hold(stream, process).map_err(held)?;
         // Another process may have had it when this one was ordered to run.
-        if let Some(ordered) = self.lock().get_mut(process)
-            && !ordered.holds.contains_key(stream)
+        if let Some(Ordered { kept: Some(kept), .. }) = self.lock().get_mut(process)
+            && !kept.holds.contains_key(stream)
             && let Ok(hold) = directory.hold(stream, process)
         {
-            ordered.holds.insert(stream.clone(), hold);
+            kept.holds.insert(stream.clone(), hold);
         }
         Ok(hold)
+    }
+
+    /// Keeps for a process what it feeds and reads.
+    fn keep(&self, process: &str, legs: &Legs) -> Kept {
+        let hold = |stream: StreamKey| match self.gateway.directory().hold(&stream, process) {
+            Ok(hold) => Some((stream, hold)),
+            Err(error) => {
+                warn!(process, %stream, %error, "a process cannot feed a stream");
+                None
+            }
+        };
+        let all = legs.fed().chain(legs.published()).chain(legs.reads.iter().map(String::as_str));
+        Kept {
+            holds: keys(legs.fed()).filter_map(hold).collect(),
+            _expected: keys(all).map(|stream| self.running().expect(&stream)).collect(),
+        }
+    }
+
+    /// Ends what others have of streams that are a process's no more: publishers for it, viewers of what it fed.
+    fn close(&self, legs: &Legs) {
+        for stream in keys(legs.published()) {
+            self.gateway.close_publisher(&stream);
+        }
+        keys(legs.fed()).for_each(|stream| self.gateway.close_subscribers(&stream));
     }
 
     fn credential(&self, process: &str, right: Right, stream: &StreamKey) -> Result<Credential, String> {
@@ -167,16 +197,21 @@ fn waiting(running: Running, directory: Directory, stream: StreamKey) -> watch::
 }
 
 /// What the log says of the stream that is published for a process (S2-R5, S2-R7).
-fn tell(process: &str, before: Option<&Ingest>, legs: &Legs, order: Order) {
-    let after = legs.ingest.as_ref().filter(|_| order == Order::Start);
-    match (before, after) {
-        (None, Some(ingest)) => {
-            let Ingest { stream, transport, video_pt, audio_pt, .. } = ingest;
-            info!(id = process, %stream, ?transport, video_pt, audio_pt, "WebRTC WHIP ingest registered for process");
-        }
-        (Some(_), None) => info!(id = process, "WebRTC WHIP ingest torn down for process"),
-        (None, None) | (Some(_), Some(_)) => {}
+fn tell(process: &str, before: Option<&Ingest>, after: Option<&Ingest>) {
+    if before.map(|ingest| &ingest.stream) == after.map(|ingest| &ingest.stream) {
+        return;
     }
+    if let Some(Ingest { stream, .. }) = before {
+        info!(id = process, %stream, "WebRTC WHIP ingest torn down for process");
+    }
+    if let Some(Ingest { stream, transport, video_pt, audio_pt, .. }) = after {
+        info!(id = process, %stream, ?transport, video_pt, audio_pt, "WebRTC WHIP ingest registered for process");
+    }
+}
+
+/// Those of these that can be the names of streams.
+fn keys<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = StreamKey> {
+    names.filter_map(|name| StreamKey::parse(name).ok())
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -227,44 +262,41 @@ impl Wiring for Wires {
     }
 
     fn ordered(&self, process: &str, legs: &Legs, order: Order) {
-        let keys =
-            |names: Vec<&str>| names.into_iter().filter_map(|name| StreamKey::parse(name).ok()).collect::<Vec<_>>();
-        let fed = keys(legs.fed().collect());
-        let ingest = keys(legs.ingest.iter().map(|ingest| ingest.stream.as_str()).collect());
-        let expected = match order {
+        // What was kept for it goes only once this is: what is its own before and after is so all the time.
+        let (before, after) = match order {
             Order::Start => {
-                let read = keys(legs.reads.iter().map(String::as_str).collect());
-                [&fed, &ingest, &read].into_iter().flatten().map(|stream| self.running().expect(stream)).collect()
+                let ordered = Ordered { legs: legs.clone(), kept: Some(self.keep(process, legs)) };
+                (self.lock().insert(process.to_owned(), ordered), legs)
             }
-            Order::Stop => Vec::new(),
+            Order::Stop => (self.lock().remove(process), &Legs::default()),
         };
-        let before = match order {
-            Order::Start => {
-                let holds = fed.iter().filter_map(|stream| match self.gateway.directory().hold(stream, process) {
-                    Ok(hold) => Some((stream.clone(), hold)),
-                    Err(error) => {
-                        warn!(process, %stream, %error, "a process cannot feed a stream");
-                        None
-                    }
-                });
-                let (ingest, holds) = (legs.ingest.clone(), holds.collect());
-                let ordered = Ordered { ingest, holds, _expected: expected };
-                self.lock().insert(process.to_owned(), ordered)
-            }
-            Order::Stop => self.lock().remove(process),
-        };
-        tell(process, before.as_ref().and_then(|before| before.ingest.as_ref()), legs, order);
-        // A process that never ran has nobody's publisher or viewers.
-        if order == Order::Stop && before.is_some() {
-            for stream in &ingest {
-                self.gateway.close_publisher(stream);
-            }
-            for stream in &fed {
-                self.gateway.close_subscribers(stream);
-            }
+        tell(process, before.as_ref().and_then(|before| before.legs.ingest.as_ref()), after.ingest.as_ref());
+        // A process that was not to run has nobody's publisher or viewers.
+        if let Some(before) = &before {
+            self.close(&before.legs.without(after));
         }
-        // Let go of only now: those that are expected still were all the time.
-        drop(before);
+    }
+
+    fn renamed(&self, process: &str, to: &str) {
+        let mut all = self.lock();
+        let Some(ordered) = all.remove(process) else { return };
+        ordered.kept.iter().flat_map(|kept| kept.holds.values()).for_each(|hold| hold.give_to(to));
+        all.insert(to.to_owned(), ordered);
+    }
+
+    fn begins(&self, process: &str) {
+        let resting = |ordered: &&Ordered| ordered.kept.is_none();
+        let Some(legs) = self.lock().get(process).filter(resting).map(|ordered| ordered.legs.clone()) else { return };
+        let mut kept = Some(self.keep(process, &legs));
+        // It may have been ordered to stop meanwhile: then nothing is kept. What is not taken goes after the lock.
+        if let Some(ordered) = self.lock().get_mut(process).filter(|ordered| ordered.kept.is_none()) {
+            ordered.kept = kept.take();
+        }
+    }
+
+    fn rests(&self, process: &str) {
+        let kept = self.lock().get_mut(process).and_then(|ordered| ordered.kept.take());
+        drop(kept);
     }
 }
 
@@ -393,6 +425,70 @@ mod tests {
         assert_eq!(stranger(&out), Err(Refused::Held));
         wires.ordered("q", &second, Order::Stop);
         assert_eq!(stranger(&out), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_a_process_feeds_stays_its_own_through_a_change_and_another_name() {
+        let wires = wires(&Policy::default(), None);
+        let directory = wires.gateway.directory();
+        let owner = |stream: &str| {
+            let held = directory.hold(&StreamKey::parse(stream).unwrap(), "nobody");
+            held.err().map(|Held(owner)| owner.to_string())
+        };
+        wires.ordered("p", &legs(), Order::Start);
+        // Asked at every moment: a stranger that comes while it changes gets nothing.
+        let stopped = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let mut free = 0;
+                while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                    free += usize::from(owner("cam-out").is_none());
+                }
+                free
+            });
+            let more = Legs { writes: vec!["more".to_owned()], ..legs() };
+            for _ in 0..2000 {
+                wires.ordered("p", &more, Order::Start);
+                wires.renamed("p", "q");
+                wires.ordered("q", &legs(), Order::Start);
+                wires.renamed("q", "p");
+            }
+            stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(watcher.join().unwrap(), 0, "times it was anybody's");
+        });
+        assert_eq!((owner("cam-out").as_deref(), owner("more")), (Some("p"), None));
+        wires.renamed("p", "q");
+        wires.ordered("q", &legs(), Order::Start);
+        assert_eq!(owner("cam-out").as_deref(), Some("q"));
+        wires.ordered("q", &Legs::default(), Order::Stop);
+        assert_eq!(owner("cam-out"), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_a_process_that_has_ended_for_good_until_it_begins_anew() {
+        let wires = wires(&Policy::default(), None);
+        let out = StreamKey::parse("cam-out").unwrap();
+        let kept = || {
+            let held = wires.gateway.directory().hold(&out, "nobody").is_err();
+            assert_eq!(wires.running().is_expected(&out), held);
+            held
+        };
+        wires.ordered("p", &legs(), Order::Start);
+        wires.begins("p");
+        assert!(kept());
+        wires.rests("p");
+        assert!(!kept());
+        drop(wires.write("p", "cam-out", Transport::Rtp).unwrap());
+        assert!(!kept(), "one start has had it");
+        for starts in [Wires::begins, |wires: &Wires, process: &str| wires.ordered(process, &legs(), Order::Start)] {
+            starts(&wires, "p");
+            assert!(kept());
+            wires.rests("p");
+            assert!(!kept());
+        }
+        wires.ordered("p", &legs(), Order::Stop);
+        wires.begins("p");
+        assert!(!kept(), "it is ordered to stop");
     }
 
     #[tokio::test]

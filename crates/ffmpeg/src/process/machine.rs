@@ -195,6 +195,11 @@ impl Machine {
         if let Stage::Idle { again, .. } = self.stage { again } else { None }
     }
 
+    /// Whether no child comes any more unless somebody starts one, although it is ordered to run.
+    pub(super) fn rests(&self) -> bool {
+        self.order == Order::Start && matches!(self.stage, Stage::Idle { again: None, .. })
+    }
+
     /// How often each state was entered.
     pub(super) fn counts(&self) -> Counts {
         self.counts

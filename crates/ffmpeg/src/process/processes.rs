@@ -10,11 +10,11 @@ mod error;
 mod feeding;
 mod launcher;
 mod locks;
+mod one;
 mod query;
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -27,8 +27,10 @@ use tracing::{error, info, info_span, warn};
 pub use self::change::Command;
 pub use self::declared::mistakes;
 pub use self::error::Error;
+use self::feeding::Claims;
 use self::launcher::Definer;
 use self::locks::Locks;
+pub use self::one::{Fed, Process};
 pub use self::query::Query;
 use super::addresses::Access;
 use super::command::{self, Expanded};
@@ -38,7 +40,7 @@ use super::probe::{self, Probe};
 use super::skills::{Skills, Tool};
 use super::store::{Broken, Store, Stored};
 use super::wiring::{Legs, Wiring};
-use super::{Ended, Exec, Limits, Order, Report, Rules, Run, RunState, Runner};
+use super::{Ended, Exec, Limits, Order, Rules, Run, Runner};
 
 /// Keys of metadata that one process, or the server, may have.
 const MOST_KEYS: usize = 256;
@@ -86,6 +88,7 @@ struct Inner {
     /// Everything ends. Set while `all` cannot be read.
     closed: AtomicBool,
     locks: Locks,
+    claims: Claims,
     /// Held while the number of processes grows.
     growing: tokio::sync::Mutex<()>,
     ends: Mutex<BTreeMap<&'static str, u64>>,
@@ -98,94 +101,6 @@ impl std::fmt::Debug for Processes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Processes").finish_non_exhaustive()
     }
-}
-
-/// A process as it is defined now. A change makes another one of it.
-pub struct Process {
-    definition: Arc<Definition>,
-    legs: Legs,
-    declared: bool,
-    /// What was ordered last, as it is stored. Who publishes may have started it beside that.
-    kept: Mutex<Order>,
-    created_at: i64,
-    updated_at: i64,
-    failures: Arc<Mutex<Failures>>,
-    runner: Runner,
-}
-
-impl Process {
-    /// What it is.
-    pub fn definition(&self) -> &Definition {
-        &self.definition
-    }
-
-    /// Its version: another for every other definition, the same for the same (RFC 9110 8.8.3, quotes included).
-    pub fn etag(&self) -> String {
-        let mut hasher = DefaultHasher::new();
-        // Texts, numbers and lists: always JSON.
-        serde_json::to_string(&*self.definition).unwrap_or_default().hash(&mut hasher);
-        format!("\"{:016x}\"", hasher.finish())
-    }
-
-    /// Whether the configuration declares it.
-    pub fn is_declared(&self) -> bool {
-        self.declared
-    }
-
-    /// When it was defined, Unix time in seconds; of one of the configuration when the server was started.
-    pub fn created_at(&self) -> i64 {
-        self.created_at
-    }
-
-    /// When its definition was changed last.
-    pub fn updated_at(&self) -> i64 {
-        self.updated_at
-    }
-
-    /// What it is doing; inputs and outputs of the progress have the ids of the definition, `whip` and `whep` those of its
-    /// own streams.
-    pub fn state(&self) -> RunState {
-        let mut state = self.runner.state();
-        let inputs: Vec<&str> = self.legs.ingest.iter().map(|_| "whip").chain(ids(&self.definition.input)).collect();
-        let outputs: Vec<&str> = ids(&self.definition.output).chain(self.legs.egress.iter().map(|_| "whep")).collect();
-        for (all, ids) in [(&mut state.progress.inputs, inputs), (&mut state.progress.outputs, outputs)] {
-            for io in all {
-                let id = usize::try_from(io.index).ok().and_then(|index| ids.get(index));
-                io.id = id.map(|id| (*id).to_owned()).unwrap_or_default();
-            }
-        }
-        state
-    }
-
-    /// How often what it sends to streams has failed, since it was defined or changed.
-    pub fn leg_failures(&self) -> Vec<LegFailure> {
-        locked(&self.failures).all()
-    }
-
-    /// What it has said.
-    pub fn report(&self) -> Report {
-        self.runner.report()
-    }
-
-    /// What it is to do: what was ordered, or to run for who publishes.
-    pub fn order(&self) -> Order {
-        self.runner.state().order
-    }
-}
-
-fn ids(ends: &[super::definition::End]) -> impl Iterator<Item = &str> {
-    ends.iter().map(|end| end.id.as_str())
-}
-
-/// A process that a stream is published for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fed {
-    /// Its id.
-    pub process: String,
-    /// What is ordered.
-    pub order: Order,
-    /// Whether a publisher starts it.
-    pub start_on_publish: bool,
 }
 
 impl Processes {
@@ -202,6 +117,7 @@ impl Processes {
             all: RwLock::default(),
             closed: AtomicBool::new(false),
             locks: Locks::default(),
+            claims: Claims::default(),
             growing: tokio::sync::Mutex::default(),
             ends: Mutex::new(ends),
             failures: Mutex::new(Failures::new(FAILING).with_other()),
@@ -332,6 +248,9 @@ impl Processes {
             all.insert(id.clone(), Arc::clone(&process));
         }
         drop(all);
+        if !is_open {
+            self.tell(&id, &process.legs, Order::Stop);
+        }
         info!(process = id, %order, declared, "process defined");
         process
     }
@@ -340,14 +259,6 @@ impl Processes {
     fn tell(&self, id: &str, legs: &Legs, order: Order) {
         if !legs.is_empty() {
             self.0.wiring.ordered(id, legs, order);
-        }
-    }
-
-    /// The same of streams that nothing is to do with any more.
-    fn let_go(&self, id: &str, legs: &Legs) {
-        if !legs.is_empty() {
-            self.0.wiring.ordered(id, legs, Order::Stop);
-            self.0.wiring.ordered(id, &Legs::default(), Order::Stop);
         }
     }
 

@@ -47,6 +47,10 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// A child has ended, or could not be started; how far it had got. From the process's task: it must not wait for anything.
     fn ended(&self, how: &Ended, progress: &Progress);
+
+    /// That was the last one, unless somebody starts it again, although it is ordered to run. As [`ended`](Self::ended), and
+    /// right after it.
+    fn rests(&self) {}
 }
 
 /// What a process is doing.

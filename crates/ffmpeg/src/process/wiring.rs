@@ -50,6 +50,23 @@ impl Legs {
         *self == Legs::default()
     }
 
+    /// The stream that is published for the process.
+    pub fn published(&self) -> impl Iterator<Item = &str> {
+        self.ingest.iter().map(|ingest| ingest.stream.as_str())
+    }
+
+    /// What of these is not among the others, each of its kind.
+    pub fn without(&self, others: &Legs) -> Legs {
+        let published = others.ingest.as_ref().map(|ingest| &ingest.stream);
+        let fed: Vec<&str> = others.fed().collect();
+        Legs {
+            ingest: self.ingest.clone().filter(|ingest| Some(&ingest.stream) != published),
+            egress: self.egress.clone().filter(|egress| !fed.contains(&egress.stream.as_str())),
+            reads: self.reads.iter().filter(|name| !others.reads.contains(name)).cloned().collect(),
+            writes: self.writes.iter().filter(|name| !fed.contains(&name.as_str())).cloned().collect(),
+        }
+    }
+
     /// Every stream that the process feeds.
     pub fn fed(&self) -> impl Iterator<Item = &str> {
         self.egress.iter().map(|egress| egress.stream.as_str()).chain(self.writes.iter().map(String::as_str))
@@ -97,7 +114,17 @@ pub trait Wiring: Send + Sync + 'static {
 
     /// The process is ordered to run: its streams are kept for viewers, publishers of its own are let in, and nobody else
     /// may publish what it feeds, while no child runs either. Or it no longer is, or is gone: its publisher and the viewers
-    /// of what it feeds are closed. Told whenever the order or the legs change, the
-    /// old legs with [`Order::Stop`] first where a stream is no longer among them.
+    /// of what it feeds are closed. Told whenever the order or the legs change; what is its own before and after goes on
+    /// without a break, and of a stream that is no longer among its legs the publisher or the viewers are closed.
     fn ordered(&self, process: &str, legs: &Legs, order: Order);
+
+    /// It is called so from now on: what it has under its old id goes over to it without a break. No child is there.
+    fn renamed(&self, process: &str, to: &str);
+
+    /// A child of the process is about to be started: what was let go when it [rested](Self::rests) is its own again.
+    fn begins(&self, process: &str);
+
+    /// The last child of the process has ended, and no other one comes unless somebody starts it, although it is ordered to
+    /// run: what it feeds and reads is not kept for it meanwhile.
+    fn rests(&self, process: &str);
 }

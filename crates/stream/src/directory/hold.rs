@@ -44,6 +44,15 @@ impl Directory {
     }
 }
 
+impl Hold {
+    /// From now on the stream is held for this owner, with all guards of the one before.
+    pub fn give_to(&self, owner: &str) {
+        if let Some(holding) = self.inner.lock().holds.get_mut(&self.key) {
+            holding.owner = owner.into();
+        }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut state = self.inner.lock();

@@ -24,6 +24,9 @@ impl Wiring for Streams {
     }
 
     fn ordered(&self, _: &str, _: &Legs, _: Order) {}
+    fn renamed(&self, _: &str, _: &str) {}
+    fn begins(&self, _: &str) {}
+    fn rests(&self, _: &str) {}
 }
 
 fn composed(json: &str) -> Result<Command, String> {

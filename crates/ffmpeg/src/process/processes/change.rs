@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::{Error, LONGEST_KEY, MOST_KEYS, Process, Processes, locked, unix_now};
 use crate::process::definition::Definition;
 use crate::process::store::{Store, StoreError, Stored};
-use crate::process::wiring::Legs;
 use crate::process::{Order, Run};
 
 /// What a process can be told.
@@ -54,7 +53,7 @@ impl Processes {
             return Err(Error::TooMany(most));
         }
         self.permitted(&definition).await?;
-        self.check_fed(&definition, "")?;
+        let _claim = self.claim_fed(&definition, "")?;
         self.0.tool.get_ready().await;
         let (now, order) = (unix_now(), if definition.autostart { Order::Start } else { Order::Stop });
         let stored = Stored { definition, order, created_at: now, updated_at: now };
@@ -90,7 +89,7 @@ impl Processes {
             return Err(Error::Exists);
         }
         self.permitted(&definition).await?;
-        self.check_fed(&definition, id)?;
+        let _claim = self.claim_fed(&definition, id)?;
         let (order, created_at) = (*locked(&current.kept), current.created_at);
         let stored = Stored { definition, order, created_at, updated_at: unix_now() };
         let (copy, replaced) = (stored.clone(), id.to_owned());
@@ -103,11 +102,14 @@ impl Processes {
         let (id, order) = (current.definition.id.as_str(), current.order());
         current.runner.order(Order::Stop);
         current.runner.idle().await;
-        if stored.definition.id == id {
-            self.let_go(id, &without(&current.legs, &stored.definition.legs()));
-        } else {
-            self.let_go(id, &current.legs);
+        // What is its own before and after is so meanwhile.
+        let (new_id, legs) = (&stored.definition.id, stored.definition.legs());
+        if new_id != id {
+            self.0.wiring.renamed(id, new_id);
             self.all_mut().remove(id);
+        }
+        if legs.is_empty() {
+            self.tell(new_id, &current.legs, Order::Stop);
         }
         let past = current.report();
         let history: Vec<Run> =
@@ -135,7 +137,7 @@ impl Processes {
         changeable(&process, only_if)?;
         self.write(remove).await?;
         process.runner.order(Order::Stop);
-        self.let_go(id, &process.legs);
+        self.tell(id, &process.legs, Order::Stop);
         process.runner.idle().await;
         self.all_mut().remove(id);
         Ok(())
@@ -181,8 +183,14 @@ impl Processes {
 
     async fn start(&self, process: &Process) -> Result<(), Error> {
         self.0.tool.get_ready().await;
-        self.tell(&process.definition.id, &process.legs, Order::Start);
-        self.begin(|| process.runner.order(Order::Start))
+        self.check_open()?;
+        let (id, legs, before) = (&process.definition.id, &process.legs, process.order());
+        self.tell(id, legs, Order::Start);
+        let begun = self.begin(|| process.runner.order(Order::Start));
+        if begun.is_err() && before == Order::Stop {
+            self.tell(id, legs, Order::Stop);
+        }
+        begun
     }
 
     async fn command_now(self, id: &str, command: Command) -> Result<(), Error> {
@@ -343,19 +351,6 @@ fn changeable(process: &Process, only_if: Option<&str>) -> Result<(), Error> {
             Err(Error::Changed)
         }
         _ => Ok(()),
-    }
-}
-
-/// The streams of one that the other has not.
-fn without(legs: &Legs, others: &Legs) -> Legs {
-    let same = |one: &str, other: Option<&str>| other == Some(one);
-    let ingest = |one: &str| same(one, others.ingest.as_ref().map(|ingest| ingest.stream.as_str()));
-    let fed: Vec<&str> = others.fed().collect();
-    Legs {
-        ingest: legs.ingest.clone().filter(|leg| !ingest(&leg.stream)),
-        egress: legs.egress.clone().filter(|leg| !fed.contains(&leg.stream.as_str())),
-        reads: legs.reads.iter().filter(|name| !others.reads.contains(name)).cloned().collect(),
-        writes: legs.writes.iter().filter(|name| !fed.contains(&name.as_str())).cloned().collect(),
     }
 }
 

@@ -36,6 +36,7 @@ impl Launcher for Definer {
         let processes = self.processes.upgrade().ok_or("the server is stopping")?;
         processes.tool.is_usable()?;
         let dir = processes.folder(&self.definition.id)?;
+        processes.wiring.begins(&self.definition.id);
         let expanded = processes.permitted(&self.definition).map_err(|wrong| super::error::joined(&wrong))?;
         let Command { args, secrets, waiting, kept } =
             command::compose(&self.definition, &expanded, &*processes.wiring)?;
@@ -57,6 +58,12 @@ impl Launcher for Definer {
             let legs = failures::legs(progress, *output);
             locked(&self.failures).count(stream, &legs, how);
             locked(&processes.failures).count(stream, &legs, how);
+        }
+    }
+
+    fn rests(&self) {
+        if let Some(processes) = self.processes.upgrade() {
+            processes.wiring.rests(&self.definition.id);
         }
     }
 }

@@ -28,6 +28,15 @@ impl Told {
     fn all(&self) -> Vec<String> {
         std::mem::take(&mut locked(&self.0))
     }
+
+    async fn hears(&self, word: &str) {
+        let told = async {
+            while !locked(&self.0).iter().any(|told| told == word) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect(word);
+    }
 }
 
 impl Wiring for Told {
@@ -45,6 +54,18 @@ impl Wiring for Told {
     fn ordered(&self, process: &str, legs: &Legs, order: Order) {
         let ingest = legs.ingest.as_ref().map_or("", |ingest| &ingest.stream);
         locked(&self.0).push(format!("{order} {process} {ingest} {:?}", legs.fed().collect::<Vec<_>>()));
+    }
+
+    fn renamed(&self, process: &str, to: &str) {
+        locked(&self.0).push(format!("renamed {process} {to}"));
+    }
+
+    fn begins(&self, process: &str) {
+        locked(&self.0).push(format!("begins {process}"));
+    }
+
+    fn rests(&self, process: &str) {
+        locked(&self.0).push(format!("rests {process}"));
     }
 }
 
@@ -324,22 +345,29 @@ async fn whoever_has_the_streams_is_told_of_orders_and_legs() {
     processes.command("p", Command::Start).await.unwrap();
     let one = processes.get("p").unwrap();
     let state = one.runner.until(|state| state.exec == Exec::Running && state.progress.frame > 0).await;
-    assert_eq!(told.all(), ["start p p []", "read p"]);
+    assert_eq!(told.all(), ["start p p []", "begins p", "read p"]);
     assert!(state.command.contains(&"testsrc=size=32x32:***".to_owned()), "{:?}", state.command);
     assert_eq!(one.state().progress.inputs[0].id, "whip");
     // The same legs: nobody is closed.
     processes.update("p", br#"{"reference": "x"}"#, None).await.unwrap();
     running(&processes.get("p").unwrap()).await;
-    assert_eq!(told.all(), ["start p p []", "read p"]);
+    assert_eq!(told.all(), ["start p p []", "begins p", "read p"]);
     let other = json!({"whip_ingest": {"enabled": false}, "whep_egress": {}, "input": [{"address": "testsrc", "options": ["-f", "lavfi"]}]});
     processes.update("p", other.to_string().as_bytes(), None).await.unwrap();
     let failed = processes.get("p").unwrap();
     failed.runner.until(|state| state.exec == Exec::Failed).await;
     assert_eq!(failed.report().current.ended.unwrap().1, Ended::NotStarted("needs --rtsp".into()));
-    assert_eq!(told.all()[..3], ["stop p p []", "stop p  []", "start p  [\"p-out\"]"]);
-    processes.remove("p", None).await.unwrap();
-    let end = told.all();
-    assert_eq!(end[end.len() - 2..], ["stop p  [\"p-out\"]", "stop p  []"]);
+    // Of what it was before nobody is told apart, so that what is the same goes on.
+    told.hears("rests p").await;
+    assert_eq!(told.all(), ["start p  [\"p-out\"]", "begins p", "rests p"]);
+    processes.update("p", br#"{"id": "q"}"#, None).await.unwrap();
+    assert_eq!(told.all()[..2], ["renamed p q", "start q  [\"q-out\"]"]);
+    let nothing = json!({"whep_egress": {"enabled": false}, "output": [{"address": "-", "options": ["-f", "null"]}]});
+    processes.update("q", nothing.to_string().as_bytes(), None).await.unwrap();
+    assert!(told.all().contains(&"stop q  [\"q-out\"]".to_owned()));
+    processes.update("q", other.to_string().as_bytes(), None).await.unwrap();
+    processes.remove("q", None).await.unwrap();
+    assert!(told.all().contains(&"stop q  [\"q-out\"]".to_owned()));
 }
 
 #[tokio::test]

@@ -294,20 +294,24 @@ impl Shared {
     /// was to be.
     fn over(&self, launcher: &dyn Launcher, event: Event) -> bool {
         let now = Instant::now();
-        let (ended, telling, progress) = {
+        let (ended, rests, telling, progress) = {
             let mut process = self.lock();
             let ended = process.machine.handle(now, event);
+            let rests = process.machine.rests();
             let telling = ended.as_ref().map(|ended| process.tells(now, ended));
             if let Some(ended) = &ended {
                 process.log.ended(unix(), ended.clone());
             }
             (process.usage, process.pid, process.unsaid) = (Usage::default(), None, None);
             process.telling = true;
-            (ended, telling, process.parser.progress(now))
+            (ended, rests, telling, process.parser.progress(now))
         };
         if let Some((ended, telling)) = ended.as_ref().zip(telling) {
             say(ended, telling);
             launcher.ended(ended, &progress);
+            if rests {
+                launcher.rests();
+            }
         }
         self.lock().telling = false;
         self.changed.send_replace(());

@@ -27,6 +27,9 @@ impl Wiring for NoStreams {
     }
 
     fn ordered(&self, _: &str, _: &Legs, _: Order) {}
+    fn renamed(&self, _: &str, _: &str) {}
+    fn begins(&self, _: &str) {}
+    fn rests(&self, _: &str) {}
 }
 
 struct Scene {

@@ -62,6 +62,69 @@ async fn a_change_that_is_under_way_when_everything_ends_is_stored_and_starts_no
 }
 
 #[tokio::test]
+async fn nothing_is_kept_for_a_process_that_does_not_begin_as_everything_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let told = Arc::new(Told::default());
+    let processes = Processes::open(settings(data.path()), Arc::clone(&told) as Arc<dyn Wiring>).await;
+    let one = processes.add(&with(json!({"whip_ingest": {}, "input": []}))).await.unwrap();
+    running(&one).await;
+    let update = {
+        let processes = processes.clone();
+        tokio::spawn(async move { processes.update("p", br#"{"reference": "new"}"#, None).await })
+    };
+    one.runner.until(|state| state.order == Order::Stop).await;
+    told.all();
+    processes.close();
+    update.await.unwrap().unwrap();
+    assert_eq!(told.all(), ["start p p []", "stop p p []"]);
+    processes.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_changes_at_once_one_gets_the_stream() {
+    let data = tempfile::tempdir().unwrap();
+    let processes = open_at(data.path()).await;
+    let one = processes.add(ENDLESS.as_bytes()).await.unwrap();
+    processes.add(&with(json!({"id": "q", "autostart": false}))).await.unwrap();
+    running(&one).await;
+    let egress = br#"{"whep_egress": {"stream": "live"}}"#;
+    let update = {
+        let processes = processes.clone();
+        tokio::spawn(async move { processes.update("p", egress, None).await })
+    };
+    // The first one is judged and stored, and waits for the end of its child.
+    one.runner.until(|state| state.order == Order::Stop).await;
+    let told = r#"whep_egress.stream: the stream "live" is fed by the process "p""#;
+    assert_eq!(processes.update("q", egress, None).await.err().unwrap().to_string(), told);
+    let refused = processes.add(&with(json!({"id": "r", "whep_egress": {"stream": "live"}}))).await;
+    assert_eq!(refused.err().unwrap().to_string(), told);
+    assert!(!update.is_finished(), "it still waits");
+    update.await.unwrap().unwrap();
+    assert_eq!(processes.update("q", egress, None).await.err().unwrap().to_string(), told);
+    // Nothing is claimed any more: not what was refused, nor what its owner has given back.
+    processes.remove("p", None).await.unwrap();
+    processes.update("q", egress, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_the_streams_is_told_when_no_other_child_comes() {
+    let data = tempfile::tempdir().unwrap();
+    let told = Arc::new(Told::default());
+    let processes = Processes::open(settings(data.path()), Arc::clone(&told) as Arc<dyn Wiring>).await;
+    let one = processes.add(&with(json!({"whip_ingest": {}, "input": []}))).await.unwrap();
+    let pid = nix::unistd::Pid::from_raw(running(&one).await.try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    told.hears("rests p").await;
+    assert_eq!(told.all(), ["start p p []", "begins p", "read p", "rests p"]);
+    assert_eq!(one.order(), Order::Start);
+    processes.command("p", Command::Start).await.unwrap();
+    running(&one).await;
+    assert_eq!(told.all(), ["start p p []", "begins p", "read p"]);
+    processes.command("p", Command::Stop).await.unwrap();
+    assert_eq!(told.all(), ["stop p p []"], "that is told already");
+}
+
+#[tokio::test]
 async fn one_that_cannot_be_read_is_not_overwritten_and_can_be_forgotten() {
     let data = tempfile::tempdir().unwrap();
     let processes = open_at(data.path()).await;
