@@ -208,7 +208,8 @@ impl Place {
             (Kind::Srs, Naming::Body) => (format!("{}/", self.prefix), query.to_owned(), true),
             (Kind::Srs, naming) => {
                 let path = format!("/rtc/v1/{}/", self.protocol());
-                let names_it = naming == Naming::Query && named_by(query).is_ok();
+                // The path may have named another one, and has the say.
+                let names_it = naming == Naming::Query && named_by(query).as_ref() == Ok(stream);
                 (path, if names_it { query.to_owned() } else { srs_query(stream, query) }, false)
             }
             (Kind::Whipstitch | Kind::Whip, naming) => {

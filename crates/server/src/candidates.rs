@@ -136,6 +136,16 @@ impl Announcer {
         Self { public, names, listeners, looked_up: Mutex::default() }
     }
 
+    /// The candidates for whoever called `host`. On a machine without a network a proxy can only run on that machine, and its
+    /// clients' media comes from there, too.
+    pub(crate) async fn candidates_for(&self, host: Option<&str>, caller: &access::Caller<'_>) -> Vec<SocketAddr> {
+        let candidates = self.candidates(host, caller.is_on_this_machine()).await;
+        if candidates.is_empty() && caller.peer.ip().to_canonical().is_loopback() {
+            return self.candidates(host, true).await;
+        }
+        candidates
+    }
+
     /// The candidates for a client that called `host`.
     pub(crate) async fn candidates(&self, host: Option<&str>, local: bool) -> Vec<SocketAddr> {
         let host = match host {

@@ -1,7 +1,6 @@
 //! `serve --join`: this server as an origin of proxies. Each of them hears every two seconds where it is and how much it
 //! does, until it says goodbye. A proxy that is away misses that, nothing else.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
@@ -24,6 +23,8 @@ use crate::credentials::{Token, random_hex};
 
 /// Between two heartbeats. A proxy takes one that is silent for three of them for gone.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// For a proxy that refuses who we are: only an operator can change that, and every try costs it a look at a secret.
+const REFUSED: Duration = Duration::from_secs(30);
 /// For a proxy to answer one.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// For all of them to hear the goodbye: the server is waiting.
@@ -123,7 +124,7 @@ async fn beat(origin: Origin, gateway: Gateway, proxies: Vec<Proxy>, mut phase: 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut meter = Meter::default();
     let mut names = Names::default();
-    let mut health: BTreeMap<usize, Health> = BTreeMap::new();
+    let mut courses = vec![Course::default(); proxies.len()];
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -151,12 +152,15 @@ async fn beat(origin: Origin, gateway: Gateway, proxies: Vec<Proxy>, mut phase: 
         };
         let body = serde_json::to_vec(&heartbeat).expect("strings and numbers are JSON");
         let mut sent = JoinSet::new();
-        for (at, proxy) in proxies.iter().cloned().enumerate() {
+        let now = Instant::now();
+        for (at, proxy) in proxies.iter().cloned().enumerate().filter(|(at, _)| courses[*at].is_due(now)) {
             let body = body.clone();
             sent.spawn(async move { (at, proxy.send(body).await) });
         }
-        while let Some(Ok((at, health_now))) = sent.join_next().await {
-            proxies[at].log(health.insert(at, health_now), health_now);
+        while let Some(Ok((at, health))) = sent.join_next().await {
+            if courses[at].heard(health, Instant::now()) {
+                proxies[at].log(health);
+            }
         }
     }
     let goodbyes: JoinSet<()> = proxies.into_iter().map(Proxy::goodbye).collect();
@@ -183,6 +187,34 @@ enum Health {
     Good,
     Away,
     Refused(StatusCode),
+}
+
+/// How it goes with one proxy.
+#[derive(Clone, Copy, Debug, Default)]
+struct Course {
+    health: Option<Health>,
+    /// Not before then.
+    next: Option<Instant>,
+}
+
+impl Course {
+    /// Whether this turn's heartbeat goes there.
+    fn is_due(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| next <= now)
+    }
+
+    /// So went the last one. Says whether that is new.
+    fn heard(&mut self, health: Health, now: Instant) -> bool {
+        self.next = health.is_final().then(|| now + REFUSED);
+        self.health.replace(health) != Some(health)
+    }
+}
+
+impl Health {
+    /// Whether the proxy would say the same whenever it is asked.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Refused(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
 }
 
 impl Proxy {
@@ -212,18 +244,20 @@ impl Proxy {
         let _ = self.with_secret(self.client.delete(self.own.clone())).send().await;
     }
 
-    /// Says what has changed.
-    fn log(&self, before: Option<Health>, now: Health) {
-        if before == Some(now) {
-            return;
-        }
-        let proxy = self.url.authority();
-        match now {
+    /// Says how it is now.
+    fn log(&self, health: Health) {
+        let (proxy, again) = (self.url.authority(), REFUSED.as_secs());
+        match health {
             Health::Good => info!(proxy, "joined"),
             Health::Away => warn!(proxy, "the proxy does not answer; heartbeats go on"),
-            Health::Refused(StatusCode::UNAUTHORIZED) => warn!(proxy, "the proxy has another --secret"),
+            Health::Refused(StatusCode::UNAUTHORIZED) => {
+                warn!(proxy, "the proxy has another --secret; it is asked again each {again} s");
+            }
             Health::Refused(StatusCode::FORBIDDEN) => {
-                warn!(proxy, "the proxy has no --secret and takes origins of its own machine only");
+                warn!(
+                    proxy,
+                    "the proxy has no --secret and takes origins of its own machine only; it is asked again each {again} s"
+                );
             }
             Health::Refused(StatusCode::CONFLICT) => {
                 warn!(proxy, "another server has this one's host name and port: each needs a host name of its own");
@@ -327,6 +361,20 @@ mod tests {
         assert_eq!((second.cpu, second.egress_bps, second.streams), (0.5, 1_000_000, 1));
         let unread = meter.load(&reading(start + 2 * INTERVAL, 99_000, None), 4, 10);
         assert_eq!((unread.cpu, unread.egress_bps), (1.0, 1_000_000), "a worker that does not tell sends on");
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_the_secret_is_asked_rarely_and_as_usual_once_it_takes_it() {
+        let (start, mut course) = (Instant::now(), Course::default());
+        let refused = Health::Refused(StatusCode::UNAUTHORIZED);
+        assert!(course.is_due(start));
+        assert!(course.heard(refused, start), "said once");
+        assert!(!course.is_due(start + INTERVAL) && !course.is_due(start + REFUSED - INTERVAL));
+        assert!(course.is_due(start + REFUSED));
+        assert!(!course.heard(refused, start + REFUSED), "and not again");
+        assert!(course.heard(Health::Good, start + 2 * REFUSED));
+        assert!(course.is_due(start + 2 * REFUSED), "as usual from then on");
+        assert!(course.heard(Health::Away, start + 2 * REFUSED) && course.is_due(start + 2 * REFUSED));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::ice::Generation;
+use crate::origins::Origin;
 use crate::record::{OriginId, Role, Session, SessionId};
 use crate::registry::Away;
 use crate::state::{Full, NoOrigin, Picked, State};
@@ -12,6 +13,8 @@ use crate::state::{Full, NoOrigin, Picked, State};
 pub trait Directory: Send + Sync + 'static {
     /// Which origin has the stream, or is to have it from now on.
     fn pick(&self, stream: &str, role: Role) -> impl Future<Output = Result<Picked, NoOrigin>> + Send;
+    /// Which origin has the stream, or could have it: to be asked about it, which makes it nobody's.
+    fn look(&self, stream: &str, role: Role) -> impl Future<Output = Result<Origin, NoOrigin>> + Send;
     /// Nobody listens there: the next pick gives another one.
     fn failed(&self, origin: &OriginId);
     /// What came of a request to it. Where nothing did, a stream that became its own for that is nobody's again.
@@ -34,6 +37,10 @@ pub trait Directory: Send + Sync + 'static {
 impl Directory for State {
     async fn pick(&self, stream: &str, role: Role) -> Result<Picked, NoOrigin> {
         self.pick(stream, role).await
+    }
+
+    async fn look(&self, stream: &str, role: Role) -> Result<Origin, NoOrigin> {
+        self.look(stream, role).await
     }
 
     fn failed(&self, origin: &OriginId) {

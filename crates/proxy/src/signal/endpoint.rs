@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 use whipstitch_stream::StreamKey;
 
@@ -52,7 +53,7 @@ impl<D: Directory> Signal<D> {
     ) -> Result<Response<Bytes>, Refused> {
         let allow = allowed(place.manners);
         match (&request.method, stream) {
-            (&Method::OPTIONS, Some(stream)) if !is_preflight(&request.headers) => {
+            (&Method::OPTIONS, Some(stream)) if !is_preflight(&request.method, &request.headers) => {
                 Ok(self.asked_options(place, &stream, request).await)
             }
             (&Method::OPTIONS, _) => Ok(options(allow, (place.manners != Manners::Envelope).then_some(ACCEPT_POST))),
@@ -67,10 +68,7 @@ impl<D: Directory> Signal<D> {
                 self.offer(place, stream, offer, request).await
             }
             (&Method::GET | &Method::HEAD | &Method::DELETE, Some(stream)) => {
-                let exchange = self.exchange(place, &stream, &request, None).await?;
-                // Nothing has begun: a stream that became this origin's only to be asked about is nobody's again.
-                self.directory.answered(stream.as_str(), &exchange.picked, false).await;
-                Ok(relayed_as_is(exchange.incoming))
+                self.exchange(place, &stream, &request, None).await.map(|exchange| relayed_as_is(exchange.incoming))
             }
             _ => Err(Refused::Method { allow }),
         }
@@ -80,13 +78,12 @@ impl<D: Directory> Signal<D> {
     /// fail: clients take that for the end.
     async fn asked_options(&self, place: &'static Place, stream: &StreamKey, request: Request) -> Response<Bytes> {
         let mut response = options(allowed(place.manners), Some(ACCEPT_POST));
-        if let Ok(exchange) = self.exchange(place, stream, &request, None).await {
-            self.directory.answered(stream.as_str(), &exchange.picked, false).await;
-            if exchange.incoming.status.is_success() {
-                let links = headers::to_client(&exchange.incoming.headers);
-                for link in links.get_all(header::LINK) {
-                    response.headers_mut().append(header::LINK, link.clone());
-                }
+        if let Ok(exchange) = self.exchange(place, stream, &request, None).await
+            && exchange.incoming.status.is_success()
+        {
+            let links = headers::to_client(&exchange.incoming.headers);
+            for link in links.get_all(header::LINK) {
+                response.headers_mut().append(header::LINK, link.clone());
             }
         }
         response
@@ -111,9 +108,14 @@ impl<D: Directory> Signal<D> {
         let exchange = self.exchange(place, &stream, &request, Some(&offer)).await?;
         let picked = exchange.picked.clone();
         let reply = self.begin(place, &stream, &offer, &request, exchange).await;
-        let ok = reply.as_ref().is_ok_and(|(_, has_begun)| *has_begun);
+        let ok = matches!(reply, Ok((_, Some(_))));
         self.directory.answered(stream.as_str(), &picked, ok).await;
-        reply.map(|(response, _)| response)
+        let (response, begun) = reply?;
+        // Nothing is waited for from here on: either the client hears of the session, or it ends.
+        if let Some(untold) = begun {
+            untold.tell();
+        }
+        Ok(response)
     }
 
     /// 307 to the origin (RFC 9725 section 4.5); `None` where the origin does not speak what the client does.
@@ -123,23 +125,29 @@ impl<D: Directory> Signal<D> {
         stream: &StreamKey,
         request: &Request,
     ) -> Result<Option<Response<Bytes>>, Refused> {
-        let picked = self.pick(place, stream).await?;
+        let picked = self.pick(place, stream, self.deadline()).await?;
         let (url, in_envelope) = place.at(&picked.origin, stream, request.query.as_deref());
         let can = in_envelope || place.manners != Manners::Envelope;
-        self.directory.answered(stream.as_str(), &picked, can).await;
-        let Some(location) = HeaderValue::from_str(url.as_str()).ok().filter(|_| can) else { return Ok(None) };
+        let Some(location) = HeaderValue::from_str(url.as_str()).ok().filter(|_| can) else {
+            self.directory.answered(stream.as_str(), &picked, false).await;
+            return Ok(None);
+        };
+        // The stream is the origin's for the time a claim lasts. That it has it the origin has not said: what it names in its
+        // heartbeats counts, not what somebody was sent to it for.
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
         response.headers_mut().insert(header::LOCATION, location);
         Ok(Some(response))
     }
 
-    async fn pick(&self, place: &Place, stream: &StreamKey) -> Result<Picked, Refused> {
-        let picked = self.directory.pick(stream.as_str(), place.role).await;
-        picked.map_err(|no_origin| match no_origin {
-            NoOrigin::None => Refused::NoOrigin,
-            NoOrigin::RegistryAway => Refused::RegistryAway,
-        })
+    async fn pick(&self, place: &Place, stream: &StreamKey, deadline: Instant) -> Result<Picked, Refused> {
+        chosen(timeout_at(deadline, self.directory.pick(stream.as_str(), place.role)).await)
+    }
+
+    /// The same for who only asks: the stream stays whose it is.
+    async fn look(&self, place: &Place, stream: &StreamKey, deadline: Instant) -> Result<Picked, Refused> {
+        let origin = chosen(timeout_at(deadline, self.directory.look(stream.as_str(), place.role)).await)?;
+        Ok(Picked { origin, claimed_now: false, token: None, lost: None })
     }
 
     /// Asks the stream's origin; when nobody listens there, once another one. With an offer, that is what goes out.
@@ -151,18 +159,24 @@ impl<D: Directory> Signal<D> {
         offer: Option<&Offer>,
     ) -> Result<Exchange, Refused> {
         let deadline = self.deadline();
-        let mut picked = self.pick(place, stream).await?;
+        let choose = async || match offer {
+            Some(_) => self.pick(place, stream, deadline).await,
+            None => self.look(place, stream, deadline).await,
+        };
+        let mut picked = choose().await?;
         let mut again = true;
         loop {
             match self.ask(place, stream, request, offer, &picked, deadline).await {
                 Ok(exchange) => return Ok(exchange),
                 Err(trouble) => {
-                    self.directory.answered(stream.as_str(), &picked, false).await;
+                    if offer.is_some() {
+                        self.directory.answered(stream.as_str(), &picked, false).await;
+                    }
                     let failed = picked.origin.id.clone();
                     if trouble.is_before_all() {
                         self.directory.failed(&failed);
                         if std::mem::take(&mut again)
-                            && let Ok(other) = self.pick(place, stream).await
+                            && let Ok(other) = choose().await
                         {
                             picked = other;
                             continue;
@@ -197,7 +211,7 @@ impl<D: Directory> Signal<D> {
         Ok(Exchange { picked: picked.clone(), url, headers, in_envelope, incoming })
     }
 
-    /// Makes a session of what the origin said to an offer; and says whether it is one.
+    /// Makes a session of what the origin said to an offer, if it is one: then nobody has been told of it yet.
     async fn begin(
         &self,
         place: &'static Place,
@@ -205,22 +219,22 @@ impl<D: Directory> Signal<D> {
         offer: &Offer,
         request: &Request,
         exchange: Exchange,
-    ) -> Result<(Response<Bytes>, bool), Refused> {
+    ) -> Result<(Response<Bytes>, Option<Untold<D>>), Refused> {
         let Exchange { picked, url, headers, in_envelope, incoming } = exchange;
         if incoming.status.is_redirection() {
-            return Ok((redirected(&url, incoming), false));
+            return Ok((redirected(&url, incoming), None));
         }
         if !is_created(incoming.status) {
-            return Ok((relayed_as_is(incoming), false));
+            return Ok((relayed_as_is(incoming), None));
         }
         let resource = text(&incoming.headers, header::LOCATION).and_then(|location| urls::resource(&url, &location));
-        let untold = Untold::new(self.forward.clone(), resource.clone(), &headers);
+        let mut untold = Untold::new(self.forward.clone(), Arc::clone(&self.directory), resource.clone(), &headers);
         let unusable = || Refused::Unusable(picked.origin.id.clone());
 
         let reply = in_envelope.then(|| envelope::Reply::read(&incoming.body));
         let answer = match &reply {
             // SRS says what is wrong with a status of 200.
-            Some(None) => return Ok((relayed_as_is(incoming), false)),
+            Some(None) => return Ok((relayed_as_is(incoming), None)),
             Some(Some(reply)) => reply.sdp.as_bytes(),
             None => &incoming.body[..],
         };
@@ -241,6 +255,7 @@ impl<D: Directory> Signal<D> {
         };
         let sdp = answer.with_candidates(&request.candidates).map_err(|_| unusable())?;
         let session = Arc::new(session);
+        untold.is_known_as(session.id.clone());
         self.directory.opened(Arc::clone(&session)).await.map_err(|_| Refused::Full)?;
 
         let (body, content_type) = match (&reply, place.manners) {
@@ -262,8 +277,16 @@ impl<D: Directory> Signal<D> {
             let location = HeaderValue::from_str(&location).map_err(|_| unusable())?;
             response.headers_mut().insert(header::LOCATION, location);
         }
-        untold.tell();
-        Ok((response, true))
+        Ok((response, Some(untold)))
+    }
+}
+
+/// What came of choosing an origin, which may have taken too long.
+fn chosen<T>(choice: Result<Result<T, NoOrigin>, Elapsed>) -> Result<T, Refused> {
+    match choice {
+        Ok(Ok(origin)) => Ok(origin),
+        Ok(Err(NoOrigin::None)) => Err(Refused::NoOrigin),
+        Ok(Err(NoOrigin::RegistryAway)) | Err(_) => Err(Refused::RegistryAway),
     }
 }
 

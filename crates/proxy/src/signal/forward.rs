@@ -1,6 +1,7 @@
 //! Requests to origins: one deadline for all of it, bounded bodies, no redirection followed.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,9 +20,62 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Connections are kept for the next request that long: shorter than servers do, which close them without a word.
 const IDLE: Duration = Duration::from_secs(15);
 
+/// What came of a request to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A whole answer, whatever it said.
+    Answered,
+    /// No connection.
+    Unreachable,
+    /// No certificate that is trusted.
+    Distrusted,
+    /// No answer in time.
+    Slow,
+    /// The connection ended, or it was no HTTP.
+    Broken,
+    /// More than may be.
+    TooLarge,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Answered, Self::Unreachable, Self::Distrusted, Self::Slow, Self::Broken, Self::TooLarge];
+
+    /// As metrics call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Unreachable => "unreachable",
+            Self::Distrusted => "distrusted",
+            Self::Slow => "slow",
+            Self::Broken => "broken",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    fn of<T>(result: &Result<T, Trouble>) -> Self {
+        match result {
+            Ok(_) => Self::Answered,
+            Err(Trouble::Connect) => Self::Unreachable,
+            Err(Trouble::Distrusted) => Self::Distrusted,
+            Err(Trouble::Slow) => Self::Slow,
+            Err(Trouble::Broken) => Self::Broken,
+            Err(Trouble::TooLarge) => Self::TooLarge,
+        }
+    }
+}
+
+/// Hears of each request to an origin how long it took to its end, and what came of it. Must not block.
+pub type Meter = Arc<dyn Fn(Duration, Outcome) + Send + Sync>;
+
 /// The HTTP client of all requests.
-#[derive(Debug, Clone)]
-pub(super) struct Forward(Client);
+#[derive(Clone)]
+pub(super) struct Forward {
+    client: Client,
+    pub(super) meter: Option<Meter>,
+}
 
 /// What goes out.
 #[derive(Clone)]
@@ -67,19 +121,22 @@ impl Forward {
     /// # Errors
     /// The client cannot be made: the system gives it no random numbers, or the like.
     pub(super) fn new(trust: &Trust) -> Result<Self, reqwest::Error> {
-        trust.client().connect_timeout(CONNECT).pool_idle_timeout(IDLE).build().map(Self)
+        let client = trust.client().connect_timeout(CONNECT).pool_idle_timeout(IDLE).build()?;
+        Ok(Self { client, meter: None })
     }
 
     pub(super) async fn send(&self, outgoing: Outgoing, deadline: Instant) -> Result<Incoming, Trouble> {
-        match timeout_at(deadline, self.exchange(outgoing)).await {
-            Ok(done) => done,
-            Err(_) => Err(Trouble::Slow),
+        let begun = Instant::now();
+        let done = timeout_at(deadline, self.exchange(outgoing)).await.unwrap_or(Err(Trouble::Slow));
+        if let Some(meter) = &self.meter {
+            meter(begun.elapsed(), Outcome::of(&done));
         }
+        done
     }
 
     async fn exchange(&self, outgoing: Outgoing) -> Result<Incoming, Trouble> {
         let has_body = outgoing.method != Method::HEAD;
-        let request = self.0.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
+        let request = self.client.request(outgoing.method, outgoing.url).headers(outgoing.headers).body(outgoing.body);
         let mut response = request.send().await.map_err(|error| trouble(&error))?;
         let peer = response.remote_addr().map(|peer| peer.ip().to_canonical());
         let too_large = |length: u64| length > MOST_BYTES as u64;

@@ -31,6 +31,7 @@ use crate::trust::Trust;
 use crate::urls::{self, Manners, Target};
 pub use directory::Directory;
 use forward::{Forward, Incoming, Trouble};
+pub use forward::{Meter, Outcome};
 pub use refused::Refused;
 
 const ENDPOINT_ALLOW: &str = "OPTIONS, GET, HEAD, POST, DELETE";
@@ -84,6 +85,13 @@ impl<D: Directory> Signal<D> {
         Ok(Self { directory, forward: Forward::new(trust)?, signalling, patience: forward::TOTAL })
     }
 
+    /// The same, and `meter` hears of every request to an origin.
+    #[must_use]
+    pub fn metered(mut self, meter: Meter) -> Self {
+        self.forward.meter = Some(meter);
+        self
+    }
+
     /// Answers a request. Takes about 5 s at most. Dropped on the way, a session that an origin has begun for it ends.
     ///
     /// # Errors
@@ -114,8 +122,12 @@ fn options(allow: &'static str, takes: Option<(&'static str, &'static str)>) -> 
     response
 }
 
-fn is_preflight(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+/// Whether a request is a browser's question whether a page may ask, which is answered here and asks nobody.
+#[must_use]
+pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// A reply of an origin as it goes on, with this body.

@@ -96,6 +96,32 @@ impl State {
         Err(NoOrigin::None)
     }
 
+    /// The origin that has the stream, while it is alive; else the one that would get it now, and does not: for questions,
+    /// which anybody may ask of any name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be known.
+    pub async fn look(&self, stream: &str, role: Role) -> Result<Origin, NoOrigin> {
+        let asked = Instant::now();
+        let holder = match self.asked(self.registry.claim_of(stream).await) {
+            Ok(holder) => holder,
+            Err(_) => return self.remembered(stream).map(|picked| picked.origin),
+        };
+        if let Some(holder) = &holder {
+            match self.usable(holder, role, asked).await {
+                Ok(Some(origin)) => return Ok(origin),
+                Ok(None) => {}
+                Err(_) => return self.remembered(stream).map(|picked| picked.origin),
+            }
+        }
+        let mut wanted = self.wanted_for(stream, holder.as_ref());
+        if wanted.is_none() && self.list(asked.checked_sub(FRESH)).await.is_ok() {
+            wanted = self.wanted_for(stream, holder.as_ref());
+        }
+        let origins = locked(&self.origins);
+        wanted.and_then(|id| origins.origin(&id).cloned()).ok_or(NoOrigin::None)
+    }
+
     /// Who is to have a stream that nobody has: who had it when this proxy heard last, as the registry may have lost that;
     /// else the best.
     fn wanted_for(&self, stream: &str, lost: Option<&OriginId>) -> Option<OriginId> {

@@ -101,6 +101,13 @@ fn each_kind_of_origin_is_asked_at_its_own_url() {
         ),
         (Kind::Srs, "/whip/cam", "token=t", "http://[::1]:8555/rtc/v1/whip/?app=live&stream=cam&token=t"),
         (Kind::Srs, "/whep/show.cam", "", "http://[::1]:8555/rtc/v1/whep/?app=show&stream=cam"),
+        // What the path names was claimed, and nothing else is published.
+        (
+            Kind::Srs,
+            "/rtc/v1/whip/live/foo",
+            "app=live&stream=cam&token=t",
+            "http://[::1]:8555/rtc/v1/whip/?app=live&stream=foo&token=t",
+        ),
         (Kind::Srs, "/rtc/v1/whep/show/cam", "", "http://[::1]:8555/rtc/v1/whep/?app=show&stream=cam"),
     ] {
         let (place, stream) = endpoint(path, query);

@@ -77,7 +77,7 @@ pub struct Config {
     pub tls_certificate: Option<std::path::PathBuf>,
     /// The file with their key.
     pub tls_key: Option<std::path::PathBuf>,
-    /// POST, PATCH and DELETE of one client address.
+    /// Requests of one client address.
     pub requests: Rate,
     /// Filter of the log; from the environment only.
     pub log: String,

@@ -128,8 +128,12 @@ impl Bounds {
     }
 }
 
-/// Many systems start a process with 1024 descriptors and let it have more for the asking.
-fn raise_descriptors(others: usize) -> nix::Result<u64> {
+/// Many systems start a process with 1024 descriptors and let it have more for the asking: as many as it may, up to what HTTP
+/// and `others` need.
+///
+/// # Errors
+/// The system does not say.
+pub(crate) fn raise_descriptors(others: usize) -> nix::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let wanted = hard.min((4 * MOST_CONNECTIONS + others) as u64).max(soft);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map(|()| wanted).or(Ok(soft))

@@ -85,8 +85,8 @@ pub(super) async fn accept(
         return Ok(accepted);
     }
     let caller = request.caller();
-    let (client, local) = (request.client(), caller.is_on_this_machine());
-    let candidates = state.0.announcer.candidates(request.host(), local).await;
+    let client = request.client();
+    let candidates = state.0.announcer.candidates_for(request.host(), &caller).await;
     if candidates.is_empty() {
         return Err(Error::NoAddress);
     }

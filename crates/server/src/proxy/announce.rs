@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use whipstitch_proxy::signal::Signalling;
 
+use super::room::Room;
 use crate::announce::{local, seen_from_elsewhere};
 use crate::config::proxy::{Config, Registry};
 
@@ -14,6 +15,7 @@ pub(super) fn lines(
     rtc: &[SocketAddr],
     admin: SocketAddr,
     machine: &[IpAddr],
+    room: Room,
 ) -> Vec<String> {
     let scheme = if config.tls().is_some() { "https" } else { "http" };
     let mut lines = vec![format!("listening on {scheme} {http}")];
@@ -32,6 +34,7 @@ pub(super) fn lines(
     lines.push(format!("origins register (whipstitch serve --join) {here}"));
     lines.push(format!("state (JSON) {here}/api/v1/origins"));
     lines.extend(notes(config).into_iter().map(|note| format!("note: {note}")));
+    lines.extend(room.lacks(config.max_sessions).into_iter().map(|lack| format!("note: {lack}")));
     lines
 }
 
@@ -72,7 +75,7 @@ mod tests {
         };
         let [http, admin] = ["0.0.0.0:11985", "127.0.0.1:12025"].map(|text| text.parse().unwrap());
         let rtc = ["0.0.0.0:18000", "[::]:18000"].map(|text| text.parse().unwrap());
-        let text = lines(&config, http, &rtc, admin, &["192.168.1.5".parse().unwrap()]).join("\n");
+        let text = lines(&config, http, &rtc, admin, &["192.168.1.5".parse().unwrap()], Room::default()).join("\n");
         let expected = "\
 listening on http 0.0.0.0:11985
 listening on rtc udp 0.0.0.0:18000
@@ -90,7 +93,7 @@ origins register (whipstitch serve --join) http://localhost:12025
 state (JSON) http://localhost:12025/api/v1/origins
 note: who may publish and watch is decided by the origins";
         assert_eq!(text, expected);
-        let text = lines(&Config::default(), http, &rtc, admin, &[]).join("\n");
+        let text = lines(&Config::default(), http, &rtc, admin, &[], Room::default()).join("\n");
         assert!(text.contains("note: without --secret") && text.contains("note: what is known of sessions"), "{text}");
     }
 }

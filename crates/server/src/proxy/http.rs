@@ -18,7 +18,7 @@ use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
 use whipstitch_proxy::headers::Client;
 use whipstitch_proxy::sdp::MOST_BYTES;
-use whipstitch_proxy::signal::{Directory, Request, Signal};
+use whipstitch_proxy::signal::{Directory, Request, Signal, is_preflight};
 
 use crate::access::Caller;
 use crate::candidates::Announcer;
@@ -31,6 +31,8 @@ use crate::logging::Brake;
 use crate::proxies::Trusted;
 use crate::rates::Rate;
 
+use super::counted::Counted;
+
 /// What the entry needs beside the origins.
 pub(crate) struct Settings {
     /// Where clients can send their datagrams.
@@ -39,7 +41,7 @@ pub(crate) struct Settings {
     pub(crate) origins: Origins,
     /// Proxies in front that may say whom a request comes from.
     pub(crate) trusted: Trusted,
-    /// POST, PATCH and DELETE of one client.
+    /// Requests of one client, but what browsers ask before those of pages.
     pub(crate) requests: Rate,
 }
 
@@ -56,17 +58,19 @@ struct Shared<D> {
     signal: Signal<D>,
     settings: Settings,
     throttle: Throttle,
+    counted: Arc<Counted>,
     draining: AtomicBool,
     strange: Brake,
     failing: Brake,
 }
 
 impl<D: Directory> Entry<D> {
-    pub(crate) fn new(signal: Signal<D>, settings: Settings) -> Self {
+    pub(super) fn new(signal: Signal<D>, settings: Settings, counted: Arc<Counted>) -> Self {
         // A session's own rate is kept by its origin.
         let throttle = Throttle::new(settings.requests, Rate::default());
         let (strange, failing) = (Brake::default(), Brake::default());
-        Self(Arc::new(Shared { signal, settings, throttle, draining: AtomicBool::new(false), strange, failing }))
+        let draining = AtomicBool::new(false);
+        Self(Arc::new(Shared { signal, settings, throttle, counted, draining, strange, failing }))
     }
 
     /// From now on nothing new begins: 503 with `Retry-After`.
@@ -128,7 +132,8 @@ async fn answer<D: Directory>(FromState(entry): FromState<Entry<D>>, request: Ra
     if parts.method == Method::POST && entry.is_draining() {
         return Err(Error::Draining);
     }
-    if [Method::POST, Method::PATCH, Method::DELETE].contains(&parts.method) {
+    // Whatever may ask an origin or the registry counts; what pages ask before that is answered here.
+    if !is_preflight(&parts.method, &parts.headers) {
         entry.0.throttle.request(client.ip)?;
     }
     let bytes = body::read(whole, MOST_BYTES).await?;
@@ -139,11 +144,10 @@ async fn answer<D: Directory>(FromState(entry): FromState<Entry<D>>, request: Ra
         query: parts.uri.query(),
         ours: false,
     };
-    let local = caller.is_on_this_machine();
     let called = client.host.as_deref().and_then(|host| host.parse::<Authority>().ok());
     let candidates = match parts.method {
         Method::POST | Method::PATCH => {
-            settings.announcer.candidates(called.as_ref().map(Authority::host), local).await
+            settings.announcer.candidates_for(called.as_ref().map(Authority::host), &caller).await
         }
         _ => Vec::new(),
     };
@@ -163,7 +167,7 @@ async fn answer<D: Directory>(FromState(entry): FromState<Entry<D>>, request: Ra
 /// the log.
 async fn around<D: Directory>(FromState(entry): FromState<Entry<D>>, request: RawRequest, next: Next) -> Response {
     let begun = Instant::now();
-    let method = request.method().clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let connection = request.extensions().get::<Connection>().cloned();
     let origin = request.headers().get(header::ORIGIN).cloned();
     let peer = connection.as_ref().map(|connection| connection.peer.ip());
@@ -187,6 +191,7 @@ async fn around<D: Directory>(FromState(entry): FromState<Entry<D>>, request: Ra
     }
     // The path is never logged: a session URL is a credential, and so may be the query.
     debug!(%method, status = response.status().as_u16(), ms = begun.elapsed().as_millis(), "HTTP");
+    entry.0.counted.request(&uri, &method, response.status());
     entry.tell_of(&response, client);
     response
 }

@@ -6,8 +6,10 @@
 
 pub mod admin;
 mod announce;
+mod counted;
 pub(crate) mod http;
 mod metrics;
+mod room;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,7 +35,9 @@ use crate::http::cors::Origins;
 use crate::proxies::Trusted;
 use crate::run::{hint, workers};
 use crate::tls::{Tls, TlsError};
+use counted::Counted;
 use http::{Entry, Settings};
+use room::Room;
 
 /// For requests that are under way when it is time to stop.
 const GRACE: Duration = Duration::from_secs(2);
@@ -125,14 +129,18 @@ impl Proxy {
         let (http_listener, http) = listen("http", config.http).await?;
         let (admin_listener, admin) = listen("admin", config.admin).await?;
         let signal = Signal::new(Arc::clone(&state), config.signalling, &trust).map_err(client)?;
-        let entry = Entry::new(signal, settings(&config, rtc.clone()));
+        let counted = Arc::new(Counted::new());
+        let meter = Arc::clone(&counted);
+        let signal = signal.metered(Arc::new(move |took, outcome| meter.origin(took, outcome)));
+        let entry = Entry::new(signal, settings(&config, rtc.clone()), Arc::clone(&counted));
         let (stop, stopped) = watch::channel(false);
         let bounds = Bounds::beside(config.max_sessions, GRACE);
         let looking = tls.clone().map(|tls| tokio::spawn(tls.watch()));
-        let counted = Arc::downgrade(&relay);
+        let weak = Arc::downgrade(&relay);
         let more: admin::MoreMetrics = Arc::new(move || {
             let families = |relay: Arc<Relay>| metrics::families(&relay.counters(), &relay.snapshot());
-            counted.upgrade().map(families).unwrap_or_default()
+            let datagrams = weak.upgrade().map(families).unwrap_or_default();
+            [counted.families(), datagrams].concat()
         });
         let admin_routes = admin::routes(Arc::clone(&state), config.secret.clone(), more);
         let admin_routes = NormalizePath::trim_trailing_slash(admin_routes);
@@ -165,7 +173,8 @@ impl Proxy {
     /// The lines for whoever started it.
     #[must_use]
     pub fn announcement(&self) -> Vec<String> {
-        announce::lines(&self.config, self.http, &self.rtc, self.admin, &candidates::reachable())
+        let room = Room::of_this_machine(self.config.max_sessions);
+        announce::lines(&self.config, self.http, &self.rtc, self.admin, &candidates::reachable(), room)
     }
 
     /// Takes no more sessions, finishes what is under way, and ends. Takes less than 10 s.

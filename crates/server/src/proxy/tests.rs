@@ -237,6 +237,14 @@ async fn limits_hold_before_an_origin_is_asked() {
     assert_eq!(client.post("/whip/cam", &[("origin", "https://page.example")]).await.status().as_u16(), 201);
     let often = client.post("/whip/cam", &[]).await;
     assert_eq!((often.status().as_u16(), field(&often, "retry-after").as_str()), (429, "1"));
+    // Questions cost an origin as much; what a browser asks first is answered here.
+    for (fields, status) in
+        [(&[][..], 429), (&[("origin", "https://page.example"), ("access-control-request-method", "POST")][..], 200)]
+    {
+        let asked = client.ask(Method::OPTIONS, "/whip/cam", fields, String::new()).await;
+        assert_eq!(asked.status().as_u16(), status);
+    }
+    assert_eq!(client.ask(Method::GET, "/whip/cam", &[], String::new()).await.status().as_u16(), 429);
     assert_eq!(origin.heard.lock().unwrap().len(), 1);
     proxy.entry.drain();
     let late = client.post("/whip/cam", &[]).await;

@@ -161,6 +161,10 @@ pub(super) struct Known {
     pub(super) is_full: bool,
     /// Set, `opened` waits for ever, and says that it does.
     pub(super) hold: Option<Notify>,
+    /// Set, `answered` says that it was reached, and waits for ever.
+    pub(super) late: Option<Notify>,
+    /// Set, `pick` and `look` wait for ever.
+    pub(super) is_undecided: bool,
 }
 
 impl Known {
@@ -207,11 +211,20 @@ impl Known {
 
 impl Directory for Known {
     async fn pick(&self, _: &str, _: Role) -> Result<Picked, NoOrigin> {
+        if self.is_undecided {
+            std::future::pending::<()>().await;
+        }
         let origin = self.origins.lock().expect("no test panics with it").first().cloned();
         match (self.no_origin, origin) {
             (None, Some(origin)) => Ok(Picked { origin, claimed_now: true, token: None, lost: None }),
             (no_origin, _) => Err(no_origin.unwrap_or(NoOrigin::None)),
         }
+    }
+
+    async fn look(&self, stream: &str, role: Role) -> Result<Origin, NoOrigin> {
+        let picked = self.pick(stream, role).await?;
+        self.say(format!("{} is looked at for {stream}", picked.origin.id.as_str()));
+        Ok(picked.origin)
     }
 
     fn failed(&self, origin: &OriginId) {
@@ -221,6 +234,10 @@ impl Directory for Known {
 
     async fn answered(&self, stream: &str, picked: &Picked, ok: bool) {
         self.say(format!("{} for {stream}: {}", picked.origin.id.as_str(), if ok { "good" } else { "nothing" }));
+        if let Some(late) = &self.late {
+            late.notify_one();
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn opened(&self, session: Arc<Session>) -> Result<(), Full> {

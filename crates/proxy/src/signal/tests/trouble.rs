@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::sync::Notify;
 use url::Url;
 
@@ -166,6 +166,29 @@ async fn who_cannot_be_told_leaves_nothing_behind_at_the_origin() {
     asking.abort();
     assert_eq!(origin.nth(1).await.line, "DELETE /whip/cam/at-origin");
     assert!(stage.known.session_ids().is_empty());
+
+    // It has gone when all that is left is to say whose the stream is.
+    let origin = Script::start(|_| created()).await;
+    let known = Known { late: Some(Notify::new()), ..Known::of(&[(&origin.url, Kind::Whip)]) };
+    let stage = Stage::with(known);
+    let signal: Arc<Signal<Known>> = Arc::clone(&stage.signal);
+    let asking = tokio::spawn(async move { signal.answer(post("/whip/cam", OFFER)).await.is_ok() });
+    stage.known.late.as_ref().expect("it is late").notified().await;
+    assert_eq!(stage.known.session_ids().len(), 1);
+    asking.abort();
+    assert_eq!(origin.nth(1).await.line, "DELETE /whip/cam/at-origin");
+    assert!(stage.known.session_ids().is_empty(), "it is not kept here either");
+}
+
+/// S4-B5: choosing counts, too.
+#[tokio::test]
+async fn who_cannot_say_in_time_which_origin_it_is_is_waited_for_as_long_as_a_request_may_take() {
+    let stage = Stage::with(Known { is_undecided: true, ..Known::default() }).impatient();
+    for method in [Method::POST, Method::GET] {
+        let mut asked = post("/whip/cam", OFFER);
+        asked.method = method;
+        assert_eq!(stage.ask(asked).await.err(), Some(Refused::RegistryAway));
+    }
 }
 
 #[tokio::test]

@@ -95,6 +95,31 @@ async fn a_claim_that_led_to_nothing_is_taken_back_unless_somebody_counts_on_it(
     assert_eq!(server.claim_of("cam"), Some(id("a")));
 }
 
+/// Anybody may ask about any name.
+#[tokio::test(start_paused = true)]
+async fn a_question_goes_where_the_stream_is_or_would_be_and_claims_nothing() {
+    let server = Server::new();
+    let (one, two) = (site(&server), site(&server));
+    let look = async |site: &Site| site.state.look("cam", Role::Viewer).await.map(|it| it.id.as_str().to_owned());
+    assert_eq!(look(&one).await, Err(NoOrigin::None));
+    one.heartbeat("a", &[]).await;
+    for site in [&one, &two] {
+        assert_eq!(look(site).await.as_deref(), Ok("a"), "also where its heartbeat did not come");
+    }
+    assert_eq!((server.claim_of("cam"), one.state.streams_known()), (None, 0));
+    pass(0.1).await;
+    one.heartbeat("b", &["cam"]).await;
+    assert_eq!(look(&two).await.as_deref(), Ok("b"), "who has the stream");
+    for _ in 0..4 {
+        pass(2.0).await;
+        one.heartbeat("a", &[]).await;
+    }
+    assert_eq!(look(&two).await.as_deref(), Ok("a"), "who would get it next");
+    assert_eq!(server.claim_of("cam"), Some(id("b")));
+    one.link.cut(true);
+    assert_eq!(look(&one).await, Err(NoOrigin::RegistryAway));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_cannot_be_connected_to_is_looked_at_before_its_streams_go_elsewhere() {
     let server = Server::new();
