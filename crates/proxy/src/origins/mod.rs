@@ -6,6 +6,7 @@
 
 mod heartbeat;
 mod machine;
+mod news;
 mod pick;
 pub mod probe;
 mod record;
@@ -13,6 +14,7 @@ pub mod srs;
 
 pub use heartbeat::{Heartbeat, MOST_STREAMS, Malformed, is_stream_name};
 pub use machine::{Counted, Origins, Seen, Standing, TooMany, Unlike};
+pub(crate) use news::News;
 pub use pick::best;
 pub use probe::{Probe, Probed};
 pub use record::{Kind, Load, MOST_ORIGINS, Origin, OriginRecord};

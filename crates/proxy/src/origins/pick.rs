@@ -22,13 +22,24 @@ const SESSIONS: u32 = 2000;
 pub fn best<'a>(origins: &'a Origins, stream: &str, except: Option<&OriginId>, now: Instant) -> Option<&'a Origin> {
     let may = |standing| matches!(standing, Standing::Up | Standing::Suspect);
     let candidates =
-        origins.candidates(now).filter(|(record, standing, _)| may(*standing) && except != Some(&record.origin.id));
+        || origins.candidates(now).filter(|(record, standing, _)| may(*standing) && except != Some(&record.origin.id));
+    let told = candidates().filter(|(record, ..)| record.load.is_told());
+    let usual = mean(told.map(|(record, _, ours)| share(&record.load, ours)));
     let rank = |record: &super::OriginRecord, standing, ours| {
-        let step = (share(&record.load, ours) * STEPS) as u32;
+        let own = share(&record.load, ours);
+        // One that says nothing is not idle for that: it does what others do, or what is known of it if that is more.
+        let share = if record.load.is_told() { own } else { own.max(usual) };
+        let step = (share * STEPS) as u32;
         (standing, step, Reverse(weight(stream, &record.origin.id)))
     };
-    let best = candidates.min_by_key(|(record, standing, ours)| rank(record, *standing, *ours));
+    let best = candidates().min_by_key(|(record, standing, ours)| rank(record, *standing, *ours));
     best.map(|(record, ..)| &record.origin)
+}
+
+/// 0 of none.
+fn mean(shares: impl Iterator<Item = f32>) -> f32 {
+    let (sum, many) = shares.fold((0.0, 0_u16), |(sum, many), share| (sum + share, many + 1));
+    sum / f32::from(many.max(1))
 }
 
 /// The largest of its shares, from 0 to 1. `ours` counts where it does not count itself, and between heartbeats.
@@ -84,6 +95,22 @@ mod tests {
         assert_eq!(share(&Load { sessions_capacity: 4, ..load }, 0), 0.8);
         assert_eq!(share(&Load { sessions_capacity: 4, ..load }, 4), 1.0, "what began since its heartbeat");
         assert_eq!(share(&Load { sessions: 5000, ..Load::default() }, 0), 1.0);
+    }
+
+    #[test]
+    fn one_that_does_not_say_how_much_it_does_gets_as_much_as_others_and_not_everything() {
+        let now = Instant::now();
+        let mut origins = origins(&[("told", 0.3)], now);
+        let mut silent = record("silent");
+        silent.load = Load::default();
+        origins.heard(silent, Duration::ZERO, now).unwrap();
+        let silent = |origins: &Origins| {
+            let all = (0..300).filter_map(|n| picked(origins, &format!("s{n}"), now));
+            all.filter(|id| id == "silent").count()
+        };
+        assert!((100..200).contains(&silent(&origins)), "{}", silent(&origins));
+        origins.count(|id| if id.as_str() == "silent" { 1000 } else { 0 });
+        assert_eq!(silent(&origins), 0, "what is known of it is more");
     }
 
     #[test]

@@ -113,6 +113,12 @@ pub struct Load {
 }
 
 impl Load {
+    /// Whether the origin said anything of it: SRS does not, nor does one that is given.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// Whether the numbers can be meant.
     #[must_use]
     pub fn is_sane(&self) -> bool {

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::writing::each;
 use super::{Counters, State, locked, now};
-use crate::origins::{Origin, Probe, Standing};
+use crate::origins::{News, Origin, Probe, Standing};
 use crate::record::OriginId;
 use crate::registry::{Failure, MOST_AT_ONCE};
 
@@ -24,7 +24,8 @@ const PROBES_AT_ONCE: usize = 64;
 pub(super) async fn run(state: Weak<State>) {
     let mut ticks = interval(EACH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut is_odd, mut probing, mut told) = (false, JoinSet::new(), Told::default());
+    let (mut is_odd, mut probing) = (false, JoinSet::new());
+    let (mut told, mut news) = (Told::default(), News::default());
     loop {
         ticks.tick().await;
         let Some(state) = state.upgrade() else { return };
@@ -37,6 +38,7 @@ pub(super) async fn run(state: Weak<State>) {
         }
         while probing.try_join_next().is_some() {}
         state.tidy();
+        news.tell(&locked(&state.origins), now());
     }
 }
 
