@@ -44,7 +44,7 @@ pub fn parse(body: &[u8], peer: IpAddr) -> Result<OriginRecord, Malformed> {
     };
     let ip = if ip.is_unspecified() { peer.to_canonical() } else { ip.to_canonical() };
     let api = first(&said.api, "api", ip)?
-        .ok_or_else(|| "api: SRS needs its HTTP API (http_api) for WHIP and WHEP".to_owned())?;
+        .ok_or_else(|| "api: SRS does not say where its HTTP API is: `heartbeat` needs `ports on;` (SRS 5.0.215 or later), and `http_api` has to be enabled".to_owned())?;
     let rtc = first(&said.rtc, "rtc", ip)?;
     let url: Url = format!("http://{api}").parse().map_err(|_| "api: no address".to_owned())?;
     let id = OriginId::parse(&api.to_string()).ok_or_else(|| "ip and api: no name of an origin".to_owned())?;
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_it_is_said() {
         for (body, word) in [
-            ("{}", "api"),
+            ("{}", "`ports on;`"),
             (r#"{"ip":"host","api":["1985"]}"#, "ip"),
             (r#"{"api":["x"]}"#, "api"),
             (r#"{"api":["0"]}"#, "api"),

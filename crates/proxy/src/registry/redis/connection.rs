@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, ScriptInvocation, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use crate::registry::Failure;
 
@@ -22,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a server says to everything that it serves nobody now, or only lets itself be read.
 const NO_USE: [&str; 5] = ["READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "CLUSTERDOWN"];
+
+/// Letters of what a server says that go into the log.
+const MOST_OF_A_CAUSE: usize = 200;
 
 /// Is written when a connection is made, and read by nobody: a server that cannot be written to is no registry.
 const WRITABLE: &str = "whipstitch:writable";
@@ -82,12 +85,14 @@ pub(super) struct Connection {
     state: Mutex<State>,
     /// One connects, others wait for it.
     connecting: tokio::sync::Mutex<()>,
+    /// What came of connecting, as it was logged last: each cause is said once until there is a connection again.
+    said: Mutex<Option<Result<(), String>>>,
 }
 
 impl Connection {
     pub(super) fn new(url: RedisUrl) -> Self {
         let state = Mutex::new(State::Broken { again: Instant::now(), pause: FIRST_PAUSE });
-        Self { url, state, connecting: tokio::sync::Mutex::new(()) }
+        Self { url, state, connecting: tokio::sync::Mutex::new(()), said: Mutex::default() }
     }
 
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
@@ -155,23 +160,36 @@ impl Connection {
             return Ok(connection);
         }
         let made = timeout(PATIENCE, self.connect()).await.unwrap_or_else(|_| Err(late()));
+        self.say(made.as_ref().err());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match made {
             Ok(connection) => {
-                debug!(registry = self.url.address(), "connected");
                 *state = State::Connected(connection.clone());
                 Ok(connection)
             }
-            Err(error) => {
+            Err(_) => {
                 let pause = match &*state {
                     State::Broken { pause, .. } => (*pause * 2).min(LONGEST_PAUSE),
                     State::Connected(_) => FIRST_PAUSE,
                 };
-                debug!(registry = self.url.address(), kind = ?error.kind(), "could not connect");
                 *state = State::Broken { again: Instant::now() + jittered(pause), pause };
                 Err(Failure::Away)
             }
         }
+    }
+
+    /// Says why no connection can be made, or that there is one again.
+    fn say(&self, error: Option<&RedisError>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = error.map_or(Ok(()), |error| Err(cause_of(error, &self.url)));
+        if said.as_ref() == Some(&now) {
+            return;
+        }
+        match &now {
+            Ok(()) => info!(registry = self.url.address(), "connected to the registry"),
+            Err(cause) => warn!(registry = self.url.address(), cause, "cannot use the registry"),
+        }
+        *said = Some(now);
     }
 
     /// A server that is stopped has its connections made by the kernel: only an answer tells. And a replica answers, too.
@@ -185,6 +203,26 @@ impl Connection {
     }
 }
 
+/// What is wrong, for whoever wrote the URL: the server's own words where it said any, and never the password.
+fn cause_of(error: &RedisError, url: &RedisUrl) -> String {
+    if error.code() == Some("NOAUTH") {
+        return "it wants a password: redis://:PASSWORD@HOST".to_owned();
+    }
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return "it refuses the user or the password".to_owned();
+    }
+    let text = match error.is_timeout() {
+        true => format!("no answer in {} ms", PATIENCE.as_millis()),
+        false => error.to_string(),
+    };
+    let settings = url.0.get_connection_info().redis_settings().clone();
+    let text = match settings.password().filter(|password| !password.is_empty()) {
+        Some(password) => text.replace(password, "(the password)"),
+        None => text,
+    };
+    text.chars().filter(|c| !c.is_control()).take(MOST_OF_A_CAUSE).collect()
+}
+
 fn late() -> RedisError {
     RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
 }
@@ -194,4 +232,58 @@ fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     rand::fill(&mut byte).expect("the system has random numbers");
     pause.mul_f64(0.5 + f64::from(byte[0]) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What is said of a server at this address.
+    async fn said(address: &str) -> Option<Result<(), String>> {
+        let url = RedisUrl::parse(&format!("redis://{address}/")).unwrap();
+        let connection = Connection::new(url);
+        let answer: Result<Value, Failure> = connection.query(&redis::cmd("PING")).await;
+        assert!(answer.is_err());
+        connection.said.into_inner().unwrap()
+    }
+
+    #[tokio::test]
+    async fn why_the_registry_cannot_be_used_is_said_without_the_password() {
+        for (login, line, words) in [
+            (
+                ":hunter2@",
+                "-WRONGPASS invalid username-password pair or user is disabled.",
+                "refuses the user or the password",
+            ),
+            ("", "-NOAUTH Authentication required.", "wants a password"),
+            ("", "-LOADING Redis is loading the dataset in memory", "loading the dataset"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("{login}{}", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = [0; 1024];
+                while let Ok(many @ 1..) = stream.read(&mut asked).await {
+                    // A line for each command, and no command has an asterisk but at its beginning.
+                    let commands = asked[..many].iter().filter(|byte| **byte == b'*').count();
+                    if stream.write_all(format!("{line}\r\n").repeat(commands).as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            let cause = said(&address).await.unwrap().unwrap_err();
+            assert!(cause.contains(words) && !cause.contains("hunter2"), "{line}: {cause}");
+            server.abort();
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+        let cause = said(&nobody).await.unwrap().unwrap_err();
+        assert!(cause.to_lowercase().contains("refused"), "{cause}");
+        let url = RedisUrl::parse("redis://:hunter2@127.0.0.1/").unwrap();
+        let error = RedisError::from((ErrorKind::UnexpectedReturnType, "no", "hunter2 is wrong".to_owned()));
+        let cause = cause_of(&error, &url);
+        assert!(cause.contains("(the password) is wrong"), "{cause}");
+    }
 }

@@ -43,6 +43,8 @@ use crate::logging::Brake;
 
 /// A heartbeat with a thousand names of 128 letters, and room.
 const LARGEST: usize = 256 * 1024;
+/// Letters of what is wrong with a registration that go into the log.
+const MOST_OF_A_REASON: usize = 200;
 /// For a body to come.
 const BODY: Duration = Duration::from_secs(10);
 
@@ -59,6 +61,7 @@ struct Shared {
     guesses: Guesses,
     denied: Brake,
     malformed: Brake,
+    refused: Brake,
     /// Requests that were denied, by why.
     denials: Mutex<BTreeMap<&'static str, u64>>,
     malformations: AtomicU64,
@@ -74,6 +77,7 @@ pub fn routes(state: Arc<State>, secret: Option<Token>, more: MoreMetrics) -> Ro
         guesses: Guesses::new(GUESSES, Instant::now()),
         denied: Brake::default(),
         malformed: Brake::default(),
+        refused: Brake::default(),
         denials: Mutex::new(["missing", "wrong", "malformed", "guessing"].map(|why| (why, 0)).into()),
         malformations: AtomicU64::new(0),
         started: SystemTime::now(),
@@ -166,7 +170,9 @@ impl Admin {
     fn malformed(&self, peer: IpAddr, what: String) -> Refusal {
         self.0.malformations.fetch_add(1, Ordering::Relaxed);
         if let Some(more) = self.0.malformed.pass(Instant::now()) {
-            warn!(%peer, more, "a registration is malformed");
+            // It may repeat what came, in quotes.
+            let reason: String = what.chars().take(MOST_OF_A_REASON).collect();
+            warn!(%peer, reason, more, "a registration is malformed");
         }
         Refusal::Malformed(what)
     }
@@ -191,10 +197,16 @@ fn origin_id(text: &str) -> Result<OriginId, Refusal> {
     OriginId::parse(text).ok_or(Refusal::NoSuchOrigin)
 }
 
-fn refused(refused: Refused) -> Refusal {
-    match refused {
-        Refused::Taken => Refusal::Taken,
-        Refused::TooMany => Refusal::TooMany,
+impl Admin {
+    /// Says why an origin is not taken, and logs it: it is alive, and nobody sends it anything.
+    fn refused(&self, peer: IpAddr, origin: &OriginId, refused: Refused) -> Refusal {
+        if let Some(more) = self.0.refused.pass(Instant::now()) {
+            warn!(%peer, origin = origin.as_str(), reason = %refused, more, "an origin is refused");
+        }
+        match refused {
+            Refused::Taken => Refusal::Taken,
+            Refused::TooMany => Refusal::TooMany,
+        }
     }
 }
 
@@ -206,8 +218,9 @@ async fn heartbeat(
 ) -> Result<Response, Refusal> {
     let body = body(request).await?;
     let heartbeat = Heartbeat::parse(&body, peer).map_err(|what| admin.malformed(peer, what.to_string()))?;
-    let interval = heartbeat.record.interval;
-    admin.0.state.heartbeat(heartbeat).await.map_err(refused)?;
+    let (interval, id) = (heartbeat.record.interval, heartbeat.record.origin.id.clone());
+    let taken = admin.0.state.heartbeat(heartbeat).await;
+    taken.map_err(|refused| admin.refused(peer, &id, refused))?;
     Ok(Json(json!({ "interval_seconds": interval.as_secs_f64() })).into_response())
 }
 
@@ -219,7 +232,9 @@ async fn register(
 ) -> Result<Response, Refusal> {
     let body = body(request).await?;
     let record = srs::parse(&body, peer).map_err(|what| admin.malformed(peer, what.to_string()))?;
-    admin.0.state.registered(record).await.map_err(refused)?;
+    let id = record.origin.id.clone();
+    let taken = admin.0.state.registered(record).await;
+    taken.map_err(|refused| admin.refused(peer, &id, refused))?;
     Ok(Json(json!({ "code": 0, "pid": std::process::id().to_string() })).into_response())
 }
 
@@ -251,7 +266,8 @@ impl Admin {
         let id = origin_id(id)?;
         match self.0.state.drain(&id, on).await {
             Ok(true) => {
-                info!(origin = id.as_str(), on, "an operator drains an origin");
+                let what = if on { "an operator drains an origin" } else { "an operator drains an origin no more" };
+                info!(origin = id.as_str(), "{what}");
                 Ok(StatusCode::NO_CONTENT.into_response())
             }
             Ok(false) => Err(Refusal::NoSuchOrigin),
