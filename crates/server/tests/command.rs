@@ -387,7 +387,7 @@ fn the_proxy_says_where_it_is_and_stops_in_order() {
     };
     let (http, admin) = (address("listening on http "), address("listening on admin http "));
     assert_ne!(address("listening on rtc udp ").port(), 0);
-    for (address, target) in [(http, "/readyz"), (admin, "/healthz")] {
+    for (address, target) in [(http, "/healthz"), (admin, "/healthz")] {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();

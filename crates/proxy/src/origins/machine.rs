@@ -289,6 +289,16 @@ impl Origins {
         Some(&self.table.get(id)?.record.origin)
     }
 
+    /// Whether there is one for new streams, as far as is known: one that is given counts until it leaves a probe unanswered.
+    #[must_use]
+    pub fn has_usable(&self, now: Instant) -> bool {
+        self.table.values().any(|entry| match entry.standing(now) {
+            Standing::Up => true,
+            Standing::Suspect => entry.heard.is_some() || entry.missed == 0,
+            Standing::Draining | Standing::Gone => false,
+        })
+    }
+
     /// Those that are gone.
     #[must_use]
     pub fn gone(&self, now: Instant) -> BTreeSet<OriginId> {

@@ -11,6 +11,7 @@ mod events;
 mod kept;
 mod pick;
 mod reach;
+mod ready;
 mod refresh;
 mod relayed;
 #[cfg(test)]

@@ -14,6 +14,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 struct Inner {
     is_away: bool,
+    has_answered: bool,
     /// How often it came back so far.
     returns: u64,
     /// When it did last.
@@ -27,6 +28,7 @@ impl Reach {
     /// It answered a call. `true` if it had not answered the one before.
     pub(super) fn answered(&self) -> bool {
         let mut inner = locked(&self.0);
+        inner.has_answered = true;
         let is_back = std::mem::take(&mut inner.is_away);
         if is_back {
             inner.returns += 1;
@@ -43,6 +45,11 @@ impl Reach {
     /// Whether it did not answer when it was asked last.
     pub(super) fn is_away(&self) -> bool {
         locked(&self.0).is_away
+    }
+
+    /// Whether it ever did.
+    pub(super) fn has_answered(&self) -> bool {
+        locked(&self.0).has_answered
     }
 
     /// How often it came back: whoever acts on that compares with what was last acted on, as any call may be the first

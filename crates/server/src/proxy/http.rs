@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request as RawRequest, State as FromState};
 use axum::http::header::{self, HeaderMap, HeaderValue};
@@ -14,6 +13,8 @@ use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::json;
 use tower_http::normalize_path::NormalizePath;
 use tracing::{debug, info, warn};
 use whipstitch_proxy::headers::Client;
@@ -33,6 +34,9 @@ use crate::rates::Rate;
 
 use super::counted::Counted;
 
+/// Says why nothing new can begin; `None` while it can.
+pub(crate) type Unready = Arc<dyn Fn() -> Option<&'static str> + Send + Sync>;
+
 /// What the entry needs beside the origins.
 pub(crate) struct Settings {
     /// Where clients can send their datagrams.
@@ -41,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) origins: Origins,
     /// Proxies in front that may say whom a request comes from.
     pub(crate) trusted: Trusted,
+    /// Why nothing new can begin, if that is so.
+    pub(crate) unready: Unready,
     /// Requests of one client, but what browsers ask before those of pages.
     pub(crate) requests: Rate,
 }
@@ -91,12 +97,19 @@ impl<D: Directory> Entry<D> {
         NormalizePath::trim_trailing_slash(router)
     }
 
-    /// Whether the entry is open; for what stands before several proxies and chooses.
-    fn probe(&self, path: &str) -> Option<StatusCode> {
+    /// `/healthz`: the program lives. `/readyz`: new sessions can begin; for what stands before several proxies and chooses.
+    fn probe(&self, path: &str) -> Option<Response> {
+        let said = |status: StatusCode, word: &str| (status, Json(json!({ "status": word }))).into_response();
         match path {
-            "/healthz" => Some(StatusCode::OK),
-            "/readyz" if self.is_draining() => Some(StatusCode::SERVICE_UNAVAILABLE),
-            "/readyz" => Some(StatusCode::OK),
+            "/healthz" => Some(said(StatusCode::OK, "ok")),
+            "/readyz" if self.is_draining() => Some(said(StatusCode::SERVICE_UNAVAILABLE, "draining")),
+            "/readyz" => Some(match (self.0.settings.unready)() {
+                None => said(StatusCode::OK, "ready"),
+                Some(reason) => {
+                    let body = json!({ "status": "unready", "reason": reason });
+                    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+                }
+            }),
             _ => None,
         }
     }
@@ -118,8 +131,8 @@ impl<D: Directory> Entry<D> {
 
 async fn answer<D: Directory>(FromState(entry): FromState<Entry<D>>, request: RawRequest) -> Result<Response, Error> {
     let (parts, whole) = request.into_parts();
-    if let (Some(status), &(Method::GET | Method::HEAD)) = (entry.probe(parts.uri.path()), &parts.method) {
-        return Ok(status.into_response());
+    if let (&(Method::GET | Method::HEAD), Some(said)) = (&parts.method, entry.probe(parts.uri.path())) {
+        return Ok(said);
     }
     // Only the listener makes requests, and it says whose they are.
     let connection = parts.extensions.get::<Connection>().ok_or(Error::Internal)?;

@@ -132,7 +132,7 @@ impl Proxy {
         let counted = Arc::new(Counted::new());
         let meter = Arc::clone(&counted);
         let signal = signal.metered(Arc::new(move |took, outcome| meter.origin(took, outcome)));
-        let entry = Entry::new(signal, settings(&config, rtc.clone()), Arc::clone(&counted));
+        let entry = Entry::new(signal, settings(&config, rtc.clone(), &state), Arc::clone(&counted));
         let (stop, stopped) = watch::channel(false);
         let bounds = Bounds::beside(config.max_sessions, GRACE);
         let looking = tls.clone().map(|tls| tokio::spawn(tls.watch()));
@@ -223,8 +223,10 @@ async fn listen(flag: &'static str, address: SocketAddr) -> Result<(TcpListener,
     Ok((listener, local))
 }
 
-fn settings(config: &Config, rtc: Vec<SocketAddr>) -> Settings {
+fn settings(config: &Config, rtc: Vec<SocketAddr>, state: &Arc<State>) -> Settings {
+    let state = Arc::clone(state);
     Settings {
+        unready: Arc::new(move || state.unready()),
         announcer: Announcer::new(config.public_ip.clone(), config.host_name.clone(), rtc),
         origins: Origins::new(config.cors_origin.clone()),
         trusted: Trusted::new(config.trusted_proxies.clone()),

@@ -253,6 +253,19 @@ async fn limits_hold_before_an_origin_is_asked() {
     assert_eq!(client.ask(Method::GET, "/healthz", &[], String::new()).await.status().as_u16(), 200);
 }
 
+#[tokio::test]
+async fn a_proxy_without_origins_lives_and_is_not_ready_and_says_why() {
+    let proxy = Proxy::start(Config { origins: Vec::new(), ..config("http://127.0.0.1:9") }).await.unwrap();
+    let client = Client::of(&proxy);
+    let alive = client.ask(Method::GET, "/healthz", &[], String::new()).await;
+    assert_eq!((alive.status().as_u16(), alive.text().await.unwrap().as_str()), (200, r#"{"status":"ok"}"#));
+    let ready = client.ask(Method::GET, "/readyz", &[], String::new()).await;
+    assert_eq!(ready.status().as_u16(), 503);
+    let said: serde_json::Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+    assert_eq!(said["status"], "unready");
+    assert!(said["reason"].as_str().unwrap().contains("no origin"), "{said}");
+}
+
 /// What a client that knows this certificate is answered over TLS, or that it does not trust what it sees.
 fn ask_over_tls(address: SocketAddr, known: &openssl::x509::X509) -> Option<String> {
     use std::io::{Read as _, Write as _};

@@ -60,6 +60,28 @@ impl Site {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proxy_is_ready_once_the_registry_has_answered_and_while_an_origin_takes_new_streams() {
+    let server = Server::new();
+    server.set_down(true);
+    let site = site(&server);
+    let reason = || site.state.unready().unwrap_or("ready");
+    pass(3.0).await;
+    assert!(reason().contains("registry"), "{}", reason());
+    server.set_down(false);
+    pass(3.0).await;
+    assert!(reason().contains("no origin"), "{}", reason());
+    site.heartbeat("a", &[]).await;
+    assert_eq!(reason(), "ready");
+    server.set_down(true);
+    site.heartbeat("a", &[]).await;
+    pass(1.0).await;
+    assert_eq!(reason(), "ready", "known streams are served");
+    server.set_down(false);
+    assert_eq!(site.state.drain(&id("a"), true).await, Ok(true));
+    assert!(reason().contains("no origin"), "{}", reason());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_keeps_its_origin_at_every_proxy_and_gets_another_when_that_is_gone() {
     let server = Server::new();
     let (one, two) = (site(&server), site(&server));
