@@ -72,6 +72,10 @@ pub(crate) fn lines(facts: &Facts<'_>) -> Vec<String> {
         lines.extend(rtsp.into_iter().flat_map(|there| over_rtsp(&there, may_publish, facts)));
     }
     lines.extend(access(facts));
+    let config = facts.config;
+    if config.join.is_empty() && (config.secret.is_some() || config.origin_id.is_some()) {
+        lines.push("note: --secret and --origin-id are for proxies, and none is joined (--join)".to_owned());
+    }
     lines
 }
 
@@ -211,6 +215,17 @@ access: lists and statistics are open to this machine only, or with the admin to
 access: a reverse proxy in front of this server needs a token: its clients could pass for this machine
 access: ending sessions of others and FFmpeg processes need the token in /data/admin-token";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_secret_that_nobody_is_shown_is_noted() {
+        let secret = Some(Token::parse("very-secret").unwrap());
+        let config = Config { secret, ..Config::default() };
+        let text = said(&config, "0.0.0.0:1", None, None);
+        assert!(text.ends_with("none is joined (--join)") && !text.contains("very-secret"), "{text}");
+        let joined = Config { join: vec!["http://10.0.0.1:12025".parse().unwrap()], ..config };
+        assert!(!said(&joined, "0.0.0.0:1", None, None).contains("--secret"));
+        assert!(!said(&Config::default(), "0.0.0.0:1", None, None).contains("--secret"));
     }
 
     #[test]

@@ -52,7 +52,10 @@ impl Joined {
         }
         let rtc = gateway.local_addrs().first().map(|rtc| SocketAddr::new(config.rtc.ip(), rtc.port()));
         let origin = Origin {
-            id: name(&gethostname().unwrap_or_default().to_string_lossy(), http.port()),
+            id: config
+                .origin_id
+                .clone()
+                .unwrap_or_else(|| name(&gethostname().unwrap_or_default().to_string_lossy(), http.port())),
             http: format!("http://{http}"),
             rtc: rtc.map(|rtc| rtc.to_string()),
             instance: random_hex::<8>(),
@@ -246,24 +249,36 @@ impl Proxy {
 
     /// Says how it is now.
     fn log(&self, health: Health) {
-        let (proxy, again) = (self.url.authority(), REFUSED.as_secs());
+        let proxy = self.url.authority();
         match health {
             Health::Good => info!(proxy, "joined"),
-            Health::Away => warn!(proxy, "the proxy does not answer; heartbeats go on"),
-            Health::Refused(StatusCode::UNAUTHORIZED) => {
-                warn!(proxy, "the proxy has another --secret; it is asked again each {again} s");
-            }
-            Health::Refused(StatusCode::FORBIDDEN) => {
-                warn!(
-                    proxy,
-                    "the proxy has no --secret and takes origins of its own machine only; it is asked again each {again} s"
-                );
-            }
-            Health::Refused(StatusCode::CONFLICT) => {
-                warn!(proxy, "another server has this one's host name and port: each needs a host name of its own");
-            }
-            Health::Refused(status) => warn!(proxy, %status, "the proxy refuses this origin; heartbeats go on"),
+            trouble => warn!(proxy, "{}", in_words(trouble, self.secret.is_some())),
         }
+    }
+}
+
+/// What is wrong, and what to do about it.
+fn in_words(health: Health, has_secret: bool) -> String {
+    let again = REFUSED.as_secs();
+    match health {
+        Health::Good => "joined".to_owned(),
+        Health::Away => "the proxy does not answer; heartbeats go on".to_owned(),
+        Health::Refused(StatusCode::UNAUTHORIZED) if !has_secret => {
+            format!("the proxy wants a --secret, and this server has none; it is asked again each {again} s")
+        }
+        Health::Refused(StatusCode::UNAUTHORIZED) => {
+            format!("the proxy has another --secret; it is asked again each {again} s")
+        }
+        Health::Refused(StatusCode::FORBIDDEN) => format!(
+            "the proxy has no --secret and takes origins of its own machine only; it is asked again each {again} s"
+        ),
+        Health::Refused(StatusCode::CONFLICT) => {
+            "another server has this one's name: each needs one of its own (--origin-id, or its host name)".to_owned()
+        }
+        Health::Refused(status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)) => format!(
+            "this is no admin listener of a proxy ({status}): --join wants its --admin address, such as http://10.0.0.1:12025"
+        ),
+        Health::Refused(status) => format!("the proxy refuses this origin ({status}); heartbeats go on"),
     }
 }
 
@@ -375,6 +390,22 @@ mod tests {
         assert!(course.heard(Health::Good, start + 2 * REFUSED));
         assert!(course.is_due(start + 2 * REFUSED), "as usual from then on");
         assert!(course.heard(Health::Away, start + 2 * REFUSED) && course.is_due(start + 2 * REFUSED));
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_is_told_of_in_words_that_help() {
+        for (status, has_secret, words) in [
+            (401, false, "wants a --secret"),
+            (401, true, "another --secret"),
+            (403, false, "has no --secret"),
+            (404, true, "--admin address"),
+            (405, true, "--admin address"),
+            (409, true, "--origin-id"),
+            (500, true, "500"),
+        ] {
+            let health = Health::Refused(StatusCode::from_u16(status).unwrap());
+            assert!(in_words(health, has_secret).contains(words), "{status}");
+        }
     }
 
     #[test]

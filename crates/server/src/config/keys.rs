@@ -5,7 +5,7 @@
 use super::Config;
 use super::values::{
     address, address_or_off, choice, count, directory, folders, ice_servers, joined, names, networks, number, one,
-    origins, patterns, ports, protocols, public_ips, seconds, single, switch, workers,
+    origin_id, origins, patterns, ports, protocols, public_ips, seconds, single, switch, workers,
 };
 use crate::access::SessionAuth;
 use crate::credentials::Token;
@@ -306,6 +306,12 @@ pub(crate) static KEYS: &[Key] = &[
         takes: Takes::List("URL"),
         help: "admin listener of a proxy that this server is an origin of; repeatable",
         set: |config, values| joined(values).map(|proxies| config.join = proxies),
+    },
+    Key {
+        name: "origin_id",
+        takes: Takes::Text("NAME"),
+        help: "its name among their origins, without this its host name and port",
+        set: |config, values| origin_id(values).map(|id| config.origin_id = Some(id)).map_err(single),
     },
     Key {
         name: "secret",

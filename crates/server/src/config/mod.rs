@@ -25,6 +25,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use reqwest::Url;
 use whipstitch_ffmpeg::process::{self, Definition};
+use whipstitch_proxy::OriginId;
 use whipstitch_stream::StreamKey;
 use whipstitch_stream::directory::Conflict;
 use whipstitch_webrtc::WhenOffline;
@@ -112,6 +113,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Admin listeners of proxies that this server is an origin of.
     pub join: Vec<Url>,
+    /// What it is called there; `None` is its host name and port.
+    pub origin_id: Option<OriginId>,
     /// What those need.
     pub secret: Option<Token>,
     /// How much of everything there may be.
@@ -153,6 +156,7 @@ impl Default for Config {
             cors_origin: Vec::new(),
             trusted_proxies: Vec::new(),
             join: Vec::new(),
+            origin_id: None,
             secret: None,
             limits: Limits::default(),
             log: "info".to_owned(),

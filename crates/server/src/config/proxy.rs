@@ -12,7 +12,7 @@ use whipstitch_proxy::trust::Trust;
 
 use super::keys::{Key, Keyed, Takes};
 use super::values::{
-    address, choice, count, file, names, networks, number, one, origin_urls, origins, public_ips, single, workers,
+    address, choice, file, names, networks, number, one, origin_urls, origins, places, public_ips, single, workers,
 };
 use super::{Environment, File, Mistake, apply, file as files, log, meet, unknown_variables};
 use crate::cli::Arguments;
@@ -254,7 +254,7 @@ static KEYS: &[Key<Config>] = &[
         name: "max_sessions",
         takes: Takes::Number("N"),
         help: "sessions at once [20000]",
-        set: |config, values| count(values).map(|most| config.max_sessions = most).map_err(single),
+        set: |config, values| places(values).map(|most| config.max_sessions = most).map_err(single),
     },
     Key {
         name: "cors_origin",

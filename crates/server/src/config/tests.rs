@@ -107,6 +107,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         cors_origin: vec!["https://example.net".to_owned(), "http://localhost:3000".to_owned()],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()],
         join: ["http://10.0.0.1:12025", "http://proxy-b:12025"].map(|url| url.parse().unwrap()).to_vec(),
+        origin_id: OriginId::parse("edge-1"),
         secret: Some(Token::parse("shared").unwrap()),
         limits: Limits {
             streams: 1,
@@ -169,6 +170,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         "--trusted-proxies=127.0.0.1",
         "--join=http://10.0.0.1:12025",
         "--join=http://proxy-b:12025/",
+        "--origin-id=edge-1",
         "--secret=shared",
     ];
     let numbers: Vec<String> = LIMITS.iter().map(|(name, n)| format!("--{}={n}", name.replace('_', "-"))).collect();
@@ -202,6 +204,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         ("WHIPSTITCH_CORS_ORIGIN", "https://example.net,http://localhost:3000"),
         ("WHIPSTITCH_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.1"),
         ("WHIPSTITCH_JOIN", "http://10.0.0.1:12025, http://proxy-b:12025"),
+        ("WHIPSTITCH_ORIGIN_ID", "edge-1"),
         ("WHIPSTITCH_SECRET", "shared"),
     ];
     let numbers: Vec<(String, String)> =
@@ -237,6 +240,7 @@ fn every_key_is_a_flag_a_variable_and_a_line_of_the_file() {
         cors_origin = ['https://example.net', 'http://localhost:3000']
         trusted_proxies = ['10.0.0.0/8', '127.0.0.1']
         join = ['http://10.0.0.1:12025', 'http://proxy-b:12025']
+        origin_id = 'edge-1'
         secret = 'shared'
     ";
     let numbers: Vec<String> = LIMITS.iter().map(|(name, n)| format!("{name} = {n}\n")).collect();
@@ -441,6 +445,7 @@ fn the_example_file_lists_every_key_with_its_default() {
             "cors_origin",
             "trusted_proxies",
             "join",
+            "origin_id",
             "secret",
         ]
         .contains(&name)

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use reqwest::Url;
 use whipstitch_ffmpeg::Ports;
 use whipstitch_plane::MAX_WORKERS;
+use whipstitch_proxy::OriginId;
 use whipstitch_proxy::origins::Origin;
 
 use crate::access::literal;
@@ -144,6 +145,11 @@ pub(super) fn count(values: &[String]) -> Result<usize, String> {
     number(values, 0, MOST_PLACES).map(|number| number as usize)
 }
 
+/// How many there may be, where none makes no sense.
+pub(super) fn places(values: &[String]) -> Result<usize, String> {
+    number(values, 1, MOST_PLACES).map(|number| number as usize)
+}
+
 /// A whole number in a range.
 pub(super) fn number(values: &[String], least: u32, most: u32) -> Result<u32, String> {
     let text = one(values)?;
@@ -212,6 +218,12 @@ pub(super) fn joined(values: &[String]) -> Result<Vec<Url>, Vec<String>> {
         Origin::url(text)
             .map_err(|_| format!("{text:?} is no URL of a proxy's admin listener such as http://10.0.0.1:12025"))
     })
+}
+
+/// The name of an origin.
+pub(super) fn origin_id(values: &[String]) -> Result<OriginId, String> {
+    let text = one(values)?;
+    OriginId::parse(text).ok_or_else(|| format!("{text:?} is not 1 to 128 of letters, digits and . _ : - [ ]"))
 }
 
 /// Origins as browsers write them; `*` alone is all of them, as none is.

@@ -114,6 +114,7 @@ fn every_mistake_is_said_with_its_place() {
         ),
         (&[], &[("WHIPSTITCH_RTSP", "off")], "", vec![]),
         (&[], &[("WHIPSTITCH_ORIGINS", "x")], "", vec!["WHIPSTITCH_ORIGINS: no such variable"]),
+        (&["--max-sessions=0"], &[], "", vec!["--max-sessions: \"0\" is not a whole number from 1 to 1000000"]),
         (&["--tls-key=k.pem"], &[], "", vec!["tls_certificate, tls_key: HTTPS needs both"]),
         (
             &["--http=127.0.0.1:9", "--admin=127.0.0.1:9"],
