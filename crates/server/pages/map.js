@@ -4,7 +4,7 @@
 // streams: […], sessions: […]}, as `/api/v1/…` of the admin listener gives them.
 
 import { Refused, Unreachable, call, token } from './api.js';
-import { $, element, fill, needsToken, tokenForm } from './ui.js';
+import { $, counted, element, fill, needsToken, tokenForm } from './ui.js';
 
 const LOOK_EVERY_MS = 2000;
 /** Streams of one origin that are written out. */
@@ -12,6 +12,9 @@ const NAMED = 50;
 
 const face = { state: 'loading', origins: [], streams: [], sessions: [] };
 window.whipstitch = face;
+
+/** The colour of an origin's badge: green takes streams, amber no new ones or only if need be, red is lost. */
+const COLOURS = { up: 'good', suspect: 'warn', draining: 'warn', gone: 'bad' };
 
 /** By id: the elements of an origin. */
 const shown = new Map();
@@ -49,14 +52,15 @@ function deny(error) {
   const why = error.status === 403
     ? 'Without --secret this page is for the machine of the proxy itself.'
     : token() ? 'This is not the secret.' : 'The map needs the secret that the proxy was started with.';
-  $('note').replaceChildren(element('p', {}, why), tokenForm(() => { face.state = 'loading'; look(); }));
+  $('note').replaceChildren(element('p', {}, why), tokenForm(() => { face.state = 'loading'; look(); }, 'secret'));
 }
 
 function show() {
   const { origins, streams, sessions } = face;
   const publishers = sessions.filter((session) => session.role === 'publisher').length;
   $('summary').textContent =
-    `${origins.length} origins · ${streams.length} streams · ${publishers} publishers and ${sessions.length - publishers} viewers through this proxy`;
+    `${counted(origins.length, 'origin')} · ${counted(streams.length, 'stream')} · ${counted(publishers, 'publisher')} and `
+    + `${counted(sessions.length - publishers, 'viewer')} through this proxy`;
   $('note').hidden = origins.length > 0;
   $('note').textContent = 'No origin has registered yet, and none is given.';
   $('map').hidden = origins.length === 0;
@@ -102,7 +106,7 @@ function update(made, origin) {
   const { load } = origin;
   made.drained = origin.drained;
   made.badge.textContent = origin.state;
-  made.badge.className = `badge ${origin.state === 'up' ? 'live' : origin.state === 'draining' ? '' : 'warn'}`;
+  made.badge.className = `badge ${COLOURS[origin.state] ?? ''}`;
   made.facts.textContent = [
     origin.kind,
     origin.given && 'given',

@@ -72,7 +72,16 @@ export function endInWords(ended) {
 function sentence(text) {
   const trimmed = text.trim();
   const end = /[.!?]$/.test(trimmed) ? '' : '.';
-  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + end;
+  return capital(trimmed) + end;
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** How many of what: `1 stream`, `2 streams`. */
+export function counted(number, what) {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 /** What the server adds after "a token is needed". */
@@ -81,12 +90,12 @@ function tail(detail) {
   return more ? ` (${more})` : '';
 }
 
-/** A form that takes a token, keeps it and calls `then`. */
-export function tokenForm(then) {
+/** A form that takes a token (or what else is called for), keeps it and calls `then`. */
+export function tokenForm(then, what = 'token') {
   const input = element('input', {
-    type: 'password', name: 'token', placeholder: 'Token', 'aria-label': 'Token', autocomplete: 'off', required: true,
+    type: 'password', name: 'token', placeholder: capital(what), 'aria-label': capital(what), autocomplete: 'off', required: true,
   });
-  const form = element('form', { class: 'row' }, input, element('button', { type: 'submit' }, 'Use token'));
+  const form = element('form', { class: 'row' }, input, element('button', { type: 'submit' }, `Use ${what}`));
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     rememberToken(input.value.trim());

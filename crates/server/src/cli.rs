@@ -168,9 +168,10 @@ Usage:
   whipstitch check --config F         say what is wrong with a configuration
 ",
     );
-    for (title, keys) in
-        [("Flags of serve and demo", keys::rows_of::<Config>()), ("Flags of proxy", keys::rows_of::<proxy::Config>())]
-    {
+    for (title, example, keys) in [
+        ("Flags of serve and demo", "whipstitch.example.toml", keys::rows_of::<Config>()),
+        ("Flags of proxy", "whipstitch-proxy.example.toml", keys::rows_of::<proxy::Config>()),
+    ] {
         let _ = write!(text, "\n{title}:\n");
         // Writing to a String cannot fail. A flag that is longer than its column has a line to itself.
         let mut row = |flag: &str, help: &str| {
@@ -179,7 +180,7 @@ Usage:
                 _ => writeln!(text, "  {flag}\n{:24}{help}", ""),
             };
         };
-        row("--config F", "configuration file, TOML (see whipstitch.example.toml)");
+        row("--config F", &format!("configuration file, TOML (see {example})"));
         for (key, help) in keys {
             row(&with_value(key), help);
         }

@@ -32,7 +32,8 @@ pub(super) fn lines(
     lines.extend(config.origins.iter().map(|url| format!("origin {url}")));
     let here = format!("http://{}", local(admin));
     lines.push(format!("origins register (whipstitch serve --join) {here}"));
-    lines.push(format!("state (JSON) {here}/api/v1/origins"));
+    lines.push(format!("page of origins, streams and sessions {here}/"));
+    lines.push(format!("the same as JSON {here}/api/v1/origins"));
     lines.extend(notes(config).into_iter().map(|note| format!("note: {note}")));
     lines.extend(room.lacks(config.max_sessions).into_iter().map(|lack| format!("note: {lack}")));
     lines
@@ -46,8 +47,8 @@ fn urls(scheme: &str, host: &str) -> [String; 2] {
 /// What an operator should know who reads nothing else.
 fn notes(config: &Config) -> Vec<&'static str> {
     let mut notes = vec!["who may publish and watch is decided by the origins"];
-    if config.secret.is_none() {
-        notes.push("without --secret only origins on this machine may register");
+    if config.secret.is_none() && config.origins.is_empty() {
+        notes.push("without --secret only origins that connect from 127.0.0.1 or ::1 may register");
     }
     if config.registry == Registry::Memory {
         notes.push(
@@ -90,10 +91,14 @@ publish (WHIP: OBS, FFmpeg) http://192.168.1.5:11985/whip/STREAM
 watch (WHEP) http://192.168.1.5:11985/whep/STREAM
 origin http://10.0.0.2:8555/
 origins register (whipstitch serve --join) http://localhost:12025
-state (JSON) http://localhost:12025/api/v1/origins
+page of origins, streams and sessions http://localhost:12025/
+the same as JSON http://localhost:12025/api/v1/origins
 note: who may publish and watch is decided by the origins";
         assert_eq!(text, expected);
         let text = lines(&Config::default(), http, &rtc, admin, &[], Room::default()).join("\n");
         assert!(text.contains("note: without --secret") && text.contains("note: what is known of sessions"), "{text}");
+        let given = Config { origins: config.origins, ..Config::default() };
+        let text = lines(&given, http, &rtc, admin, &[], Room::default()).join("\n");
+        assert!(!text.contains("note: without --secret"), "nobody is to register: {text}");
     }
 }

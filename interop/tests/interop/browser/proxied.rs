@@ -22,6 +22,12 @@ const END: &str = "
     }
     return statuses;";
 
+/// What the page of the admin listener says of its origin.
+const MAP: &str = "
+    while (window.whipstitch?.state !== 'listed') await new Promise((next) => setTimeout(next, 50));
+    const badge = document.querySelector('.badge');
+    return [badge.textContent, badge.className, document.getElementById('summary').textContent.split(' · ')[0]];";
+
 async fn json(url: &str) -> Value {
     let answer = reqwest::get(url).await.and_then(reqwest::Response::error_for_status).expect("an answer");
     answer.json().await.expect("JSON")
@@ -42,5 +48,7 @@ async fn chromium_publishes_watches_and_restarts_ice_through_a_proxy() {
     let streams = json(&gateway.url("/api/v1/streams")).await;
     let live = streams["streams"].as_array().expect("streams").iter().filter(|stream| stream["live"] == true);
     assert_eq!(live.count(), 0, "{streams}");
+    browser.open(&proxy.admin("/")).await;
+    assert_eq!(browser.evaluate(MAP).await, Value::from(["up", "badge good", "1 origin"]));
     assert_eq!(proxy.stop().code(), Some(0), "{}", proxy.process().said());
 }
