@@ -271,5 +271,17 @@ pub fn with_query(mut url: Url, query: Option<&str>) -> Url {
     url
 }
 
+/// `url` with what the query of an envelope's `streamurl` says beyond its own: clients of SRS have their token there.
+#[must_use]
+pub fn with_stream_url(url: Url, stream_url: &str) -> Url {
+    let Some(said) = Url::parse(stream_url).ok().and_then(|said| said.query().map(without_name)) else { return url };
+    let is_new = |pair: &&str| {
+        let name = form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name);
+        name.is_some_and(|name| url.query_pairs().all(|(own, _)| own != name))
+    };
+    let more = said.split('&').filter(is_new).collect::<Vec<_>>().join("&");
+    with_query(url, Some(&more))
+}
+
 #[cfg(test)]
 mod tests;

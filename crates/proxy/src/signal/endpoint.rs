@@ -197,11 +197,14 @@ impl<D: Directory> Signal<D> {
         picked: &Picked,
         deadline: Instant,
     ) -> Result<Exchange, Trouble> {
-        let (url, in_envelope) = place.at(&picked.origin, stream, request.query.as_deref());
+        let (mut url, in_envelope) = place.at(&picked.origin, stream, request.query.as_deref());
         let mut headers = headers::to_origin(&request.headers, &request.client);
         let body = match offer {
             Some(offer) if place.manners == Manners::Envelope && !in_envelope => {
                 headers.insert(header::CONTENT_TYPE, SDP);
+                if let Ok(asked) = envelope::Request::read(&request.body) {
+                    url = urls::with_stream_url(url, &asked.streamurl);
+                }
                 offer.sdp.clone()
             }
             _ => request.body.clone(),

@@ -143,3 +143,16 @@ fn a_session_is_at_the_origin_that_answered_whatever_its_location_says() {
     assert_eq!(with_query(session.clone(), Some("token=t")).as_str(), "http://h/?a=b&token=t");
     assert_eq!(with_query(session, None).as_str(), "http://h/?a=b");
 }
+
+#[test]
+fn the_query_of_a_stream_url_goes_along_where_the_request_says_nothing_else() {
+    for (url, stream_url, expected) in [
+        ("http://o/whep/cam", "webrtc://h/live/cam?token=s", "http://o/whep/cam?token=s"),
+        ("http://o/whep/cam?token=a", "webrtc://h/live/cam?token=b&x=%20y", "http://o/whep/cam?token=a&x=%20y"),
+        ("http://o/whep/cam?a=b", "webrtc://h/live/cam?app=x&stream=y", "http://o/whep/cam?a=b"),
+        ("http://o/whep/cam", "webrtc://h/live/cam", "http://o/whep/cam"),
+        ("http://o/whep/cam", "no URL", "http://o/whep/cam"),
+    ] {
+        assert_eq!(with_stream_url(url.parse().unwrap(), stream_url).as_str(), expected, "{url} {stream_url}");
+    }
+}

@@ -58,7 +58,7 @@ async fn an_origin_without_envelope_gets_the_offer_alone_and_the_client_an_envel
     let sdp = answer("198.51.100.1 18000");
     assert_eq!(reply["sdp"], json!(sdp));
     let heard = origin.nth(0).await;
-    assert_eq!((heard.line.as_str(), heard.body.as_slice()), ("POST /whip/show.cam", OFFER.as_bytes()));
+    assert_eq!((heard.line.as_str(), heard.body.as_slice()), ("POST /whip/show.cam?secret=s", OFFER.as_bytes()));
     assert_eq!(heard.field("content-type"), Some("application/sdp"));
     assert_eq!(stage.known.session().role, Role::Publisher);
     let options = stage.ask(request(Method::OPTIONS, "/rtc/v1/play/", "", &[])).await.expect("an answer");
