@@ -2,6 +2,7 @@
 
 mod hijack;
 mod joining;
+mod srs;
 
 use std::time::{Duration, Instant};
 
