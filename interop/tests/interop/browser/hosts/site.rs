@@ -38,7 +38,7 @@ pub(super) struct Site {
     pub(super) proxies: [Node<Proxy>; 2],
     pub(super) origins: [Node<Gateway>; 3],
     pub(super) redis: Node<Redis>,
-    _lan: Lan,
+    lan: Lan,
 }
 
 /// How many pictures each viewer had, before something was done.
@@ -73,7 +73,7 @@ impl Site {
         browser.open(&format!("{page}/healthz")).await;
         browser.evaluate(SESSIONS).await;
         browser.evaluate(include_str!("hosts.js")).await;
-        let site = Site { browser, aiortc: None, clients, proxies, origins, redis, _lan: lan };
+        let site = Site { browser, aiortc: None, clients, proxies, origins, redis, lan };
         for proxy in [A, B] {
             site.until("three origins are up", SOON, || site.up(proxy).len() == 3).await;
         }
@@ -98,6 +98,21 @@ impl Site {
         let (_, said) = self.admin(proxy, "GET", "/api/v1/origins");
         let origins = said["origins"].as_array().into_iter().flatten();
         origins.filter(|one| one["state"] == "up").filter_map(|one| Some(one["id"].as_str()?.to_owned())).collect()
+    }
+
+    /// How an origin stands, as a proxy sees it.
+    pub(super) fn standing(&self, proxy: usize, id: &str) -> String {
+        let (_, said) = self.admin(proxy, "GET", "/api/v1/origins");
+        let mut origins = said["origins"].as_array().into_iter().flatten();
+        let state = origins.find(|one| one["id"] == id).and_then(|one| one["state"].as_str());
+        state.unwrap_or_default().to_owned()
+    }
+
+    /// Starts one more proxy on a host of its own, with these flags as well.
+    pub(super) fn third_proxy(&self, flags: &[&str]) -> (Host, Proxy) {
+        let host = self.lan.host(13);
+        let proxy = proxy(&host, &self.redis.host, flags);
+        (host, proxy)
     }
 
     /// Which origin has a stream, as a proxy sees it: its id and which of the three it is.
