@@ -45,8 +45,8 @@ async fn who_shows_the_secret_is_an_origin_until_it_says_goodbye_and_nobody_else
     let wrong = serve(&stranger, &edge, Some("wrong-one"));
     let none = serve(&silent, &edge, None);
     says(joined.process(), "joined proxy=\"198.51.100.11:12025\"");
-    says(wrong.process(), "the proxy has another --secret proxy=\"198.51.100.11:12025\"");
-    says(none.process(), "the proxy has another --secret");
+    says(wrong.process(), "the proxy has another --secret");
+    says(none.process(), "the proxy wants a --secret, and this server has none");
     says(proxy.process(), "a request to the admin listener was denied peer=198.51.100.22");
     let known = origins(&edge, "right-one");
     assert_eq!(known.len(), 1, "{known:?}");
