@@ -135,10 +135,12 @@ async fn commands_do_what_they_say_and_are_remembered() {
     assert_eq!(processes.get("p").unwrap().order(), Order::Stop);
     assert!(matches!(processes.command("q", Command::Start).await, Err(Error::Unknown)));
     assert_eq!(processes.ends()["stopped"] + processes.ends()["restarted"], 3);
+    processes.finish().await;
     drop((one, processes));
     let processes = open_at(data.path()).await;
     assert_eq!(processes.get("p").unwrap().order(), Order::Stop, "as it was ordered last");
     processes.command("p", Command::Start).await.unwrap();
+    processes.finish().await;
     drop(processes);
     assert_eq!(open_at(data.path()).await.get("p").unwrap().order(), Order::Start);
 }
