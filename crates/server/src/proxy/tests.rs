@@ -259,6 +259,8 @@ async fn a_proxy_without_origins_lives_and_is_not_ready_and_says_why() {
     let client = Client::of(&proxy);
     let alive = client.ask(Method::GET, "/healthz", &[], String::new()).await;
     assert_eq!((alive.status().as_u16(), alive.text().await.unwrap().as_str()), (200, r#"{"status":"ok"}"#));
+    let offered = client.post("/whip/cam", &[]).await;
+    assert_eq!(offered.status().as_u16(), 503, "and so the registry has answered");
     let ready = client.ask(Method::GET, "/readyz", &[], String::new()).await;
     assert_eq!(ready.status().as_u16(), 503);
     let said: serde_json::Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
