@@ -107,7 +107,8 @@ impl From<DropReason> for Dropped {
 pub enum EndReason {
     /// Its client or an operator ended it over HTTP.
     Deleted,
-    /// DTLS said goodbye, in either direction.
+    /// DTLS said goodbye, in either direction, and nothing came since. Anybody can have written that, so other proxies may
+    /// have the session still.
     Closed,
     /// Nothing came from its origin, and nothing authentic from its client, for the idle time; or nothing at all from its
     /// client. Other proxies may have the session still.

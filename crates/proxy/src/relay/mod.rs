@@ -75,7 +75,8 @@ pub trait Events: Send + Sync {
     /// These sessions are in use: an authentic request or a datagram of the origin came within the last 10 s. Told for
     /// each about every 10 s.
     fn used(&self, ids: Vec<SessionId>);
-    /// A session is over here, for whatever reason. With [`EndReason::Idle`] another proxy may have it.
+    /// A session is over here. Unless it was [`EndReason::Deleted`] another proxy may have it, and its client's next check
+    /// asks for it again ([`Events::wanted`]).
     fn ended(&self, id: SessionId, reason: EndReason);
 }
 

@@ -5,6 +5,14 @@
 //! FINGERPRINT; only that makes an address one of the session's, and [`Addresses`] says when media moves. A transaction
 //! seen before moves nothing; it is passed on only if it comes from where it came from first, as clients repeat what is
 //! not answered (RFC 8489 section 6.2.1). Everything else is passed on from addresses of the session only.
+//!
+//! Whatever is no such request may have been written by anybody who knows two addresses, and so it can only make a session
+//! last: it shows that somebody is there. The one exception is a goodbye of DTLS, of either side, which cannot be verified
+//! here either: it is taken for a hint that counts if silence follows. It ends the session when for [`CLOSING`] nothing
+//! but goodbyes has come from either side, *and* the client's next check is overdue, by the rhythm in which it has made
+//! them so far; anything else that comes when what was under way has arrived takes the goodbye back. Such an end is this
+//! proxy's alone: the session's record stays where it is, and who is there after all (a check of a silent client was lost,
+//! say) is found again by its next one.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,10 +28,14 @@ use super::counters::{Dropped, EndReason};
 use super::directory::Known;
 use crate::{Pair, Session};
 
-/// How long a session stays when DTLS said goodbye: for its answer, and for checks that show it was not meant.
+/// How long an address is its session's after the last datagram from there, whatever others prove: who is there is heard
+/// from. A client checks again within 6 s (RFC 7675 section 5.1); twice that, as one may be lost, and a second on the way.
+pub(super) const HELD: Duration = Duration::from_secs(13);
+
+/// How long a session stays when DTLS said goodbye and all is silent since.
 const CLOSING: Duration = Duration::from_secs(3);
 
-/// What an origin sent before it heard of the goodbye is on its way for about as long.
+/// What either side sent before a goodbye, or before it heard of one, is on its way for about as long.
 const GOODBYE_TRAVELS: Duration = Duration::from_secs(1);
 
 /// Requests whose answers find their way back to where they came from, and which may be repeated. A client with four
@@ -105,11 +117,14 @@ pub(super) struct RelaySession {
     asked: VecDeque<Asked>,
     upstream: Upstream,
     delay: Duration,
-    /// The last authentic request, or datagram of the origin.
+    /// The last authentic request, or datagram of the origin that was no goodbye.
     alive: Instant,
-    /// The last datagram from any of its client's addresses.
+    /// The last datagram from any of its client's addresses that was no goodbye.
     client: Instant,
-    /// DTLS said goodbye then.
+    /// The last authentic request, and the longest time between two of them.
+    checked: Instant,
+    pause: Duration,
+    /// DTLS said goodbye then, or somebody in its name.
     closing: Option<Instant>,
     used: Option<Instant>,
     /// The earliest deadline in the heap.
@@ -142,6 +157,8 @@ impl RelaySession {
             delay: FIRST_DELAY,
             alive: now,
             client: now,
+            checked: now,
+            pause: Duration::ZERO,
             closing: None,
             used: None,
             scheduled: None,
@@ -169,6 +186,8 @@ impl RelaySession {
         }
         self.asked.push_back(Asked { transaction: binding.transaction, from: path, times: 1 });
         let checked = self.addresses.check(now, path, binding.use_candidate);
+        self.pause = self.pause.max(now.saturating_duration_since(self.checked));
+        self.checked = now;
         self.alive = now;
         self.client = now;
         self.closing = None;
@@ -193,23 +212,30 @@ impl RelaySession {
         if !self.addresses.accepts(path) {
             return Err(Dropped::Unbound);
         }
-        self.client = now;
         self.addresses.heard(now, path);
         if has_alert(bytes) {
             self.closing.get_or_insert(now);
+        } else {
+            self.client = now;
+            self.goes_on(now);
         }
         Ok(())
     }
 
+    /// Something came that was no goodbye.
+    fn goes_on(&mut self, now: Instant) {
+        self.closing.take_if(|since| now.saturating_duration_since(*since) >= GOODBYE_TRAVELS);
+    }
+
     /// A datagram of the origin: where it goes.
     pub(super) fn handle_origin(&mut self, now: Instant, bytes: &[u8]) -> Result<Path, Dropped> {
-        self.alive = now;
         self.delay = FIRST_DELAY;
         let sort = sort(bytes);
         if sort == Sort::Dtls && has_alert(bytes) {
             self.closing.get_or_insert(now);
-        } else if self.closing.is_some_and(|since| now.saturating_duration_since(since) >= GOODBYE_TRAVELS) {
-            self.closing = None;
+        } else {
+            self.alive = now;
+            self.goes_on(now);
         }
         let asker = if sort == Sort::Stun { self.asker(bytes) } else { None };
         asker.or_else(|| self.addresses.path()).ok_or(Dropped::NoClient)
@@ -285,7 +311,9 @@ impl RelaySession {
     /// When it is over if nothing comes any more, and why.
     pub(super) fn end(&self) -> (Instant, EndReason) {
         let idle = self.alive.min(self.client) + self.idle;
-        match self.closing.map(|since| since + CLOSING) {
+        // No two pauses are quite alike.
+        let overdue = self.checked + (self.pause + self.pause / 4).min(HELD);
+        match self.closing.map(|since| overdue.max(since.max(self.alive).max(self.client) + CLOSING)) {
             Some(closed) if closed <= idle => (closed, EndReason::Closed),
             _ => (idle, EndReason::Idle),
         }

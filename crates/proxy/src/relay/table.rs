@@ -3,8 +3,10 @@
 //!
 //! Of a request the USERNAME comes first, whatever address it comes from, and nothing of it counts before its integrity was
 //! verified; finding out that it is nobody's costs one or two looks into maps. Everything else is its address's session's.
-//! An address belongs to the session that proved last to be there, but no check takes it from one that was heard from
-//! there within [`SILENT`]: who can spoof addresses must not take away those of others.
+//! An address belongs to the session that proved last to be there, and no other session's check takes it before nothing
+//! has come from there for [`HELD`], or the session has ended: who has a session himself and can write any sender's address
+//! must not take away those of others. So what is not authenticated can keep an address, and never free it; a goodbye frees
+//! it only by ending the session, for which there are conditions (see `session`).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 use whipstitch_net::Path;
-use whipstitch_net::addresses::SILENT;
 use whipstitch_net::sort::{Sort, sort};
 use whipstitch_net::stun::{self, Class, Head};
 use whipstitch_net::timers::Timers;
@@ -22,7 +23,7 @@ use whipstitch_plane::{MAX_ROUTES, RouteNote};
 use super::counters::{Dropped, EndReason, Tally, count};
 use super::directory::{Directory, Known};
 use super::lookups::Ask;
-use super::session::{Reach, RelaySession, verify};
+use super::session::{HELD, Reach, RelaySession, verify};
 use crate::{Pair, Session, SessionId};
 
 /// Sessions whose timers are run in one turn.
@@ -201,7 +202,13 @@ impl Table {
         match known.owner() {
             Some(owner) if owner == self.index => Err(Dropped::UnknownPair),
             Some(owner) => {
-                self.is_free(now, path.remote, Owner::Worker(owner))?;
+                // Here, so that strangers take no room in the mailboxes; and its address is in use, as its own worker says.
+                verify(&known.record, username, bytes)?;
+                let of = Owner::Worker(owner);
+                self.is_free(now, path.remote, of)?;
+                if let Some(remote) = self.remotes.get_mut(&path.remote).filter(|remote| remote.owner == of) {
+                    remote.heard = now;
+                }
                 self.to_worker(via, owner)
             }
             None => self.begin(now, via, path, &known, username, bytes),
@@ -232,12 +239,9 @@ impl Table {
     /// Whether an address may become this owner's.
     fn is_free(&self, now: Instant, remote: SocketAddr, owner: Owner) -> Result<(), Dropped> {
         let Some(of) = self.remotes.get(&remote).filter(|of| of.owner != owner) else { return Ok(()) };
-        let is_closing = match of.owner {
-            Owner::Here(key) => self.sessions.get(key).is_none_or(RelaySession::is_closing),
-            Owner::Worker(_) => false,
-        };
-        let is_silent = now.saturating_duration_since(of.heard) >= SILENT;
-        if is_closing || is_silent { Ok(()) } else { Err(Dropped::AddressTaken) }
+        let has_ended = matches!(of.owner, Owner::Here(key) if !self.sessions.contains(key));
+        let is_silent = now.saturating_duration_since(of.heard) >= HELD;
+        if has_ended || is_silent { Ok(()) } else { Err(Dropped::AddressTaken) }
     }
 
     /// The first request of a session that no worker has.

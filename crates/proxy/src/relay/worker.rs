@@ -373,7 +373,6 @@ impl Worker {
                     // Its place among the readable ones stays; whoever has the key next is looked at for nothing.
                     *upstream = Upstream { is_queued: upstream.is_queued, ..Upstream::default() };
                 }
-                tracing::info!(session = ?id, reason = reason.as_str(), "the relay ended a session");
                 self.common.events.ended(id, reason);
             }
         }

@@ -17,12 +17,10 @@ impl Events for State {
     }
 
     fn ended(&self, id: SessionId, reason: EndReason) {
-        let ended = match reason {
-            EndReason::Closed => Ended::Closed,
-            // What was deleted the registry has heard of; the others may live on at another proxy.
-            EndReason::Deleted | EndReason::Idle | EndReason::OriginGone => Ended::Idle,
-        };
-        self.relay_ended(id, ended);
+        tracing::debug!(session = ?id, reason = reason.as_str(), "the relay ended a session");
+        // What was deleted the registry has heard of; every other end is this proxy's alone, also that by a goodbye of DTLS,
+        // which anybody can write.
+        self.relay_ended(id, Ended::Idle);
     }
 }
 

@@ -137,7 +137,7 @@ fn an_origin_that_refuses_is_tried_again_ever_more_rarely() {
 }
 
 #[test]
-fn after_a_goodbye_a_session_lasts_three_seconds() {
+fn after_a_goodbye_a_session_lasts_for_three_seconds_of_silence() {
     for from_origin in [true, false] {
         let mut scene = Scene::new();
         let id = scene.id(0);
@@ -150,7 +150,10 @@ fn after_a_goodbye_a_session_lasts_three_seconds() {
         // What was on its way.
         scene.later(500);
         assert!(scene.media(0).is_some() && scene.goes(0, 2, RTP));
-        scene.later(2_499);
+        // Said again, as DTLS may.
+        scene.later(1_000);
+        assert!(scene.goes(0, 2, &dtls(21)) && scene.stage.origin(&id, &dtls(21)).is_some());
+        scene.later(1_999);
         assert_eq!(scene.ended(), []);
         scene.later(1);
         assert_eq!(scene.ended(), [(id.clone(), EndReason::Closed)]);
@@ -161,20 +164,66 @@ fn after_a_goodbye_a_session_lasts_three_seconds() {
 
 #[test]
 fn a_goodbye_that_was_not_meant_is_forgotten() {
-    for by_check in [true, false] {
+    for what in ["a check", "media", "the client's media"] {
         let mut scene = Scene::new();
         scene.check(0, 2, true);
         assert!(scene.goes(0, 2, &dtls(21)));
         scene.later(1_500);
-        if by_check {
-            assert!(scene.check(0, 2, false));
-        } else {
-            assert!(scene.media(0).is_some());
-            assert!(scene.goes(0, 2, RTP));
-        }
+        assert!(match what {
+            "a check" => scene.check(0, 2, false),
+            "media" => scene.media(0).is_some(),
+            _ => scene.goes(0, 2, RTP),
+        });
         scene.later(10_000);
+        assert_eq!(scene.ended(), [], "{what}");
+    }
+}
+
+#[test]
+fn goodbyes_without_end_do_not_end_whoever_is_heard_from() {
+    // A publisher without checks, an origin with media for somebody silent.
+    for of_client in [true, false] {
+        let mut scene = Scene::new();
+        let id = scene.id(0);
+        scene.check(0, 2, true);
+        for step in 0..240 {
+            scene.later(100);
+            scene.goes(0, 2, &dtls(21));
+            scene.stage.origin(&id, &dtls(21));
+            if step % 29 == 0 {
+                assert!(if of_client { scene.goes(0, 2, RTP) } else { scene.media(0).is_some() }, "step {step}");
+            }
+        }
         assert_eq!(scene.ended(), []);
     }
+}
+
+#[test]
+fn goodbyes_are_no_sign_of_life() {
+    let mut scene = Scene::new();
+    let id = scene.id(0);
+    scene.check(0, 2, true);
+    for _ in 0..40 {
+        scene.later(100);
+        scene.goes(0, 2, &dtls(21));
+        scene.stage.origin(&id, &dtls(21));
+    }
+    assert_eq!(scene.ended(), [(id, EndReason::Closed)]);
+}
+
+#[test]
+fn a_goodbye_of_who_checks_rarely_counts_when_its_check_is_overdue() {
+    let mut scene = Scene::new();
+    let over = (scene.id(0), EndReason::Closed);
+    for _ in 0..4 {
+        assert!(scene.check(0, 2, true));
+        scene.later(6_000);
+    }
+    assert!(scene.check(0, 2, true) && scene.goes(0, 2, &dtls(21)));
+    scene.later(7_499);
+    assert!(!scene.ended().contains(&over));
+    scene.later(1);
+    assert_eq!(scene.ended(), [over]);
 }
 
 #[test]

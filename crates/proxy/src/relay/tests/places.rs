@@ -119,7 +119,9 @@ fn a_port_that_a_nat_gives_to_another_client_is_the_other_clients() {
         let mut scene = Scene::new();
         // The first session is on the worker of this port, the second on that of `other`.
         assert!(scene.check(0, 2, true) && scene.check(1, other + 2, true));
-        scene.later(3_000);
+        scene.later(12_999);
+        assert!(!scene.check(1, 2, true));
+        scene.later(1);
         assert!(scene.check(1, 2, true));
         assert_eq!((scene.media(0), scene.media(1)), (None, Some(2)), "nothing of the old session goes there");
         assert!(scene.goes(1, 2, RTP));
@@ -142,8 +144,55 @@ fn an_address_in_use_is_not_taken_by_another_sessions_check() {
             assert_eq!(scene.dropped(Dropped::AddressTaken), second + 1);
             assert_eq!((scene.media(0), scene.media(1)), (Some(2), Some(other)));
         }
-        // Whoever said goodbye does not hold it.
+        // Anybody can write a goodbye in its name, and in its origin's.
         assert!(scene.goes(0, 2, &dtls(21)));
+        let id = scene.id(0);
+        assert_eq!(scene.stage.origin(&id, &dtls(21)), Some(at(2)));
+        assert!(!scene.check(1, 2, true));
+        assert_eq!((scene.media(0), scene.media(1)), (Some(2), Some(other)));
+    }
+}
+
+#[test]
+fn who_only_checks_now_and_then_is_not_displaced_whatever_is_sent_in_its_name() {
+    // The client's first address and the one it talks from, the other session's own, and whether goodbyes are sent.
+    let places = [(2, 2, 4), (2, 2, 5), (2, 3, 4), (2, 3, 5)];
+    for ((first, port, other), goodbyes) in places.into_iter().flat_map(|place| [(place, true), (place, false)]) {
+        let mut scene = Scene::new();
+        let id = scene.id(0);
+        assert!(scene.check(0, first, true));
+        scene.later(1_000);
+        assert!(scene.check(0, port, true) && scene.check(1, other, true));
+        for second in 0..60 {
+            // Every five seconds, as RFC 7675 has it, and nothing else is sent or received. One check may be lost.
+            if second % 5 == 0 && (goodbyes || second != 30) {
+                assert!(scene.check(0, port, false), "second {second}");
+            }
+            scene.check(1, other, false);
+            for _ in 0..10 {
+                scene.later(100);
+                // Before the first pause its rhythm is not known.
+                if goodbyes && second >= 5 {
+                    scene.goes(0, port, &dtls(21));
+                    scene.stage.origin(&id, &dtls(21));
+                }
+                assert!(!scene.check(1, port, true), "second {second}");
+            }
+        }
+        assert_eq!(scene.ended(), []);
+        assert_eq!((scene.media(0), scene.media(1)), (Some(port), Some(other)));
+    }
+}
+
+#[test]
+fn whoever_comes_after_a_goodbye_from_the_same_address_waits_no_longer_than_the_session() {
+    for other in [4, 5] {
+        let mut scene = Scene::new();
+        assert!(scene.check(0, 2, true) && scene.check(1, other, true));
+        assert!(scene.goes(0, 2, &dtls(21)));
+        scene.later(2_999);
+        assert!(!scene.check(1, 2, true));
+        scene.later(1);
         assert!(scene.check(1, 2, true) && scene.goes(1, 2, RTP));
     }
 }
@@ -159,7 +208,7 @@ fn what_comes_to_another_worker_finds_its_session() {
     assert!(scene.check(0, 5, false));
     assert_eq!(scene.media(0), Some(5));
     // An address that was taken there is lost here.
-    scene.later(3_000);
+    scene.later(13_000);
     assert!(scene.check(1, 5, true));
     assert_eq!((scene.media(0), scene.media(1)), (None, Some(5)));
     assert!(scene.goes(1, 5, RTP));
